@@ -1,0 +1,105 @@
+"""Every way fedmed can refuse, with a stable code, an exit code and the remedy.
+
+One code has one cause. A message says what, where, expected and found; it is lower case, blames nobody and holds no
+patient identifier and no path of the host. `local` text (paths, third-party exceptions) goes to the local log only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK, BUG, USAGE, CONFIG, TRUST, PROTOCOL, DATA, PRIVACY, RESOURCES, WAITING = 0, 1, 2, 3, 4, 5, 6, 7, 8, 75
+
+
+@dataclass(frozen=True)
+class Code:
+    """One row of the taxonomy: what the code means and what to do about it."""
+
+    exit: int
+    meaning: str
+    remedy: str
+
+
+class FedmedError(Exception):
+    """The one exception a command line shows: `FM-AREA-NN what: where, expected, got` and `next: ...`."""
+
+    def __init__(self, code: str, message: str, *, next: str = "", local: str = "") -> None:  # noqa: A002
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.next = next or CODES[code].remedy
+        self.local = local
+
+    @property
+    def exit_code(self) -> int:
+        return CODES[self.code].exit
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.message}"
+
+
+CODES: dict[str, Code] = {
+    "FM-BUG-01": Code(BUG, "fedmed itself failed", "send logs/shareable.log to the maintainers; the traceback is in logs/local.log"),
+    # --- usage, recipe, settings, federation -------------------------------------------------------------------
+    "FM-USE-01": Code(USAGE, "the options contradict each other or one is missing", "fedmed --help"),
+    "FM-RCP-01": Code(CONFIG, "a recipe could not be read as YAML", "check the file name and the line that is named"),
+    "FM-RCP-02": Code(CONFIG, "a recipe has a key that fedmed does not know", "correct the key; recipes/README.md lists every field"),
+    "FM-RCP-03": Code(CONFIG, "a recipe has a value outside its bounds", "correct the value; recipes/README.md gives the bounds"),
+    "FM-SET-01": Code(CONFIG, "this folder is not a fedmed workspace, or its fedmed.yaml cannot be read", "fedmed init site --help"),
+    "FM-SET-02": Code(CONFIG, "fedmed.yaml or federation.yaml has a key that fedmed does not know", "correct the key in the file"),
+    "FM-SET-03": Code(CONFIG, "fedmed.yaml or federation.yaml has a value outside its bounds", "correct the value in the file"),
+    "FM-SET-04": Code(CONFIG, "the workspace exists already and is left untouched", "fedmed status -w DIR"),
+    "FM-SET-05": Code(CONFIG, "this command belongs to the other role", "run it in the other workspace"),
+    "FM-SET-06": Code(CONFIG, "the name of a site is not allowed or already taken", "choose 2-32 of a-z, 0-9 and single hyphens, starting with a letter"),
+    "FM-FED-01": Code(CONFIG, "fewer sites are admitted than the federation needs", "fedmed admit JOIN"),
+    "FM-FED-02": Code(CONFIG, "the federation has started: its roster and recipe are frozen", "fedmed status"),
+    "FM-FED-03": Code(CONFIG, "the federation has not started", "fedmed start"),
+    "FM-FED-04": Code(CONFIG, "the weights do not fit the network of the recipe", "leave --weights out, or give weights of this network"),
+    # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
+    "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/signing.key"),
+    "FM-KEY-02": Code(TRUST, "a key is missing or is not an OpenSSH Ed25519 key", "restore keys/ from your own backup, or found a new workspace"),
+    "FM-SIG-01": Code(TRUST, "the signature does not belong to these bytes", "copy the file again; if it fails again, call the sender"),
+    "FM-SIG-02": Code(TRUST, "the signature is not in the one form that fedmed accepts", "ask the sender to seal the file with fedmed"),
+    "FM-SIG-03": Code(TRUST, "the key that signed is not in the federation", "fedmed inspect FILE"),
+    "FM-SIG-04": Code(TRUST, "the key signed in a role it does not have", "fedmed inspect FILE"),
+    "FM-SIG-05": Code(TRUST, "signature, kind and sender of a file disagree", "fedmed inspect FILE"),
+    "FM-TRU-01": Code(TRUST, "the fingerprint typed is not the federation's", "ask the coordinator to read the fingerprint again"),
+    "FM-TRU-02": Code(TRUST, "the file belongs to another federation or another version of this one", "fedmed inspect FILE"),
+    "FM-TRU-03": Code(TRUST, "a sender signed two different statements with one number", "call the sender: both files are kept in quarantine/"),
+    "FM-TRU-04": Code(TRUST, "a sender's statements have two successors", "call the sender: both files are kept in quarantine/"),
+    "FM-TRU-05": Code(TRUST, "the sender went back in time, as after a restored backup", "call the sender"),
+    "FM-TRU-06": Code(TRUST, "this workspace went back in time, as after a restored backup", "stop here and call the other side: files you signed are missing from archive/"),
+    "FM-TRU-07": Code(TRUST, "the site has not approved the federation", "fedmed approve"),
+    "FM-TRU-08": Code(TRUST, "the ledger was changed", "fedmed ledger verify"),
+    "FM-TRU-09": Code(TRUST, "this site, or its key, is not in the federation's roster", "ask the coordinator to admit your join file"),
+    "FM-TRU-10": Code(TRUST, "a payload is not the one that was signed", "copy the file again; if it fails again, call the sender"),
+    "FM-TRU-11": Code(TRUST, "a file of the archive is missing or damaged", "fedmed ledger verify"),
+    "FM-TIM-01": Code(TRUST, "the file has expired", "ask the sender for a new one, or --accept-expired REASON"),
+    "FM-TIM-02": Code(TRUST, "the file was signed in the future", "check this computer's clock and call the sender, or --trust-clock REASON"),
+    # --- protocol: form, rounds, tensors --------------------------------------------------------------------------
+    "FM-FRM-01": Code(PROTOCOL, "not a fedmed file", "fedmed inspect FILE"),
+    "FM-FRM-02": Code(PROTOCOL, "the statement is not canonical JSON", "ask the sender to seal the file with fedmed"),
+    "FM-FRM-03": Code(PROTOCOL, "the statement does not follow the schema of its kind", "ask the sender which version of fedmed sealed it"),
+    "FM-FRM-04": Code(PROTOCOL, "the file is larger than the federation allows", "fedmed inspect FILE"),
+    "FM-FRM-05": Code(PROTOCOL, "the container holds other members than the statement says", "ask the sender to seal the file again"),
+    "FM-RND-01": Code(PROTOCOL, "the file answers a round or attempt that does not exist", "fedmed status"),
+    "FM-RND-02": Code(PROTOCOL, "the file starts from another model than this round's", "fedmed status"),
+    "FM-RND-03": Code(PROTOCOL, "a file of this kind is not expected here", "fedmed inspect FILE"),
+    "FM-TEN-01": Code(PROTOCOL, "the tensors are not exactly those of the federation", "ask the sender to train with the federation's recipe"),
+    "FM-TEN-02": Code(PROTOCOL, "a tensor holds NaN or infinity", "ask the sender to train again: fedmed train-local --again"),
+    "FM-TEN-03": Code(PROTOCOL, "the number of cases is above the bound declared for the site", "ask the site for the true number"),
+    # --- data and training ----------------------------------------------------------------------------------------
+    "FM-TRN-01": Code(DATA, "the loss is not a finite number; nothing was sealed", "lower client_lr or set grad_clip in the recipe, or look for a broken case"),
+    "FM-TRN-02": Code(CONFIG, "the network that was built has layers the recipe excludes", "use norm: instance or norm: group"),
+    # --- resources ------------------------------------------------------------------------------------------------
+    "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),
+    "FM-RES-02": Code(RESOURCES, "the disk refused a write", "check the folder's permissions and run the command again"),
+    "FM-RES-03": Code(RESOURCES, "the device asked for is not there", "set device: auto in fedmed.yaml, or --device cpu"),
+    "FM-RES-04": Code(RESOURCES, "the device ran out of memory", "--device cpu, or a smaller window_batch or batch_size in the recipe"),
+    # --- nothing to do yet ----------------------------------------------------------------------------------------
+    "FM-WAI-01": Code(WAITING, "another fedmed command works in this workspace", "wait until it ends and run the command again"),
+    "FM-WAI-02": Code(WAITING, "the file that is needed has not arrived", "put the file into inbox/ and run the command again"),
+    "FM-WAI-03": Code(WAITING, "the round waits for sites", "wait, or close the round without them: fedmed aggregate --close"),
+    "FM-WAI-04": Code(WAITING, "the file is incomplete", "copy the file again"),
+    "FM-WAI-05": Code(WAITING, "the file is early", "it is kept and used when its time comes"),
+}

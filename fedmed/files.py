@@ -1,0 +1,128 @@
+"""Bytes on a disk that may lose power at any moment: atomic writes, bounded reads, hashing copies.
+
+Everything that must survive a kill is written here and through `os.open/write/fsync/replace`, so that a test can end
+the process before every single one of those calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+CHUNK = 1 << 20
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The whole file, which must hold at most `limit` bytes. Raises OSError."""
+    fd = open_regular(path)
+    try:
+        data = bytearray()
+        while chunk := os.read(fd, min(CHUNK, limit + 1 - len(data))):
+            data += chunk
+            if len(data) > limit:
+                raise OSError(errno.EFBIG, "file is larger than allowed")
+        return bytes(data)
+    finally:
+        os.close(fd)
+
+
+def open_regular(path: Path) -> int:
+    """A read-only descriptor of a regular file; a link, pipe or device at its place is refused with OSError."""
+    fd = os.open(path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return fd
+
+
+def read_chunks(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    """`size` bytes from `offset` on, in pieces of at most CHUNK; stops early only at the end of the file."""
+    end = offset + size
+    while offset < end:
+        chunk = os.pread(fd, min(CHUNK, end - offset), offset)
+        if not chunk:
+            return
+        yield chunk
+        offset += len(chunk)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a regular file, lower-case hex."""
+    fd = open_regular(path)
+    try:
+        digest = hashlib.sha256()
+        for chunk in read_chunks(fd, 0, os.fstat(fd).st_size):
+            digest.update(chunk)
+        return digest.hexdigest()
+    finally:
+        os.close(fd)
+
+
+def write_stream(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
+    """Write a new file and fsync it. Not atomic: for a name that nobody reads yet. Raises FedmedError FM-RES-01."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | getattr(os, "O_BINARY", 0), mode)
+        try:
+            os.fchmod(fd, mode)
+            for chunk in chunks:
+                write_all(fd, chunk)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) -> None:
+    """Replace `path` so that a reader, or a power cut, sees the old bytes or the new ones and nothing between."""
+    part = path.with_name(f"{path.name}.part")
+    write_stream(part, [data] if isinstance(data, bytes) else data, mode=mode)
+    publish(part, path)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a finished file its name, and make the name itself survive a power cut."""
+    try:
+        os.replace(part, path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def fsync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its file system journals names itself
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_private(folder: Path) -> None:
+    """A folder, with its parents, that only its owner may enter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chmod(folder, 0o700)
+
+
+def disk_error(error: OSError, path: Path) -> FedmedError:
+    """What the disk refused, without the path, which may name a person; the local log keeps it."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "no space left on the disk" if full else f"cannot write: {os.strerror(error.errno or errno.EIO).lower()}"
+    return FedmedError("FM-RES-01" if full else "FM-RES-02", what, local=f"{path}: {error}")

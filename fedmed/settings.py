@@ -1,0 +1,105 @@
+"""fedmed.yaml (a workspace's local, unsigned settings) and federation.yaml (the coordinator's draft of who and limits).
+
+Neither changes what is learned, except `label_map`, which is hashed into every update.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fedmed import files
+from fedmed.errors import FedmedError
+from fedmed.strict import Strict, read_yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 256 * 1024
+SITE_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+RESERVED = {"coordinator", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Layout(Strict):
+    """Where a site keeps what, as patterns below the data root with the places {patient} and {case}.
+
+    A pattern that ends in `/` is a folder of DICOM files; any other is a NIfTI file. `*` stands for any characters
+    of one folder level. Without {patient} the patient is read from DICOM, or every NIfTI file is its own patient.
+    """
+
+    image: dict[str, Pattern] = Field(min_length=1, max_length=4)
+    label: Pattern | None = None
+
+    @field_validator("image", "label")
+    @classmethod
+    def _stays_below_the_root(cls, value: dict[str, str] | str | None) -> dict[str, str] | str | None:
+        for pattern in value.values() if isinstance(value, dict) else [value] if value else []:
+            if pattern.startswith(("/", "\\")) or ".." in pattern.split("/") or "{case}" not in pattern:
+                raise ValueError("a pattern is relative to the data root and holds {case}")
+            if set(re.findall(r"{(.*?)}", pattern)) - {"case", "patient"}:
+                raise ValueError("a pattern knows only {case} and {patient}")
+        return value
+
+
+class DataFolder(Strict):
+    root: str
+    layout: Layout
+
+
+class Workspace(Strict):
+    """fedmed.yaml."""
+
+    role: Literal["coordinator", "site"]
+    name: str = "coordinator"
+    data: DataFolder | None = None
+    label_map: dict[int, int] = Field(default_factory=dict)
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
+    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
+    checkpoint_minutes: Annotated[float, Field(ge=0, le=1440)] = 10.0
+    inbox: str = "inbox"
+    outbox: str = "outbox"
+
+    @model_validator(mode="after")
+    def _a_site_has_a_name_and_data(self) -> Workspace:
+        if self.role == "site" and (self.data is None or not is_site_name(self.name)):
+            raise ValueError("a site needs a name and data")
+        return self
+
+
+class Federation(Strict):
+    """federation.yaml: the limits that `start` seals. The roster comes from `admit`."""
+
+    title: Annotated[str, Field(min_length=1, max_length=120)]
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = 10
+    min_sites: Annotated[int, Field(ge=1, le=100)] = 2
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.6
+    deadline_days: Annotated[float, Field(gt=0, le=3650)] | None = None
+    valid_days: Annotated[int, Field(ge=1, le=3650)] = 180
+    federation_days: Annotated[int, Field(ge=1, le=3650)] = 730
+    min_count: Annotated[int, Field(ge=1, le=1000)] = 10
+    max_num_cases: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
+
+
+def is_site_name(name: str) -> bool:
+    """2-32 characters, lower case, no name that Windows reserves for a device."""
+    return 2 <= len(name) <= 32 and SITE_NAME.fullmatch(name) is not None and name not in RESERVED
+
+
+def load_workspace(folder: Path) -> Workspace:
+    """Read `folder`/fedmed.yaml. Raises FedmedError FM-SET-01, -02 or -03."""
+    return read_yaml(_text(folder / "fedmed.yaml"), Workspace, name="fedmed.yaml", area="SET")
+
+
+def load_federation(folder: Path) -> Federation:
+    """Read `folder`/federation.yaml. Raises FedmedError FM-SET-01, -02 or -03."""
+    return read_yaml(_text(folder / "federation.yaml"), Federation, name="federation.yaml", area="SET")
+
+
+def _text(path: Path) -> str:
+    try:
+        return files.read_bounded(path, MAX_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FedmedError("FM-SET-01", f"{path.name}: not found or not readable here", local=str(error)) from error

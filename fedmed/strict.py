@@ -1,0 +1,80 @@
+"""Closed models for what people write: an unknown or repeated key is an error with "did you mean", never ignored."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedmed.errors import FedmedError
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses what it does not know, at every level, and NaN or infinity anywhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys in silence; a recipe that says two things says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, (str, int)):
+                raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str, model: type[Model], *, name: str, area: str, unreadable: str = "") -> Model:
+    """`text` as `model`.
+
+    `area` names the codes: FM-<area>-01 unreadable (or `unreadable`), -02 unknown key, -03 bad value.
+    Raises FedmedError with the field, what was expected and what was found.
+    """
+    loader = _UniqueKeys(text)
+    try:
+        data = loader.get_single_data()
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise FedmedError(unreadable or f"FM-{area}-01", f"{name}{line}: {problem}") from error
+    finally:
+        loader.dispose()
+    if not isinstance(data, dict):
+        raise FedmedError(unreadable or f"FM-{area}-01", f"{name}: expected keys and values, got {type(data).__name__}")
+    return validate(data, model, name=name, area=area)
+
+
+def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) -> Model:
+    """`data` as `model`; the first fault that pydantic finds becomes one coded error."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+        fault = unknown[0] if unknown else faults[0]
+        place = ".".join(str(part) for part in fault["loc"]) or "top level"
+        if unknown:
+            raise FedmedError(f"FM-{area}-02", f"{name}: unknown key {place}{_did_you_mean(fault['loc'], model)}") from error
+        got = fault.get("input")
+        shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, list)) and len(repr(got)) < 80 else ""
+        raise FedmedError(f"FM-{area}-03", f"{name}: {place}: {fault['msg'].lower()}{shown}") from error
+
+
+def _did_you_mean(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """The nearest known key beside the unknown one, found by walking the schema to its parent."""
+    schema = model.model_json_schema()
+    known = sorted({key for part in [schema, *schema.get("$defs", {}).values()] for key in part.get("properties", {})})
+    near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
