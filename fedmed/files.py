@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from fedmed.errors import FedmedError
 
@@ -49,7 +49,8 @@ def read_chunks(fd: int, offset: int, size: int) -> Iterator[bytes]:
     """`size` bytes from `offset` on, in pieces of at most CHUNK; stops early only at the end of the file."""
     end = offset + size
     while offset < end:
-        chunk = os.pread(fd, min(CHUNK, end - offset), offset)
+        os.lseek(fd, offset, os.SEEK_SET)
+        chunk = os.read(fd, min(CHUNK, end - offset))
         if not chunk:
             return
         yield chunk
@@ -70,17 +71,40 @@ def sha256_file(path: Path) -> str:
 
 def write_stream(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
     """Write a new file and fsync it. Not atomic: for a name that nobody reads yet. Raises FedmedError FM-RES-01."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | getattr(os, "O_BINARY", 0), mode)
+    with Sink(path, mode=mode) as sink:
+        for chunk in chunks:
+            sink.write(chunk)
+
+
+class Sink:
+    """A new file that is written piece by piece and made durable at the end; use as a context manager."""
+
+    def __init__(self, path: Path, *, mode: int = 0o600) -> None:
+        self._path = path
         try:
-            os.fchmod(fd, mode)
-            for chunk in chunks:
-                write_all(fd, chunk)
-            os.fsync(fd)
+            self._fd = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | getattr(os, "O_BINARY", 0), mode
+            )
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+    def write(self, data: bytes) -> None:
+        try:
+            write_all(self._fd, data)
+        except OSError as error:
+            raise disk_error(error, self._path) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                os.fsync(self._fd)
+        except OSError as error:
+            raise disk_error(error, self._path) from error
         finally:
-            os.close(fd)
-    except OSError as error:
-        raise disk_error(error, path) from error
+            os.close(self._fd)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 256 * 1024
 SITE_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
-RESERVED = {"coordinator", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+RESERVED = {
+    "coordinator",
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -49,7 +56,7 @@ class DataFolder(Strict):
     layout: Layout
 
 
-class Workspace(Strict):
+class WorkspaceSettings(Strict):
     """fedmed.yaml."""
 
     role: Literal["coordinator", "site"]
@@ -63,13 +70,13 @@ class Workspace(Strict):
     outbox: str = "outbox"
 
     @model_validator(mode="after")
-    def _a_site_has_a_name_and_data(self) -> Workspace:
+    def _a_site_has_a_name_and_data(self) -> WorkspaceSettings:
         if self.role == "site" and (self.data is None or not is_site_name(self.name)):
             raise ValueError("a site needs a name and data")
         return self
 
 
-class Federation(Strict):
+class FederationDraft(Strict):
     """federation.yaml: the limits that `start` seals. The roster comes from `admit`."""
 
     title: Annotated[str, Field(min_length=1, max_length=120)]
@@ -88,14 +95,14 @@ def is_site_name(name: str) -> bool:
     return 2 <= len(name) <= 32 and SITE_NAME.fullmatch(name) is not None and name not in RESERVED
 
 
-def load_workspace(folder: Path) -> Workspace:
+def load_workspace(folder: Path) -> WorkspaceSettings:
     """Read `folder`/fedmed.yaml. Raises FedmedError FM-SET-01, -02 or -03."""
-    return read_yaml(_text(folder / "fedmed.yaml"), Workspace, name="fedmed.yaml", area="SET")
+    return read_yaml(_text(folder / "fedmed.yaml"), WorkspaceSettings, name="fedmed.yaml", area="SET")
 
 
-def load_federation(folder: Path) -> Federation:
+def load_federation(folder: Path) -> FederationDraft:
     """Read `folder`/federation.yaml. Raises FedmedError FM-SET-01, -02 or -03."""
-    return read_yaml(_text(folder / "federation.yaml"), Federation, name="federation.yaml", area="SET")
+    return read_yaml(_text(folder / "federation.yaml"), FederationDraft, name="federation.yaml", area="SET")
 
 
 def _text(path: Path) -> str:

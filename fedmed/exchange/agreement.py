@@ -1,0 +1,40 @@
+"""The federation in force in a workspace, read back from the archive: who, and the bytes of recipe and tensor table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import federation, sealing
+from fedmed.exchange.federation import Federation
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fedmed.exchange.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What all sites agreed to. The actors decode `recipe` and `tensors`; this room knows neither."""
+
+    federation: Federation
+    recipe: bytes
+    tensors: bytes
+
+
+def in_force(workspace: Workspace) -> Agreement | None:
+    """None before `start` (coordinator) or `approve` (site). Raises FedmedError FM-TRU-11."""
+    known = workspace.record.newest("federation")
+    if known is None:
+        return None
+    said = sealing.read_archived(workspace, known.id)
+    recipe, tensors = (sealing.read_payload(workspace, known.id, name) for name in ("recipe.json", "tensors.json"))
+    return Agreement(federation.from_statement(said, known.id), recipe, tensors)
+
+
+def require_valid(agreement: Agreement, now: datetime) -> None:
+    """Raises FedmedError FM-TIM-01 when the federation is over."""
+    if federation.statement.to_time(now) > agreement.federation.expires:
+        raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}")

@@ -1,0 +1,148 @@
+"""One signed file: sealing it, and opening it in the only safe order.
+
+`read_envelope` takes the statement and its signature and trusts neither; admission decides about them; only then does
+`read_payloads` look at the rest, against what the verified statement says. No file is named here: bytes come from a
+`read` function and go to a `write` function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import container, sshsig, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from fedmed.exchange.container import Reader
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """The first two members, decoded but not verified. `id` is the SHA-256 of the statement's bytes."""
+
+    raw: bytes
+    armour: bytes
+    signature: sshsig.Signature
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file before the first payload."""
+        return container.packed_size([len(self.raw), len(self.armour)]) - len(container.TRAILER)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a tensor payload must be: the exact safetensors header, the exact size, and numbers that pass `finite`."""
+
+    header: bytes
+    size: int
+    finite: Callable[[bytes], bool]
+
+
+@dataclass(frozen=True)
+class Content:
+    """One payload to seal."""
+
+    name: str
+    media: str
+    size: int
+    sha256: str
+    chunks: Callable[[], Iterable[bytes]]
+
+
+def json_content(name: str, data: bytes) -> Content:
+    return Content(name, "application/json", len(data), hashlib.sha256(data).hexdigest(), lambda: [data])
+
+
+def read_envelope(reader: Reader) -> Envelope:
+    """Consume statement and signature. Raises Incomplete, FedmedError FM-FRM-01, FM-FRM-04, FM-SIG-02."""
+    parts = []
+    for name, limit in ((container.STATEMENT, statement.MAX_BYTES), (container.SIGNATURE, sshsig.MAX_BYTES)):
+        size = reader.member_size(name, limit)
+        parts.append(reader.exactly(size))
+        reader.padding(size)
+    return Envelope(parts[0], parts[1], sshsig.decode(parts[1]))
+
+
+def total_size(envelope: Envelope, verified: statement.Statement) -> int:
+    """Length in bytes of the complete file."""
+    return envelope.size + container.packed_size(part.bytes for part in verified.predicate.payload)
+
+
+def payload_offset(envelope: Envelope, verified: statement.Statement, name: str) -> int:
+    """Where the bytes of the payload `name` begin in the file."""
+    offset = envelope.size
+    for part in verified.predicate.payload:
+        if part.name == name:
+            return offset + container.BLOCK
+        offset += container.packed_size([part.bytes]) - len(container.TRAILER)
+    raise KeyError(name)
+
+
+def read_payloads(reader: Reader, verified: statement.Statement, expected: Mapping[str, Expected]) -> Iterator[None]:
+    """Consume everything after the envelope: hashes, tensor headers, finite numbers, trailer, end.
+
+    A generator that yields after every chunk, so that a caller can pass the chunks on without keeping them. Raises Incomplete, FedmedError FM-FRM-01, FM-FRM-05, FM-TRU-10, FM-TEN-01, FM-TEN-02.
+    """
+    for part in verified.predicate.payload:
+        size = reader.member_size(part.name, container.MAX_MEMBER)
+        if size != part.bytes:
+            raise FedmedError("FM-FRM-05", f"{part.name}: expected {part.bytes} bytes, got {size}")
+        yield from _read_payload(reader, part.name, size, verified.digest_of(part.name), expected.get(part.name))
+        reader.padding(size)
+    reader.trailer()
+
+
+def _read_payload(reader: Reader, name: str, size: int, sha256: str, expected: Expected | None) -> Iterator[None]:
+    if expected and size != expected.size:
+        raise FedmedError("FM-TEN-01", f"{name}: expected {expected.size} bytes of tensors, got {size}")
+    digest = hashlib.sha256()
+    head = reader.exactly(len(expected.header)) if expected else b""
+    digest.update(head)
+    finite = True
+    for chunk in reader.stream(size - len(head)):
+        digest.update(chunk)
+        finite = finite and (expected is None or expected.finite(chunk))
+        yield
+    if digest.hexdigest() != sha256:
+        raise FedmedError("FM-TRU-10", f"{name}: expected sha256 {sha256[:16]}..., got {digest.hexdigest()[:16]}...")
+    if expected and head != expected.header:
+        raise FedmedError("FM-TEN-01", f"{name}: the table of tensors is not the federation's")
+    if not finite:
+        raise FedmedError("FM-TEN-02", f"{name}: expected finite numbers, got NaN or infinity")
+
+
+def verified_copy(source: Callable[[int], bytes], write: Callable[[bytes], object]) -> Callable[[int], bytes]:
+    """A `read` whose every byte also goes to `write`: what was verified is what was copied."""
+
+    def read(size: int) -> bytes:
+        data = source(size)
+        write(data)
+        return data
+
+    return read
+
+
+def seal(raw: bytes, key: Ed25519PrivateKey, kind: str, contents: Iterable[Content]) -> Iterator[bytes]:
+    """The bytes of a signed file, streamed."""
+    armour = sshsig.sign(key, statement.namespace(kind), raw)
+    members = [
+        container.Member(container.STATEMENT, len(raw), [raw]),
+        container.Member(container.SIGNATURE, len(armour), [armour]),
+        *(container.Member(part.name, part.size, part.chunks()) for part in contents),
+    ]
+    return container.pack(members)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,170 @@
+"""What each kind of signed file may say in its `body`: the whole list of facts that can leave a hospital.
+
+Numbers that are not counts are decimal strings, because canonical JSON has no floats.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from fedmed.exchange import canonical, keys
+from fedmed.strict import Strict
+
+
+class Sent(Strict):
+    """A part of a statement: strict types, so that 1, "1" and true are three different things."""
+
+    model_config = ConfigDict(strict=True, validate_by_name=True, validate_by_alias=True)
+
+
+def _plain(text: str) -> str:
+    if not canonical.is_plain_text(text):
+        raise ValueError("text with control, format or unnormalised characters")
+    return text
+
+
+def _time(text: str) -> str:
+    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+    return text
+
+
+def _public_line(line: str) -> str:
+    keys.parse_public_line(line)
+    return line
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(_plain)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+SenderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=32)]
+Decimal = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?$")]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"), AfterValidator(_time)]
+PublicKey = Annotated[str, Field(max_length=100), AfterValidator(_public_line)]
+ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
+
+
+class Version(Sent):
+    name: Label
+    version: Label
+
+
+class Join(Sent):
+    """A hospital asks to take part. No fact about its data."""
+
+    name: SenderName
+    key: PublicKey
+    contact: Text
+    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    versions: list[Version] = Field(max_length=16)
+
+
+class Member(Sent):
+    """One site of the roster; `join` is the id of the join statement whose fingerprint was read over the phone."""
+
+    name: SenderName
+    key: PublicKey
+    join: Digest
+    max_num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Limits(Sent):
+    rounds: Annotated[int, Field(ge=1, le=10_000)]
+    min_sites: Annotated[int, Field(ge=1, le=100)]
+    max_share: Decimal
+    deadline_days: Decimal | None
+    valid_days: Annotated[int, Field(ge=1, le=3650)]
+    min_count: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Federation(Sent):
+    """The trust root: who takes part with which key, under which limits."""
+
+    coordinator: PublicKey
+    roster: list[Member] = Field(min_length=1, max_length=100)
+    limits: Limits
+
+
+class Approval(Sent):
+    """A person of the hospital consents to this federation; the federation's digest is the statement's subject."""
+
+    by: Text
+
+
+class Parent(Sent):
+    """One update that a model was made of: `weight` is its num_cases, `share` what it counted after the cap."""
+
+    site: SenderName
+    update: Digest
+    weight: Count
+    share: Decimal
+
+
+class SiteAck(Sent):
+    """What became of a site's file: its receipt."""
+
+    site: SenderName
+    id: Digest | None
+    status: Literal["used", "missing", "excluded", "unapproved"]
+    reason: Text
+
+
+class Metric(Sent):
+    """One metric of one class over cases; `missed` cases are in the mean, with the value the rules give them."""
+
+    metric: Label
+    label: Label
+    n: Count
+    mean: Decimal | None
+    sd: Decimal | None
+
+
+class Score(Metric):
+    model: Literal["global", "alone"]
+    missed: Count
+    spurious: Count
+    empty: Count
+    histogram: list[Count] | None = Field(min_length=20, max_length=20)
+
+
+class Model(Sent):
+    parents: list[Parent] = Field(max_length=100)
+    previous: Digest | None
+    state: None
+    last: bool
+    pooled: list[Metric] = Field(max_length=200)
+
+
+class Exclusion(Sent):
+    code: ErrorCode
+    count: Count
+
+
+class Update(Sent):
+    num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
+    num_patients: Annotated[int, Field(ge=1, le=1_000_000)]
+    num_steps: Annotated[int, Field(ge=1)]
+    train_loss: Decimal
+    base_metrics: list[Metric] = Field(max_length=200)
+    exclusions: list[Exclusion] = Field(max_length=64)
+    data: Digest
+    label_map: Digest
+    versions: list[Version] = Field(max_length=16)
+
+
+class Report(Sent):
+    split: Literal["validation", "testing"]
+    opening: Count
+    num_cases: Count
+    scores: list[Score] = Field(max_length=400)
+    exclusions: list[Exclusion] = Field(max_length=64)
+
+
+def decimal(value: float) -> str:
+    """A float as the decimal string of a statement: at most nine places, no exponent, no minus zero."""
+    text = f"{value:.9f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,84 @@
+"""Canonical JSON (RFC 8785) in the narrow form that statements use: no floats, no surprises, one encoding only."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+from fedmed.errors import FedmedError
+
+MAX_INTEGER = 2**53
+MAX_DEPTH = 16
+_FORBIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+
+
+def encode(value: Any) -> bytes:
+    """Keys are ASCII here, so sorting by code point is RFC 8785's order by UTF-16 unit."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """Parse and require that these bytes are the only encoding of what they say. Raises FedmedError FM-FRM-02."""
+    try:
+        _check_depth(data)
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float
+        )
+        if not isinstance(value, dict):
+            raise ValueError("expected an object")
+        _check(value)
+        if encode(value) != data:
+            raise ValueError("not in canonical form")
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if type(error) is ValueError else "not JSON in UTF-8"
+        raise FedmedError("FM-FRM-02", f"statement.json: expected canonical JSON, got: {reason}") from error
+    return value
+
+
+def is_plain_text(text: str) -> bool:
+    """Normalised, and without control or format characters, which could forge a line on a screen."""
+    return unicodedata.is_normalized("NFC", text) and not any(unicodedata.category(char) in _FORBIDDEN for char in text)
+
+
+def _check_depth(data: bytes) -> None:
+    depth, in_string, escaped = 0, False, False
+    for byte in data:
+        if in_string:
+            in_string = escaped or byte != 0x22
+            escaped = byte == 0x5C and not escaped
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _no_float(_: str) -> None:
+    raise ValueError("a number that is not an integer")
+
+
+def _check(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not (key.isascii() and is_plain_text(key)):
+                raise ValueError("a key that is not plain ASCII")
+            _check(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check(inner)
+    elif isinstance(value, str):
+        if not is_plain_text(value):
+            raise ValueError("text with control, format or unnormalised characters")
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
+        raise ValueError("an integer above 2^53")

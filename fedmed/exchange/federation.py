@@ -1,0 +1,93 @@
+"""The federation in force: whose key may say what, and within which limits. The trust root once it is approved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.exchange import keys, statement
+
+if TYPE_CHECKING:
+    from fedmed.exchange import bodies
+    from fedmed.exchange.statement import Statement
+
+COORDINATOR = "coordinator"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whom a key belongs to."""
+
+    name: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Federation:
+    """One version of the federation. `digest` is the id of its statement, `recipe` the SHA-256 of recipe.json."""
+
+    digest: str
+    founding: statement.Founding
+    body: bodies.Federation
+    recipe: str
+    expires: str
+
+    @property
+    def site_names(self) -> list[str]:
+        return sorted(member.name for member in self.body.roster)
+
+    @property
+    def membership(self) -> statement.Membership:
+        founding = self.founding
+        return statement.Membership(id=founding.id, title=founding.title, version=founding.version, digest=self.digest)
+
+    def owner(self, public_key: bytes) -> Owner | None:
+        """Who signs with this key, or None for a stranger."""
+        line = keys.public_line(public_key)
+        if line == self.body.coordinator:
+            return Owner(COORDINATOR, statement.COORDINATOR_KINDS)
+        return next(
+            (Owner(member.name, statement.SITE_KINDS) for member in self.body.roster if member.key == line),
+            None,
+        )
+
+    def member(self, name: str) -> bodies.Member:
+        return next(member for member in self.body.roster if member.name == name)
+
+    def sites(self) -> list[statement.Party]:
+        """All sites as recipients, by name."""
+        return [statement.party(name, keys.parse_public_line(self.member(name).key)) for name in self.site_names]
+
+    def coordinator(self) -> statement.Party:
+        return statement.party(COORDINATOR, keys.parse_public_line(self.body.coordinator))
+
+
+def from_statement(verified: Statement, statement_id: str) -> Federation:
+    """The federation that a verified `federation` statement describes."""
+    predicate = verified.predicate
+    if not isinstance(predicate, statement.FederationPredicate):
+        raise TypeError("not a federation statement")
+    return Federation(
+        statement_id,
+        predicate.federation,
+        predicate.body,
+        verified.digest_of("recipe.json"),
+        predicate.expires,
+    )
+
+
+def allowed_signers(federation: Federation, valid_after: str) -> str:
+    """The roster in the form of `ssh-keygen -Y verify -f`: one line a key, with its kinds and dates (UTC)."""
+    dates = f'valid-after="{_openssh(valid_after)}",valid-before="{_openssh(federation.expires)}"'
+    owners: list[tuple[str, tuple[str, ...], str]] = [
+        (COORDINATOR, statement.COORDINATOR_KINDS, federation.body.coordinator)
+    ]
+    owners += [(name, statement.SITE_KINDS, federation.member(name).key) for name in federation.site_names]
+    return "".join(
+        f'{name} namespaces="{",".join(statement.namespace(kind) for kind in kinds)}",{dates} {key}\n'
+        for name, kinds, key in owners
+    )
+
+
+def _openssh(time: str) -> str:
+    return time.translate(str.maketrans("", "", "-:T"))

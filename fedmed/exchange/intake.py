@@ -1,0 +1,344 @@
+"""Receiving: look at what lies in the inbox, admit it, and keep what counts in the archive.
+
+Statement and signature are verified in place; only then is the file copied, once, into a private spool, and every byte
+of the copy is verified while it is written. Nothing in the inbox is ever moved, changed or deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedmed import files, logs
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, container, statement
+from fedmed.exchange.admission import ARCHIVED, Outcome, Situation, Verdict, acknowledged, judge, judge_self_signed
+from fedmed.exchange.record import Known
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.artifact import Envelope, Expected
+    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.statement import Statement
+    from fedmed.exchange.workspace import Workspace
+
+UNAPPROVED_LIMIT = 1 << 20
+APPROVED_EXTRA = 16 << 20
+QUARANTINE_FILES, QUARANTINE_BYTES = 256, 1 << 20
+SETTLING_SECONDS = 60
+_MAY_BE_A_COPY_IN_PROGRESS = {"FM-FRM-01", "FM-FRM-02", "FM-FRM-05", "FM-SIG-01", "FM-SIG-02", "FM-TRU-10"}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One file of the inbox and what became of it."""
+
+    path: Path
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a receiver demands: the federation in force, the tensors it expects, and what its operator allows."""
+
+    federation: Federation | None
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+    accept_expired: bool = False
+    trust_clock: bool = False
+
+    @property
+    def limit(self) -> int:
+        """Largest file to look into, in bytes."""
+        if self.federation is None:
+            return UNAPPROVED_LIMIT
+        return max((part.size for part in self.expected.values()), default=0) + APPROVED_EXTRA
+
+
+def receive_all(workspace: Workspace, terms: Terms, now: datetime, command: str) -> list[Arrival]:
+    """Look at everything that has arrived. Raises FedmedError FM-RES-*, and FM-TRU-06 when this workspace was restored."""
+    arrivals = []
+    for path in candidates(workspace):
+        verdict = receive(workspace, path, situate(workspace, terms, now), terms, command)
+        if verdict.code == "FM-TRU-06":
+            raise verdict.error()
+        arrivals.append(Arrival(path, verdict))
+    return arrivals
+
+
+def look_at_all(workspace: Workspace, terms: Terms, now: datetime) -> list[Arrival]:
+    """The same without writing anything: what `status` shows."""
+    arrivals, known = [], workspace.record.ids()
+    for path in candidates(workspace):
+        try:
+            fd = files.open_regular(path)
+        except OSError:
+            continue
+        try:
+            verdict, envelope = examine(fd, situate(workspace, terms, now), terms.limit)
+        finally:
+            os.close(fd)
+        if envelope is None or envelope.id not in known:
+            arrivals.append(Arrival(path, verdict))
+    return arrivals
+
+
+def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
+    """What this workspace knows at this moment."""
+    newest = workspace.record.newest("model")
+    return Situation(
+        role=workspace.role,
+        name=workspace.name,
+        public_key=workspace.public_key,
+        federation=terms.federation,
+        record=workspace.record,
+        round=-1 if newest is None or newest.round is None else newest.round,
+        now=now,
+        tables={name.split(".")[0]: artifact.sha256(part.header) for name, part in terms.expected.items()},
+        accept_expired=terms.accept_expired,
+        trust_clock=terms.trust_clock,
+    )
+
+
+def open_self_signed(path: Path, kind: str) -> tuple[bytes, Envelope, Statement]:
+    """A complete, small, self-signed file (join, federation): its bytes, verified to be of one piece.
+
+    Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-10, and Incomplete.
+    """
+    try:
+        data = files.read_bounded(path, UNAPPROVED_LIMIT)
+    except OSError as error:
+        raise FedmedError("FM-FRM-01", "cannot be read as a small regular file", local=str(error)) from error
+    source = container.Reader(io.BytesIO(data).read)
+    envelope = artifact.read_envelope(source)
+    said = judge_self_signed(envelope, kind)
+    for _ in artifact.read_payloads(source, said, {}):
+        pass
+    return data, envelope, said
+
+
+def keep(workspace: Workspace, data: bytes, known: Known, command: str, now: datetime, **facts: object) -> None:
+    """Archive a small verified file and record it as accepted."""
+    files.write_atomic(workspace.archived(known.id), data, mode=0o600)
+    workspace.write_known(command, "received", now, known, code="", **facts)
+
+
+def candidates(workspace: Workspace) -> list[Path]:
+    """Files to look at, by name: finished copies in the inbox, and what a killed run archived but did not record."""
+    inbox = workspace.inbox
+    names = (
+        sorted(path for path in inbox.iterdir() if path.name.endswith(".fedmed") and path.name[0] != ".")
+        if inbox.is_dir()
+        else []
+    )
+    known = workspace.record.ids()
+    return [
+        *names,
+        *(path for path in sorted((workspace.root / "archive").glob("*.fedmed")) if path.stem not in known),
+    ]
+
+
+def receive(
+    workspace: Workspace,
+    path: Path,
+    situation: Situation,
+    expected: Mapping[str, Expected],
+    limit: int,
+    command: str,
+) -> Verdict:
+    """Admit one file; when it counts, archive it and write the ledger. Raises FedmedError only for FM-RES-*."""
+    seen = _Seen(workspace, path, situation.federation.digest if situation.federation else "")
+    if seen.verdict is not None:
+        return seen.verdict
+    try:
+        fd = files.open_regular(path)
+    except OSError as error:
+        return Verdict(
+            Outcome.REJECTED,
+            "FM-FRM-01",
+            f"cannot be opened as a file: {os.strerror(error.errno or 0).lower()}",
+        )
+    try:
+        verdict, envelope = examine(fd, situation, terms.limit)
+        if envelope is not None and verdict.outcome in ARCHIVED:
+            verdict = _take_in(workspace, fd, envelope, verdict, terms.expected)
+        age = situation.now.timestamp() - os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+    if (
+        verdict.outcome is Outcome.REJECTED
+        and verdict.code in _MAY_BE_A_COPY_IN_PROGRESS
+        and 0 <= age < SETTLING_SECONDS
+    ):
+        return Verdict(
+            Outcome.INCOMPLETE, "FM-WAI-04", f"does not verify yet and is {age:.0f} s old: {verdict.message}"
+        )
+    if envelope is not None and verdict.statement is not None:
+        _record(workspace, envelope, verdict, situation, command)
+    seen.remember(verdict)
+    return verdict
+
+
+def examine(fd: int, situation: Situation, limit: int) -> tuple[Verdict, Envelope | None]:
+    """Size, statement and signature, in place; nothing is written."""
+    size = os.fstat(fd).st_size
+    envelope = None
+    try:
+        envelope = artifact.read_envelope(reader(fd))
+        verdict = judge(envelope, situation)
+        if verdict.outcome is Outcome.EARLY or verdict.outcome is Outcome.NOT_FOR_ME:
+            return verdict, envelope
+        if size > limit:
+            raise FedmedError("FM-FRM-04", f"expected at most {limit} bytes, got {size}")
+        if verdict.outcome in ARCHIVED and verdict.statement is not None:
+            _check_length(size, artifact.total_size(envelope, verdict.statement))
+    except FedmedError as error:
+        outcome = Outcome.INCOMPLETE if isinstance(error, container.Incomplete) else Outcome.REJECTED
+        return Verdict(outcome, error.code, error.message), envelope
+    return verdict, envelope
+
+
+def reader(fd: int) -> container.Reader:
+    """A reader from the beginning of an open file."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    return container.Reader(lambda size: os.read(fd, size))
+
+
+def _check_length(size: int, expected: int) -> None:
+    if size < expected:
+        raise container.Incomplete(f"the file ends at {100 * size // expected} %: copy it again")
+
+
+def _take_in(
+    workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict, expected: Mapping[str, Expected]
+) -> Verdict:
+    """Copy into the spool, verifying every byte that is written, then give it its place in the archive."""
+    said = verdict.statement
+    target = workspace.archived(envelope.id)
+    if said is None:
+        return verdict
+    part = workspace.spool / f"{envelope.id}.part"
+    try:
+        files.write_stream(part, _verified(fd, envelope, said, expected), mode=0o600)
+    except FedmedError as error:
+        part.unlink(missing_ok=True)
+        if error.code.startswith("FM-RES"):
+            raise
+        outcome = Outcome.INCOMPLETE if isinstance(error, container.Incomplete) else Outcome.REJECTED
+        return Verdict(outcome, error.code, error.message)
+    if target.exists():
+        part.unlink()
+    else:
+        files.publish(part, target)
+    return verdict
+
+
+def _verified(fd: int, envelope: Envelope, said: Statement, expected: Mapping[str, Expected]) -> Iterator[bytes]:
+    """The file's bytes from its beginning, each handed on only after the reader has seen it."""
+    chunks: list[bytes] = []
+    os.lseek(fd, 0, os.SEEK_SET)
+    source = container.Reader(artifact.verified_copy(lambda size: os.read(fd, size), chunks.append))
+    again = artifact.read_envelope(source)
+    if again != envelope:
+        raise FedmedError("FM-FRM-01", "the file changed while it was read")
+    yield from _drain(chunks)
+    for _ in artifact.read_payloads(source, said, expected):
+        yield from _drain(chunks)
+    yield from _drain(chunks)
+
+
+def _drain(chunks: list[bytes]) -> Iterator[bytes]:
+    yield from chunks
+    chunks.clear()
+
+
+def _record(workspace: Workspace, envelope: Envelope, verdict: Verdict, situation: Situation, command: str) -> None:
+    """The ledger's line about a statement that is verified and addressed to this actor."""
+    said = verdict.statement
+    if said is None or verdict.outcome not in (*ARCHIVED, Outcome.CONFLICT):
+        return
+    if any(known.id == envelope.id for known in workspace.record.conflicts):
+        return
+    known = to_known(envelope.id, said, verdict.outcome.value, workspace.name)
+    floor = {"floor": min(said.predicate.created, statement.to_time(situation.now))} if situation.role == "site" else {}
+    workspace.write_known(command, "received", situation.now, known, code=verdict.code, **floor)
+
+
+def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) -> Known:
+    """What the ledger keeps of a statement."""
+    predicate = said.predicate
+    return Known(
+        id=statement_id,
+        kind=said.kind,
+        sender=said.sender,
+        seq=predicate.seq,
+        prev=predicate.prev,
+        round=getattr(predicate, "round", None),
+        outcome=outcome,
+        ack=acknowledged(said, receiver),
+        payload=said.subject[0].digest.sha256,
+        created=predicate.created,
+    )
+
+
+class _Seen:
+    """What an earlier look at the same file decided, so that a folder of old files costs nothing again."""
+
+    FINAL = (Outcome.REJECTED, Outcome.NOT_FOR_ME, Outcome.CONFLICT, Outcome.DUPLICATE, *ARCHIVED)
+
+    def __init__(self, workspace: Workspace, path: Path, federation: str) -> None:
+        self._workspace, self._path = workspace, path
+        try:
+            stat = path.lstat()
+        except OSError:
+            self._stamp = ""
+        else:
+            self._stamp = f"{federation}|{path.name}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}|{stat.st_ctime_ns}"
+        name = hashlib.sha256(self._stamp.encode()).hexdigest()[:32]
+        self._memo = workspace.root / "state" / "seen" / f"{name}.json"
+        self.verdict = self._recall()
+
+    def _recall(self) -> Verdict | None:
+        try:
+            memo = json.loads(files.read_bounded(self._memo, 1 << 16))
+            verdict = Verdict(Outcome(memo["outcome"]), memo["code"], memo["message"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Verdict(Outcome.DUPLICATE) if verdict.outcome in ARCHIVED else verdict
+
+    def remember(self, verdict: Verdict) -> None:
+        if verdict.outcome not in self.FINAL:
+            return
+        if verdict.outcome in (Outcome.REJECTED, Outcome.CONFLICT):
+            self._quarantine(verdict)
+            logs.shareable.info("%s %s: %s", verdict.code, verdict.outcome.value, verdict.message)
+        memo = {"outcome": verdict.outcome.value, "code": verdict.code, "message": verdict.message}
+        files.write_atomic(self._memo, json.dumps(memo).encode(), mode=0o600)
+
+    def _quarantine(self, verdict: Verdict) -> None:
+        """A capped copy and the reason; a full quarantine keeps what it has."""
+        folder = self._workspace.root / "quarantine"
+        if sum(1 for _ in folder.glob("*.json")) >= QUARANTINE_FILES:
+            return
+        stem = folder / self._memo.stem
+        try:
+            fd = files.open_regular(self._path)
+        except OSError:
+            return
+        try:
+            files.write_atomic(stem.with_suffix(".fedmed"), files.read_chunks(fd, 0, QUARANTINE_BYTES), mode=0o600)
+        finally:
+            os.close(fd)
+        reason = {
+            "code": verdict.code,
+            "outcome": verdict.outcome.value,
+            "message": verdict.message,
+            "name": self._path.name,
+        }
+        files.write_atomic(stem.with_suffix(".reason.json"), json.dumps(reason, indent=1).encode(), mode=0o600)

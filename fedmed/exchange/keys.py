@@ -1,0 +1,81 @@
+"""Signing keys: OpenSSH Ed25519 key files, mode 0600, usable by `ssh-keygen` as they are."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_ssh_private_key,
+)
+
+from fedmed import files
+from fedmed.errors import FedmedError
+from fedmed.exchange import sshsig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PREFIX = "ssh-ed25519 "
+
+
+def create(path: Path) -> Ed25519PrivateKey:
+    """A new key in `path`, from the operating system's randomness, readable by its owner alone."""
+    key = Ed25519PrivateKey.generate()
+    files.write_atomic(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()), mode=0o600)
+    return key
+
+
+def load(path: Path) -> Ed25519PrivateKey:
+    """Raises FedmedError FM-KEY-01 when others may read the file, FM-KEY-02 when it holds no usable key."""
+    try:
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise FedmedError("FM-KEY-01", f"{path.name}: expected mode 0600, got {path.stat().st_mode & 0o777:04o}")
+        key = load_ssh_private_key(files.read_bounded(path, 16 * 1024), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise FedmedError(
+            "FM-KEY-02", f"{path.name}: not a readable OpenSSH key without passphrase", local=str(error)
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise FedmedError("FM-KEY-02", f"{path.name}: expected an Ed25519 key")
+    return key
+
+
+def public_line(public_key: bytes) -> str:
+    """`ssh-ed25519 AAAA...`, without a comment: the form in statements and in allowed_signers."""
+    return _PREFIX + base64.b64encode(sshsig.key_blob(public_key)).decode()
+
+
+def parse_public_line(line: str) -> bytes:
+    """The 32 raw bytes of a `public_line`. Raises ValueError for any other text."""
+    try:
+        blob = base64.b64decode(line.removeprefix(_PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ValueError("not an OpenSSH Ed25519 public key") from error
+    public_key = blob[-32:]
+    if public_line(public_key) != line:
+        raise ValueError("not an OpenSSH Ed25519 public key")
+    return public_key
+
+
+def fingerprint(public_key: bytes) -> str:
+    """What `ssh-keygen -lf` prints: `SHA256:` and 43 characters of unpadded base64."""
+    digest = hashlib.sha256(sshsig.key_blob(public_key)).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def spoken(statement_id: str) -> str:
+    """The first 128 bits of a statement's SHA-256 as eight groups of four hex digits, to read over the phone."""
+    return " ".join(statement_id[i : i + 4] for i in range(0, 32, 4))
+
+
+def normalise_spoken(typed: str) -> str:
+    """What an operator typed, as 32 hex digits if it can be that; groups may be parted by blanks, hyphens or colons."""
+    return "".join(typed.lower().split()).replace("-", "").replace(":", "")

@@ -1,0 +1,127 @@
+"""What an actor knows, derived from its ledger alone: what it said, what it received, how far its time has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fedmed.exchange.ledger import Entry
+
+
+@dataclass(frozen=True)
+class Known:
+    """One statement that was accepted or said; `base` is the payload digest of a model."""
+
+    id: str
+    kind: str
+    sender: str
+    seq: int
+    prev: str | None
+    round: int | None
+    outcome: str
+    ack: str | None
+    payload: str | None
+    created: str
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A statement that was about to be sealed when the process ended, or is being sealed now."""
+
+    command: str
+    kind: str
+    round: int | None
+    seq: int
+    created: str
+
+
+class Record:
+    """Views over ledger entries; cheap to rebuild, never stored."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.said: list[Known] = []
+        self.received: list[Known] = []
+        self.conflicts: list[Known] = []
+        self.admitted: list[dict[str, Any]] = []
+        self.notes: list[tuple[str, dict[str, Any]]] = []
+        self.intent: Intent | None = None
+        self.floor = ""
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: Entry) -> None:
+        facts = entry.facts
+        if entry.event == "intent":
+            self.intent = Intent(entry.command, facts["kind"], facts["round"], facts["seq"], facts["created"])
+        elif entry.event == "said":
+            self.said.append(_known(facts, "said"))
+            self.intent = None
+        elif entry.event == "received":
+            (self.conflicts if facts["outcome"] == "conflict" else self.received).append(
+                _known(facts, facts["outcome"])
+            )
+        elif entry.event == "admitted":
+            self.admitted.append(facts)
+        elif entry.event == "note":
+            self.notes.append((entry.time, facts))
+            if facts.get("what") == "trust-clock":
+                self.floor = entry.time
+        self.floor = max(self.floor, facts.get("floor", ""))
+
+    @property
+    def next_seq(self) -> int:
+        return len(self.said) + 1
+
+    @property
+    def last_said(self) -> str | None:
+        return self.said[-1].id if self.said else None
+
+    def own_seq(self, statement_id: str) -> int | None:
+        return next((known.seq for known in self.said if known.id == statement_id), None)
+
+    def ids(self) -> set[str]:
+        """Every statement that this ledger speaks of."""
+        return {known.id for known in (*self.said, *self.received, *self.conflicts)}
+
+    def of(self, kind: str, *, sender: str | None = None, round: int | None = None) -> list[Known]:  # noqa: A002
+        """Accepted or said statements of a kind, in order of arrival."""
+        return [
+            known
+            for known in (*self.said, *self.received)
+            if known.kind == kind
+            and (sender is None or known.sender == sender)
+            and (round is None or known.round == round)
+            and known.outcome in ("said", "accepted")
+        ]
+
+    def newest(self, kind: str, *, sender: str | None = None, round: int | None = None) -> Known | None:  # noqa: A002
+        """The one with the highest round, then the highest `seq` (a later one of a sender supersedes)."""
+        return max(
+            self.of(kind, sender=sender, round=round),
+            key=lambda known: (known.round or 0, known.seq),
+            default=None,
+        )
+
+    def model(self, round: int) -> Known | None:  # noqa: A002
+        return self.newest("model", round=round)
+
+    def last_from(self, sender: str) -> str | None:
+        """The statement to acknowledge: the highest `seq` received from `sender`."""
+        known = max(
+            (known for known in self.received if known.sender == sender),
+            key=lambda known: known.seq,
+            default=None,
+        )
+        return known.id if known else None
+
+
+def facts_of(known: Known) -> dict[str, Any]:
+    """The ledger facts of a statement; `Record` reads them back."""
+    return dict(vars(known))
+
+
+def _known(facts: dict[str, Any], outcome: str) -> Known:
+    return Known(**{name: facts[name] for name in Known.__dataclass_fields__ if name != "outcome"}, outcome=outcome)

@@ -1,0 +1,190 @@
+"""Saying something: number it, sign it, archive it, write the ledger, and only then put a copy into the outbox.
+
+An intent in the ledger comes first. A command that was killed finds it: if the archive already holds a statement with
+that number it was said, and only the ledger's line and the outbox copy are added; otherwise nothing was said, and it is
+sealed again with the same number and time.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import files
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, container, intake, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.artifact import Content
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.statement import Statement
+    from fedmed.exchange.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What every statement of this sender begins with; the actor adds what its kind says."""
+
+    sender: statement.Party
+    seq: int
+    prev: str | None
+    created: str
+    ledger: statement.LedgerHead
+
+
+def say(
+    workspace: Workspace,
+    command: str,
+    kind: str,
+    round_: int | None,
+    contents: Sequence[Content],
+    build: Callable[[Opening, list[statement.Payload], list[statement.Subject]], Statement],
+    now: datetime,
+) -> Known:
+    """Seal one statement with its payloads; returns what the ledger now knows of it. Raises FedmedError FM-RES-*."""
+    opening = _open(workspace, command, kind, round_, now)
+    payload = [
+        statement.Payload(name=part.name, bytes=part.size, media=part.media, enc="none", coding="none")  # type: ignore[arg-type]
+        for part in contents
+    ]
+    subject = [statement.Subject(name=part.name, digest=statement.Sha256(sha256=part.sha256)) for part in contents]
+    said = build(opening, payload, subject)
+    raw = statement.encode(said)
+    if statement.decode(raw) != said:
+        raise ValueError("a statement that its own schema refuses")
+    statement_id = artifact.sha256(raw)
+    part = workspace.spool / f"{statement_id}.part"
+    files.write_stream(part, artifact.seal(raw, workspace.key, kind, contents), mode=0o600)
+    files.publish(part, workspace.archived(statement_id))
+    known = intake.to_known(statement_id, said, "said", workspace.name)
+    workspace.write_known(command, "said", now, known)
+    return known
+
+
+def _open(workspace: Workspace, command: str, kind: str, round_: int | None, now: datetime) -> Opening:
+    record, ledger = workspace.record, workspace.ledger
+    intent = record.intent
+    if intent is None or (intent.command, intent.kind, intent.round) != (command, kind, round_):
+        created = statement.to_time(now)
+        workspace.write_entry(command, "intent", now, kind=kind, round=round_, seq=record.next_seq, created=created)
+        intent = record.intent
+    if intent is None:
+        raise ValueError("an intent was written and is not there")
+    return Opening(
+        sender=statement.party(workspace.name, workspace.public_key),
+        seq=intent.seq,
+        prev=record.last_said,
+        created=intent.created,
+        ledger=statement.LedgerHead(length=ledger.length, head=ledger.head),
+    )
+
+
+def complete_intent(workspace: Workspace, now: datetime) -> None:
+    """After a kill between archive and ledger: record what was already said. Every command calls this first."""
+    intent = workspace.record.intent
+    if intent is None:
+        return
+    known = workspace.record.ids()
+    for path in sorted((workspace.root / "archive").glob("*.fedmed")):
+        if path.stem in known:
+            continue
+        said = _own_statement(workspace, path)
+        if said is not None and said.predicate.seq == intent.seq:
+            workspace.write_known(intent.command, "said", now, intake.to_known(path.stem, said, "said", workspace.name))
+            return
+
+
+def _own_statement(workspace: Workspace, path: Path) -> Statement | None:
+    fd = files.open_regular(path)
+    try:
+        envelope = artifact.read_envelope(intake.reader(fd))
+        if envelope.signature.public_key != workspace.public_key:
+            return None
+        return statement.decode(envelope.raw)
+    finally:
+        os.close(fd)
+
+
+def post(workspace: Workspace, known: Known) -> Path:
+    """A copy in the outbox under a name for people; made again when it is missing. Raises FedmedError FM-RES-*."""
+    target = workspace.outbox / file_name(known)
+    source = workspace.archived(known.id)
+    if target.exists() and target.stat().st_size == source.stat().st_size and _id_of(target) == known.id:
+        return target
+    fd = files.open_regular(source)
+    try:
+        files.write_atomic(target, files.read_chunks(fd, 0, os.fstat(fd).st_size))
+    finally:
+        os.close(fd)
+    return target
+
+
+def file_name(known: Known) -> str:
+    """Convenience for people, never trusted: update-r0003-st-olav.fedmed."""
+    if known.kind == "join":
+        return f"join-{known.sender}.fedmed"
+    if known.kind == "federation":
+        return "federation-v0001.fedmed"
+    if known.kind == "approval":
+        return f"approval-v0001-{known.sender}.fedmed"
+    sender = "" if known.kind == "model" else f"-{known.sender}"
+    return f"{known.kind}-r{known.round:04d}{sender}.fedmed"
+
+
+def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifact.Envelope, Statement]:
+    """An open descriptor, envelope and statement of an archived file. Raises FedmedError FM-TRU-11."""
+    try:
+        fd = files.open_regular(workspace.archived(statement_id))
+    except OSError as error:
+        raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... is missing", local=str(error)) from error
+    try:
+        envelope = artifact.read_envelope(intake.reader(fd))
+        if envelope.id != statement_id:
+            raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... holds another statement")
+        return fd, envelope, statement.decode(envelope.raw)
+    except FedmedError as error:
+        os.close(fd)
+        raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... is damaged: {error.message}") from error
+
+
+def read_archived(workspace: Workspace, statement_id: str) -> Statement:
+    """The statement alone. Raises FedmedError FM-TRU-11."""
+    fd, _, said = open_archived(workspace, statement_id)
+    os.close(fd)
+    return said
+
+
+def read_payload(workspace: Workspace, statement_id: str, name: str) -> bytes:
+    """A whole payload, checked against its digest again. Raises FedmedError FM-TRU-11."""
+    fd, envelope, said = open_archived(workspace, statement_id)
+    try:
+        size = next(part.bytes for part in said.predicate.payload if part.name == name)
+        data = b"".join(files.read_chunks(fd, artifact.payload_offset(envelope, said, name), size))
+    finally:
+        os.close(fd)
+    check_digest(said, name, artifact.sha256(data))
+    return data
+
+
+def check_digest(said: Statement, name: str, found: str) -> None:
+    """Raises FedmedError FM-TRU-11 when an archived payload is no longer the one that was signed."""
+    if found != said.digest_of(name):
+        raise FedmedError("FM-TRU-11", f"archive: {name} of {said.kind} {said.sender} is damaged")
+
+
+def _id_of(path: Path) -> str | None:
+    try:
+        fd = files.open_regular(path)
+    except OSError:
+        return None
+    try:
+        return artifact.read_envelope(intake.reader(fd)).id
+    except (FedmedError, container.Incomplete):
+        return None
+    finally:
+        os.close(fd)

@@ -1,0 +1,240 @@
+"""What a signed file says: an in-toto Statement v1 whose predicate is a closed schema per kind.
+
+Nothing here is trusted before its signature was checked, and nothing beyond the schema can be said at all.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import bodies, canonical, container, keys
+from fedmed.exchange.bodies import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
+
+MAX_BYTES = 1 << 20
+KINDS = ("join", "federation", "approval", "model", "update", "report")
+SITE_KINDS = ("join", "approval", "update", "report")
+COORDINATOR_KINDS = ("federation", "model")
+STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
+
+
+class Sha256(Sent):
+    sha256: Digest
+
+
+class Subject(Sent):
+    name: Text
+    digest: Sha256
+
+
+class Party(Sent):
+    name: SenderName
+    key: Fingerprint
+
+
+class Founding(Sent):
+    """The federation as its own statement names it: no digest of itself."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    title: Text
+    version: Annotated[int, Field(ge=1)]
+    previous: Digest | None
+
+
+class Membership(Sent):
+    """The federation version that a statement was made under."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    title: Text
+    version: Annotated[int, Field(ge=1)]
+    digest: Digest
+
+
+class LedgerHead(Sent):
+    """The sender's ledger before the entry that records this statement."""
+
+    length: Count
+    head: Digest
+
+
+class Payload(Sent):
+    name: Text
+    bytes: Annotated[int, Field(ge=0, le=container.MAX_MEMBER)]
+    media: Literal["application/json", "application/vnd.safetensors"]
+    enc: Literal["none"]
+    coding: Literal["none"]
+
+    @field_validator("name")
+    @classmethod
+    def _harmless(cls, name: str) -> str:
+        if not container.is_payload_name(name):
+            raise ValueError("not a payload name")
+        return name
+
+
+class Predicate(Sent):
+    format: Literal["fedmed/1"]
+    sender: Party
+    seq: Annotated[int, Field(ge=1)]
+    prev: Digest | None
+    created: Time
+    ledger: LedgerHead
+    payload: list[Payload] = Field(max_length=8)
+
+
+class JoinPredicate(Predicate):
+    kind: Literal["join"]
+    body: bodies.Join
+
+
+class FederationPredicate(Predicate):
+    kind: Literal["federation"]
+    federation: Founding
+    recipients: list[Party] = Field(min_length=1, max_length=100)
+    ack: None
+    expires: Time
+    body: bodies.Federation
+
+
+class ApprovalPredicate(Predicate):
+    kind: Literal["approval"]
+    federation: Membership
+    recipients: list[Party] = Field(min_length=1, max_length=1)
+    ack: Digest | None
+    body: bodies.Approval
+
+
+class RoundPredicate(Predicate):
+    federation: Membership
+    recipients: list[Party] = Field(min_length=1, max_length=100)
+    round: Count
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class ModelPredicate(RoundPredicate):
+    kind: Literal["model"]
+    ack: list[bodies.SiteAck] = Field(max_length=100)
+    tensor_table: Digest
+    expires: Time
+    body: bodies.Model
+
+
+class UpdatePredicate(RoundPredicate):
+    kind: Literal["update"]
+    ack: Digest | None
+    base_model: Digest
+    tensor_table: Digest
+    body: bodies.Update
+
+
+class ReportPredicate(RoundPredicate):
+    kind: Literal["report"]
+    ack: Digest | None
+    base_model: Digest
+    body: bodies.Report
+
+
+AnyPredicate = Annotated[
+    JoinPredicate | FederationPredicate | ApprovalPredicate | ModelPredicate | UpdatePredicate | ReportPredicate,
+    Field(discriminator="kind"),
+]
+PAYLOADS = {
+    "join": [],
+    "federation": ["recipe.json", "tensors.json"],
+    "approval": [],
+    "model": ["model.safetensors"],
+    "update": ["update.safetensors"],
+    "report": [],
+}
+
+
+class Statement(Sent):
+    """A parsed statement. `payload[i]` describes `subject[i]`; a kind without payload has one subject: what it is about."""
+
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
+    subject: list[Subject] = Field(min_length=1, max_length=8)
+    predicate_type: Text = Field(alias="predicateType")
+    predicate: AnyPredicate
+
+    @model_validator(mode="after")
+    def _of_one_piece(self) -> Statement:
+        kind, payload = self.predicate.kind, [part.name for part in self.predicate.payload]
+        if self.predicate_type != predicate_type(kind):
+            raise ValueError("predicateType and kind disagree")
+        if payload != PAYLOADS[kind]:
+            raise ValueError(f"a {kind} has the payloads {PAYLOADS[kind]}")
+        names = [subject.name for subject in self.subject]
+        if names != (payload or [SUBJECTS[kind]]):
+            raise ValueError("subject and payload do not match")
+        return self
+
+    @property
+    def kind(self) -> str:
+        return self.predicate.kind
+
+    @property
+    def sender(self) -> str:
+        return self.predicate.sender.name
+
+    def digest_of(self, name: str) -> str:
+        """SHA-256 of the payload or subject `name`."""
+        return next(subject.digest.sha256 for subject in self.subject if subject.name == name)
+
+
+SUBJECTS = {"join": "signing-key", "approval": "federation", "report": "model"}
+
+
+def predicate_type(kind: str) -> str:
+    return f"urn:fedmed:v1:{kind}"
+
+
+def namespace(kind: str) -> str:
+    """The SSHSIG namespace: a signature for one kind can never pass for another."""
+    return f"{kind}@fedmed.v1"
+
+
+def kind_of(namespace_: str) -> str | None:
+    kind, _, rest = namespace_.partition("@")
+    return kind if rest == "fedmed.v1" and kind in KINDS else None
+
+
+def decode(raw: bytes) -> Statement:
+    """Canonical parse, then the schema. Raises FedmedError FM-FRM-02, FM-FRM-03."""
+    canonical.decode(raw)
+    try:
+        return Statement.model_validate_json(raw, strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise FedmedError("FM-FRM-03", f"statement.json: {place or 'top level'}: {fault['msg'].lower()}") from error
+
+
+def encode(statement: Statement) -> bytes:
+    """The bytes that are signed."""
+    return canonical.encode(statement.model_dump(mode="json", by_alias=True))
+
+
+def make(kind: str, subject: list[Subject], predicate: AnyPredicate) -> Statement:
+    """A statement around its predicate."""
+    return Statement(type=STATEMENT_TYPE, subject=subject, predicate_type=predicate_type(kind), predicate=predicate)
+
+
+def about(kind: str, sha256: str) -> list[Subject]:
+    """The subject of a kind without payload: what the statement speaks about."""
+    return [Subject(name=SUBJECTS[kind], digest=Sha256(sha256=sha256))]
+
+
+def party(name: str, public_key: bytes) -> Party:
+    return Party(name=name, key=keys.fingerprint(public_key))
+
+
+def to_time(moment: datetime) -> str:
+    """RFC 3339 in UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

@@ -1,0 +1,98 @@
+"""An actor's folder: keys, doors, archive, state. One workspace is one federation and one key pair."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import filelock
+
+from fedmed import files
+from fedmed.errors import FedmedError
+from fedmed.exchange import keys
+from fedmed.exchange.ledger import Ledger
+from fedmed.exchange.record import Record, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from fedmed.exchange.ledger import Entry
+    from fedmed.exchange.record import Known
+
+PRIVATE = ("keys", "archive", "quarantine", "state", "state/spool", "state/seen", "cache", "logs", "reports")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An opened workspace. `record` follows every entry that goes through `note`, `remember` and `speak`."""
+
+    root: Path
+    role: str
+    name: str
+    inbox: Path
+    outbox: Path
+    key: Ed25519PrivateKey
+    ledger: Ledger
+    record: Record
+
+    @property
+    def public_key(self) -> bytes:
+        return self.key.public_key().public_bytes_raw()
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "state" / "spool"
+
+    def archived(self, statement_id: str) -> Path:
+        return self.root / "archive" / f"{statement_id}.fedmed"
+
+    def write_entry(self, command: str, event: str, now: datetime, **facts: object) -> Entry:
+        """Append to the ledger and keep `record` in step."""
+        entry = self.ledger.append(command, event, now, **facts)
+        self.record.add(entry)
+        return entry
+
+    def write_known(self, command: str, event: str, now: datetime, known: Known, **facts: object) -> Entry:
+        return self.write_entry(command, event, now, **facts_of(known), **facts)
+
+
+def create(root: Path) -> None:
+    """The folders of a new workspace. Raises FedmedError FM-SET-04 when `root` is one already."""
+    if (root / "fedmed.yaml").exists() or (root / "state").exists():
+        raise FedmedError("FM-SET-04", "a workspace is here already; nothing was changed", local=str(root))
+    for name in PRIVATE:
+        files.make_private(root / name)
+    for name in ("inbox", "outbox"):
+        (root / name).mkdir(exist_ok=True)
+
+
+def load(root: Path, role: str, name: str, inbox: str, outbox: str) -> Workspace:
+    """Raises FedmedError FM-KEY-01, FM-KEY-02, FM-TRU-08."""
+    ledger = Ledger(root / "state" / "ledger.jsonl")
+    record = Record(ledger.entries)
+    key = keys.load(root / "keys" / "signing.key")
+    return Workspace(root, role, name, root / inbox, root / outbox, key, ledger, record)
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Only one command at a time works in a workspace; the system frees the lock when a process dies.
+
+    Raises FedmedError FM-SET-01, FM-WAI-01.
+    """
+    if not (root / "state").is_dir():
+        raise FedmedError("FM-SET-01", "expected a workspace here, found none", local=str(root))
+    lock = filelock.FileLock(root / "state" / "lock", mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise FedmedError("FM-WAI-01", "another fedmed command works in this workspace") from error
+    try:
+        yield
+    finally:
+        lock.release()

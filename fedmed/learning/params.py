@@ -1,0 +1,152 @@
+"""Params (name -> array), the table that describes them, and their one encoding on the wire.
+
+A payload of tensors is a safetensors file whose header is derived from the federation's parameter table, byte for byte
+what the stock writer emits; the data behind it is one flat vector of little-endian float32. Source: the safetensors
+format; FORMAT.md section 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Params = dict[str, np.ndarray]
+MAX_TENSORS, MAX_ELEMENTS = 20_000, 2**31 - 4096
+_NAME = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One row of the parameter table. `group` is `param` (learned) or `buffer` (floating-point state)."""
+
+    name: str
+    shape: tuple[int, ...]
+    group: str
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+Table = tuple[Tensor, ...]
+
+
+def table_from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """A checked table. Raises FedmedError FM-TEN-01 for what no network of fedmed has."""
+    try:
+        table = tuple(Tensor(str(row["name"]), tuple(row["shape"]), str(row["group"])) for row in rows if len(row) == 3)
+    except (KeyError, TypeError) as error:
+        raise FedmedError("FM-TEN-01", "the parameter table is not a list of name, shape, group") from error
+    for tensor in table:
+        whole = all(type(n) is int and 0 < n < 2**31 for n in tensor.shape) and len(tensor.shape) <= 8
+        if not (whole and _NAME.fullmatch(tensor.name) and tensor.group in ("param", "buffer")):
+            raise FedmedError("FM-TEN-01", f"the parameter table has a row that no network has: {tensor.name[:80]!r}")
+    names = {tensor.name for tensor in table}
+    if not 0 < len(names) == len(table) <= MAX_TENSORS or elements(table) > MAX_ELEMENTS:
+        raise FedmedError("FM-TEN-01", "the parameter table is empty, repeats a name or is too large")
+    return table
+
+
+def table_to_bytes(table: Table) -> bytes:
+    """tensors.json."""
+    rows = [{"group": tensor.group, "name": tensor.name, "shape": list(tensor.shape)} for tensor in table]
+    return json.dumps(rows, separators=(",", ":"), sort_keys=True).encode()
+
+
+def table_from_bytes(data: bytes) -> Table:
+    """Raises FedmedError FM-TEN-01, also when the bytes are not the one encoding of the table."""
+    try:
+        rows = json.loads(data)
+        table = table_from_rows(rows if isinstance(rows, list) else [])
+    except (ValueError, RecursionError) as error:
+        raise FedmedError("FM-TEN-01", "tensors.json is not JSON") from error
+    if table_to_bytes(table) != data:
+        raise FedmedError("FM-TEN-01", "tensors.json is not in canonical form")
+    return table
+
+
+def elements(table: Table) -> int:
+    """How many float32 numbers a payload of this table holds."""
+    return sum(tensor.size for tensor in table)
+
+
+def wire_table(table: Table) -> bytes:
+    """The safetensors header of a payload: its length as u64, then compact JSON padded with blanks to 8 bytes.
+
+    All tensors are F32, so the stock writer's order (dtype size, then name) is the order of names.
+    """
+    entries, offset = {}, 0
+    for tensor in in_wire_order(table):
+        end = offset + 4 * tensor.size
+        entries[tensor.name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def digest(table: Table) -> str:
+    """SHA-256 of the wire table: `tensor_table` in a statement."""
+    return hashlib.sha256(wire_table(table)).hexdigest()
+
+
+def payload_size(table: Table) -> int:
+    return len(wire_table(table)) + 4 * elements(table)
+
+
+def in_wire_order(table: Table) -> list[Tensor]:
+    return sorted(table, key=lambda tensor: tensor.name)
+
+
+def is_finite(chunk: bytes) -> bool:
+    """No NaN and no infinity in little-endian float32 bytes."""
+    return bool(np.isfinite(np.frombuffer(chunk, "<f4")).all())
+
+
+def to_payload(params: Mapping[str, np.ndarray], table: Table) -> bytes:
+    """The payload of `params`. Raises FedmedError FM-TEN-01 for other names or shapes, FM-TEN-02 for NaN or infinity."""
+    check(params, table)
+    parts = [wire_table(table)]
+    for tensor in in_wire_order(table):
+        array = np.ascontiguousarray(params[tensor.name], "<f4")
+        if not np.isfinite(array).all():
+            raise FedmedError("FM-TEN-02", f"{tensor.name}: expected finite numbers, got NaN or infinity")
+        parts.append(array.tobytes())
+    return b"".join(parts)
+
+
+def from_payload(data: bytes, table: Table) -> Params:
+    """The params of a verified payload, as arrays of their own. Raises FedmedError FM-TEN-01."""
+    header = wire_table(table)
+    if data[: len(header)] != header or len(data) != payload_size(table):
+        raise FedmedError("FM-TEN-01", "the payload's tensors are not exactly those of the federation")
+    params, offset = {}, len(header)
+    for tensor in in_wire_order(table):
+        flat = np.frombuffer(data, "<f4", count=tensor.size, offset=offset)
+        params[tensor.name] = flat.reshape(tensor.shape).astype(np.float32)
+        offset += 4 * tensor.size
+    return params
+
+
+def subtract(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> Params:
+    """left - right, name by name."""
+    return {name: left[name] - right[name] for name in left}
+
+
+def check(params: Mapping[str, np.ndarray], table: Table) -> None:
+    """Exactly the names and shapes of the table. Raises FedmedError FM-TEN-01."""
+    expected = {tensor.name: tensor.shape for tensor in table}
+    found = {name: tuple(array.shape) for name, array in params.items()}
+    if found != expected:
+        wrong = next(name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name))
+        raise FedmedError("FM-TEN-01", f"{wrong}: expected shape {expected.get(wrong)}, got {found.get(wrong)}")

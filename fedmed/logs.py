@@ -1,0 +1,35 @@
+"""Two logs: one that may be shown to others (codes, counts, aliases) and one that stays (paths, third-party text)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+shareable = logging.getLogger("fedmed.shareable")
+local = logging.getLogger("fedmed.local")
+
+
+def open_logs(folder: Path) -> None:
+    """Send both logs to `folder`; a folder that cannot be written to costs the log, never the command."""
+    for logger, name in ((shareable, "shareable.log"), (local, "local.log")):
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+        try:
+            handler = logging.FileHandler(folder / name, encoding="utf-8", delay=True)
+        except OSError:
+            continue
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(handler)
+
+
+def silence() -> None:
+    """Without a workspace nothing is logged anywhere."""
+    for logger in (shareable, local):
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
