@@ -39,67 +39,309 @@ class FedmedError(Exception):
 
 
 CODES: dict[str, Code] = {
-    "FM-BUG-01": Code(BUG, "fedmed itself failed", "send logs/shareable.log to the maintainers; the traceback is in logs/local.log"),
+    "FM-BUG-01": Code(
+        BUG,
+        "fedmed itself failed",
+        "send logs/shareable.log to the maintainers; the traceback is in logs/local.log",
+    ),
     # --- usage, recipe, settings, federation -------------------------------------------------------------------
     "FM-USE-01": Code(USAGE, "the options contradict each other or one is missing", "fedmed --help"),
     "FM-RCP-01": Code(CONFIG, "a recipe could not be read as YAML", "check the file name and the line that is named"),
-    "FM-RCP-02": Code(CONFIG, "a recipe has a key that fedmed does not know", "correct the key; recipes/README.md lists every field"),
-    "FM-RCP-03": Code(CONFIG, "a recipe has a value outside its bounds", "correct the value; recipes/README.md gives the bounds"),
-    "FM-SET-01": Code(CONFIG, "this folder is not a fedmed workspace, or its fedmed.yaml cannot be read", "fedmed init site --help"),
-    "FM-SET-02": Code(CONFIG, "fedmed.yaml or federation.yaml has a key that fedmed does not know", "correct the key in the file"),
-    "FM-SET-03": Code(CONFIG, "fedmed.yaml or federation.yaml has a value outside its bounds", "correct the value in the file"),
+    "FM-RCP-02": Code(
+        CONFIG,
+        "a recipe has a key that fedmed does not know",
+        "correct the key; recipes/README.md lists every field",
+    ),
+    "FM-RCP-03": Code(
+        CONFIG,
+        "a recipe has a value outside its bounds",
+        "correct the value; recipes/README.md gives the bounds",
+    ),
+    "FM-SET-01": Code(
+        CONFIG,
+        "this folder is not a fedmed workspace, or its fedmed.yaml cannot be read",
+        "fedmed init site --help",
+    ),
+    "FM-SET-02": Code(
+        CONFIG,
+        "fedmed.yaml or federation.yaml has a key that fedmed does not know",
+        "correct the key in the file",
+    ),
+    "FM-SET-03": Code(
+        CONFIG,
+        "fedmed.yaml or federation.yaml has a value outside its bounds",
+        "correct the value in the file",
+    ),
     "FM-SET-04": Code(CONFIG, "the workspace exists already and is left untouched", "fedmed status -w DIR"),
     "FM-SET-05": Code(CONFIG, "this command belongs to the other role", "run it in the other workspace"),
-    "FM-SET-06": Code(CONFIG, "the name of a site is not allowed or already taken", "choose 2-32 of a-z, 0-9 and single hyphens, starting with a letter"),
+    "FM-SET-06": Code(
+        CONFIG,
+        "the name of a site is not allowed or already taken",
+        "choose 2-32 of a-z, 0-9 and single hyphens, starting with a letter",
+    ),
     "FM-FED-01": Code(CONFIG, "fewer sites are admitted than the federation needs", "fedmed admit JOIN"),
     "FM-FED-02": Code(CONFIG, "the federation has started: its roster and recipe are frozen", "fedmed status"),
     "FM-FED-03": Code(CONFIG, "the federation has not started", "fedmed start"),
-    "FM-FED-04": Code(CONFIG, "the weights do not fit the network of the recipe", "leave --weights out, or give weights of this network"),
+    "FM-FED-04": Code(
+        CONFIG,
+        "the weights do not fit the network of the recipe",
+        "leave --weights out, or give weights of this network",
+    ),
     # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
     "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/signing.key"),
-    "FM-KEY-02": Code(TRUST, "a key is missing or is not an OpenSSH Ed25519 key", "restore keys/ from your own backup, or found a new workspace"),
-    "FM-SIG-01": Code(TRUST, "the signature does not belong to these bytes", "copy the file again; if it fails again, call the sender"),
-    "FM-SIG-02": Code(TRUST, "the signature is not in the one form that fedmed accepts", "ask the sender to seal the file with fedmed"),
+    "FM-KEY-02": Code(
+        TRUST,
+        "a key is missing or is not an OpenSSH Ed25519 key",
+        "restore keys/ from your own backup, or found a new workspace",
+    ),
+    "FM-SIG-01": Code(
+        TRUST,
+        "the signature does not belong to these bytes",
+        "copy the file again; if it fails again, call the sender",
+    ),
+    "FM-SIG-02": Code(
+        TRUST,
+        "the signature is not in the one form that fedmed accepts",
+        "ask the sender to seal the file with fedmed",
+    ),
     "FM-SIG-03": Code(TRUST, "the key that signed is not in the federation", "fedmed inspect FILE"),
     "FM-SIG-04": Code(TRUST, "the key signed in a role it does not have", "fedmed inspect FILE"),
     "FM-SIG-05": Code(TRUST, "signature, kind and sender of a file disagree", "fedmed inspect FILE"),
-    "FM-TRU-01": Code(TRUST, "the fingerprint typed is not the federation's", "ask the coordinator to read the fingerprint again"),
-    "FM-TRU-02": Code(TRUST, "the file belongs to another federation or another version of this one", "fedmed inspect FILE"),
-    "FM-TRU-03": Code(TRUST, "a sender signed two different statements with one number", "call the sender: both files are kept in quarantine/"),
-    "FM-TRU-04": Code(TRUST, "a sender's statements have two successors", "call the sender: both files are kept in quarantine/"),
+    "FM-TRU-01": Code(
+        TRUST,
+        "the fingerprint typed is not the federation's",
+        "ask the coordinator to read the fingerprint again",
+    ),
+    "FM-TRU-02": Code(
+        TRUST, "the file belongs to another federation or another version of this one", "fedmed inspect FILE"
+    ),
+    "FM-TRU-03": Code(
+        TRUST,
+        "a sender signed two different statements with one number",
+        "call the sender: both files are kept in quarantine/",
+    ),
+    "FM-TRU-04": Code(
+        TRUST,
+        "a sender's statements have two successors",
+        "call the sender: both files are kept in quarantine/",
+    ),
     "FM-TRU-05": Code(TRUST, "the sender went back in time, as after a restored backup", "call the sender"),
-    "FM-TRU-06": Code(TRUST, "this workspace went back in time, as after a restored backup", "stop here and call the other side: files you signed are missing from archive/"),
+    "FM-TRU-06": Code(
+        TRUST,
+        "this workspace went back in time, as after a restored backup",
+        "stop here and call the other side: files you signed are missing from archive/",
+    ),
     "FM-TRU-07": Code(TRUST, "the site has not approved the federation", "fedmed approve"),
     "FM-TRU-08": Code(TRUST, "the ledger was changed", "fedmed ledger verify"),
-    "FM-TRU-09": Code(TRUST, "this site, or its key, is not in the federation's roster", "ask the coordinator to admit your join file"),
-    "FM-TRU-10": Code(TRUST, "a payload is not the one that was signed", "copy the file again; if it fails again, call the sender"),
+    "FM-TRU-09": Code(
+        TRUST,
+        "this site, or its key, is not in the federation's roster",
+        "ask the coordinator to admit your join file",
+    ),
+    "FM-TRU-10": Code(
+        TRUST,
+        "a payload is not the one that was signed",
+        "copy the file again; if it fails again, call the sender",
+    ),
     "FM-TRU-11": Code(TRUST, "a file of the archive is missing or damaged", "fedmed ledger verify"),
     "FM-TIM-01": Code(TRUST, "the file has expired", "ask the sender for a new one, or --accept-expired REASON"),
-    "FM-TIM-02": Code(TRUST, "the file was signed in the future", "check this computer's clock and call the sender, or --trust-clock REASON"),
+    "FM-TIM-02": Code(
+        TRUST,
+        "the file was signed in the future",
+        "check this computer's clock and call the sender, or --trust-clock REASON",
+    ),
     # --- protocol: form, rounds, tensors --------------------------------------------------------------------------
     "FM-FRM-01": Code(PROTOCOL, "not a fedmed file", "fedmed inspect FILE"),
     "FM-FRM-02": Code(PROTOCOL, "the statement is not canonical JSON", "ask the sender to seal the file with fedmed"),
-    "FM-FRM-03": Code(PROTOCOL, "the statement does not follow the schema of its kind", "ask the sender which version of fedmed sealed it"),
+    "FM-FRM-03": Code(
+        PROTOCOL,
+        "the statement does not follow the schema of its kind",
+        "ask the sender which version of fedmed sealed it",
+    ),
     "FM-FRM-04": Code(PROTOCOL, "the file is larger than the federation allows", "fedmed inspect FILE"),
-    "FM-FRM-05": Code(PROTOCOL, "the container holds other members than the statement says", "ask the sender to seal the file again"),
+    "FM-FRM-05": Code(
+        PROTOCOL,
+        "the container holds other members than the statement says",
+        "ask the sender to seal the file again",
+    ),
     "FM-RND-01": Code(PROTOCOL, "the file answers a round or attempt that does not exist", "fedmed status"),
     "FM-RND-02": Code(PROTOCOL, "the file starts from another model than this round's", "fedmed status"),
     "FM-RND-03": Code(PROTOCOL, "a file of this kind is not expected here", "fedmed inspect FILE"),
-    "FM-TEN-01": Code(PROTOCOL, "the tensors are not exactly those of the federation", "ask the sender to train with the federation's recipe"),
-    "FM-TEN-02": Code(PROTOCOL, "a tensor holds NaN or infinity", "ask the sender to train again: fedmed train-local --again"),
-    "FM-TEN-03": Code(PROTOCOL, "the number of cases is above the bound declared for the site", "ask the site for the true number"),
+    "FM-TEN-01": Code(
+        PROTOCOL,
+        "the tensors are not exactly those of the federation",
+        "ask the sender to train with the federation's recipe",
+    ),
+    "FM-TEN-02": Code(
+        PROTOCOL,
+        "a tensor holds NaN or infinity",
+        "ask the sender to train again: fedmed train-local --again",
+    ),
+    "FM-TEN-03": Code(
+        PROTOCOL,
+        "the number of cases is above the bound declared for the site",
+        "ask the site for the true number",
+    ),
     # --- data and training ----------------------------------------------------------------------------------------
-    "FM-TRN-01": Code(DATA, "the loss is not a finite number; nothing was sealed", "lower client_lr or set grad_clip in the recipe, or look for a broken case"),
-    "FM-TRN-02": Code(CONFIG, "the network that was built has layers the recipe excludes", "use norm: instance or norm: group"),
+    "FM-DAT-01": Code(DATA, "cases.json cannot be read", "fedmed partition"),
+    "FM-DAT-02": Code(DATA, "cases.json has a key that fedmed does not know", "fedmed partition"),
+    "FM-DAT-03": Code(DATA, "cases.json has a value outside its bounds", "fedmed partition"),
+    "FM-DAT-04": Code(
+        DATA,
+        "the data folder is not there or cannot be listed",
+        "correct data.root in fedmed.yaml, or mount the folder",
+    ),
+    "FM-DAT-05": Code(
+        CONFIG,
+        "no known layout fits the data folder",
+        "write data.layout into fedmed.yaml: one pattern with {case} for each channel and one for the label",
+    ),
+    "FM-DAT-06": Code(
+        CONFIG,
+        "the layout and the recipe name different channels",
+        "name in data.layout.image of fedmed.yaml exactly the recipe's channels",
+    ),
+    "FM-DAT-07": Code(
+        CONFIG, "label_map names a class that the recipe does not have", "correct label_map in fedmed.yaml"
+    ),
+    "FM-DAT-08": Code(DATA, "no case is usable", "fedmed check"),
+    "FM-DAT-09": Code(
+        DATA,
+        "more cases are excluded than the recipe allows",
+        "fedmed check, then repair the cases or move them out of the data folder",
+    ),
+    "FM-DAT-10": Code(
+        DATA,
+        "two cases or two patients would get the same pseudonym",
+        "rename one of the two, or found a new workspace",
+    ),
+    "FM-DAT-11": Code(
+        DATA, "a case has no image of one channel", "add the image, or move the case out of the data folder"
+    ),
+    "FM-DAT-12": Code(DATA, "a case has no label", "add the label, or move the case out of the data folder"),
+    "FM-DAT-13": Code(
+        DATA, "several files answer to one case", "make data.layout in fedmed.yaml narrower, or rename the files"
+    ),
+    "FM-DAT-14": Code(
+        DATA, "the images of a case belong to different patients", "separate the studies into one folder each"
+    ),
+    "FM-DAT-15": Code(DATA, "a path leads out of the data folder", "copy the files into the data folder"),
+    "FM-DAT-16": Code(
+        DATA, "a file cannot be opened", "check the file's permissions and the disk; its path is in logs/local.log"
+    ),
+    "FM-DAT-17": Code(DATA, "a NIfTI file is damaged, incomplete or something else", "copy or convert the image again"),
+    "FM-DAT-18": Code(
+        DATA, "sform and qform of a NIfTI file disagree", "convert the image again, or repair the header in a copy"
+    ),
+    "FM-DAT-19": Code(
+        DATA,
+        "a NIfTI file does not say how it lies in the patient",
+        "convert the image again: sform_code and qform_code are 0",
+    ),
+    "FM-DAT-20": Code(DATA, "an image is not three-dimensional", "write each volume into its own file"),
+    "FM-DAT-21": Code(
+        DATA,
+        "the voxels of a NIfTI file are not plain numbers",
+        "convert colour or complex images to one number a voxel",
+    ),
+    "FM-DAT-22": Code(DATA, "an image holds NaN or infinity", "convert the image again"),
+    "FM-DAT-23": Code(
+        DATA, "the spacing of an image cannot be true", "convert the image again; spacing is in millimetres"
+    ),
+    "FM-DAT-24": Code(
+        DATA, "the axes of an image are not at right angles", "resample the image to a grid with right angles"
+    ),
+    "FM-DAT-25": Code(DATA, "an image is larger than fedmed reads", "crop or resample the image"),
+    "FM-DAT-26": Code(DATA, "an image holds one single value", "export the image again"),
+    "FM-DAT-27": Code(DATA, "the channels of a case lie on different grids", "resample the channels to one grid"),
+    "FM-DAT-28": Code(
+        DATA,
+        "a label holds a value that the recipe does not name",
+        "correct the mask, or write label_map into fedmed.yaml",
+    ),
+    "FM-DAT-29": Code(
+        DATA,
+        "a label lies on another grid than its image",
+        "write the mask on the grid of the image, with nearest neighbour",
+    ),
+    "FM-DAT-30": Code(
+        DATA,
+        "no DICOM series fits the recipe's rule",
+        "export the right series, or move the case out of the data folder",
+    ),
+    "FM-DAT-31": Code(DATA, "several DICOM series fit the recipe's rule", "leave one of them in the folder"),
+    "FM-DAT-32": Code(
+        DATA,
+        "an enhanced multi-frame file is not read by this version",
+        "export the series as single-frame DICOM or as NIfTI",
+    ),
+    "FM-DAT-33": Code(DATA, "a DICOM file is damaged or incomplete", "export the series again"),
+    "FM-DAT-34": Code(
+        DATA, "the decoder of a transfer syntax is missing", "install the package that is named, or export uncompressed"
+    ),
+    "FM-DAT-35": Code(DATA, "several slices lie at one position", "leave one copy, echo or time point in the folder"),
+    "FM-DAT-36": Code(DATA, "slices are missing", "export the series again"),
+    "FM-DAT-37": Code(DATA, "the slices lie at uneven distances", "resample the series to even slices"),
+    "FM-DAT-38": Code(
+        DATA,
+        "the slices are shifted against each other, as by a tilted gantry",
+        "resample the series to a grid with right angles",
+    ),
+    "FM-DAT-39": Code(DATA, "a DICOM tag that the geometry needs is missing or unusable", "export the series again"),
+    "FM-DAT-40": Code(DATA, "the pixels of a DICOM file are in colour", "export the series as greyscale"),
+    "FM-DAT-41": Code(
+        DATA, "the slices of one series differ in size, spacing or orientation", "export the series again"
+    ),
+    "FM-DAT-42": Code(DATA, "the cases cannot be divided among so many sites", "ask for fewer sites or a larger alpha"),
+    "FM-TRN-01": Code(
+        DATA,
+        "the loss is not a finite number; nothing was sealed",
+        "lower client_lr or set grad_clip in the recipe, or look for a broken case",
+    ),
+    "FM-TRN-02": Code(
+        CONFIG,
+        "the network that was built has layers the recipe excludes",
+        "use norm: instance or norm: group",
+    ),
+    "FM-TRN-03": Code(
+        DATA,
+        "a case has no reference segmentation, which training and evaluation need",
+        "fedmed partition, with data.layout.label set in fedmed.yaml",
+    ),
+    "FM-TRN-04": Code(
+        DATA,
+        "there is no case to train on",
+        "fedmed check, to see which cases were left out and why",
+    ),
     # --- resources ------------------------------------------------------------------------------------------------
     "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),
-    "FM-RES-02": Code(RESOURCES, "the disk refused a write", "check the folder's permissions and run the command again"),
-    "FM-RES-03": Code(RESOURCES, "the device asked for is not there", "set device: auto in fedmed.yaml, or --device cpu"),
-    "FM-RES-04": Code(RESOURCES, "the device ran out of memory", "--device cpu, or a smaller window_batch or batch_size in the recipe"),
+    "FM-RES-02": Code(
+        RESOURCES, "the disk refused a write", "check the folder's permissions and run the command again"
+    ),
+    "FM-RES-03": Code(
+        RESOURCES, "the device asked for is not there", "set device: auto in fedmed.yaml, or --device cpu"
+    ),
+    "FM-RES-04": Code(
+        RESOURCES,
+        "the device ran out of memory",
+        "--device cpu, or a smaller window_batch or batch_size in the recipe",
+    ),
     # --- nothing to do yet ----------------------------------------------------------------------------------------
-    "FM-WAI-01": Code(WAITING, "another fedmed command works in this workspace", "wait until it ends and run the command again"),
-    "FM-WAI-02": Code(WAITING, "the file that is needed has not arrived", "put the file into inbox/ and run the command again"),
-    "FM-WAI-03": Code(WAITING, "the round waits for sites", "wait, or close the round without them: fedmed aggregate --close"),
+    "FM-WAI-01": Code(
+        WAITING,
+        "another fedmed command works in this workspace",
+        "wait until it ends and run the command again",
+    ),
+    "FM-WAI-02": Code(
+        WAITING,
+        "the file that is needed has not arrived",
+        "put the file into inbox/ and run the command again",
+    ),
+    "FM-WAI-03": Code(
+        WAITING,
+        "the round waits for sites",
+        "wait, or close the round without them: fedmed aggregate --close",
+    ),
     "FM-WAI-04": Code(WAITING, "the file is incomplete", "copy the file again"),
     "FM-WAI-05": Code(WAITING, "the file is early", "it is kept and used when its time comes"),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -24,7 +25,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length
 Channel = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}$")]
 ClassName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$", max_length=32)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Size3 = tuple[Annotated[int, Field(ge=1, le=512)], Annotated[int, Field(ge=1, le=512)], Annotated[int, Field(ge=1, le=512)]]
+Size3 = tuple[
+    Annotated[int, Field(ge=1, le=512)],
+    Annotated[int, Field(ge=1, le=512)],
+    Annotated[int, Field(ge=1, le=512)],
+]
 Millimetres = Annotated[float, Field(gt=0, le=20)]
 Axis = Annotated[int, Field(ge=0, le=2)]
 
@@ -73,6 +78,12 @@ class RandRotate90(Strict):
     name: Literal["RandRotate90"]
     prob: Probability
     spatial_axes: tuple[Axis, Axis]
+
+    @model_validator(mode="after")
+    def _a_plane_has_two_axes(self) -> RandRotate90:
+        if self.spatial_axes[0] == self.spatial_axes[1]:
+            raise ValueError("expected two different axes")
+        return self
 
 
 class RandAffine(Strict):
@@ -123,12 +134,17 @@ class UNet(Strict):
             raise ValueError(f"expected {len(self.channels) - 1} strides for {len(self.channels)} levels")
         return self
 
+    @property
+    def reduction(self) -> int:
+        """By how much the deepest level is smaller than the patch, along every axis."""
+        return prod(self.strides)
+
 
 class SegResNet(Strict):
     name: Literal["SegResNet"]
     init_filters: int = Field(default=16, ge=8, le=64)
-    blocks_down: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (1, 2, 2, 4)
-    blocks_up: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (1, 1, 1)
+    blocks_down: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(default=(1, 2, 2, 4), min_length=2, max_length=7)
+    blocks_up: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(default=(1, 1, 1), min_length=1, max_length=6)
     norm: Norm = "group"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -137,6 +153,11 @@ class SegResNet(Strict):
         if len(self.blocks_up) != len(self.blocks_down) - 1:
             raise ValueError("blocks_up must be one shorter than blocks_down")
         return self
+
+    @property
+    def reduction(self) -> int:
+        """By how much the deepest level is smaller than the patch, along every axis."""
+        return 1 << len(self.blocks_up)
 
 
 class Loss(Strict):
@@ -190,7 +211,9 @@ class Strategy(Strict):
 
 
 class Evaluation(Strict):
-    metrics: tuple[Literal["dice", "hd95", "sensitivity"], ...] = Field(default=("dice", "hd95", "sensitivity"), min_length=1)
+    metrics: tuple[Literal["dice", "hd95", "sensitivity"], ...] = Field(
+        default=("dice", "hd95", "sensitivity"), min_length=1
+    )
     overlap: float = Field(default=0.5, ge=0, lt=0.9)
     window_batch: int = Field(default=2, ge=1, le=64)
 
@@ -207,6 +230,18 @@ class Recipe(Strict):
     training: Training
     strategy: Strategy = Strategy()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _patch_fits(self) -> Recipe:
+        patch, reduction = self.training.patch_size, self.network.reduction
+        if any(side % reduction for side in patch) or all(side == reduction for side in patch):
+            raise ValueError(
+                f"for this network, the sides of patch_size must be multiples of {reduction}, and not all {reduction}"
+            )
+        for step in self.augment:
+            if isinstance(step, RandRotate90) and len({patch[axis] for axis in step.spatial_axes}) > 1:
+                raise ValueError("RandRotate90 needs a patch_size with equal sides along its spatial_axes")
+        return self
 
     @property
     def num_classes(self) -> int:
@@ -230,7 +265,7 @@ def to_bytes(recipe: Recipe) -> bytes:
 
 
 def from_bytes(data: bytes) -> Recipe:
-    """A recipe out of a verified federation file. Raises FedmedError FM-RCP-*, also when the bytes are not canonical."""
+    """A recipe out of a verified federation file. Raises FedmedError FM-RCP-*, also if the bytes are not canonical."""
     try:
         recipe = validate(json.loads(data), Recipe, name="recipe.json", area="RCP")
     except (ValueError, RecursionError) as error:

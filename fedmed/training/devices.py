@@ -1,0 +1,54 @@
+"""Where to compute, and what a device says when it is missing or full."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def pick(name: str) -> torch.device:
+    """`auto` (the first CUDA device, else the CPU), `cpu` (touches nothing else), `cuda`, `cuda:N` or `mps`.
+
+    `auto` never takes `mps`, on which fedmed is not tested. Raises FedmedError FM-RES-03 when the device is not there.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if name == "mps":
+        there = torch.backends.mps.is_available()
+    else:
+        number = int(name.partition(":")[2] or 0)
+        there = torch.cuda.is_available() and number < torch.cuda.device_count()
+    if not there:
+        raise FedmedError("FM-RES-03", f"device {name}: not found, this computer has {', '.join(_present())}")
+    return torch.device("cuda" if name == "auto" else name)
+
+
+def _present() -> list[str]:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *(f"cuda:{number}" for number in range(count)), *mps]
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where a CUDA device computes it by itself; full precision anywhere else."""
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+
+
+@contextmanager
+def out_of_memory(device: torch.device) -> Iterator[None]:
+    """Turn a full device into FedmedError FM-RES-04. Torch gives the CPU's own case no type, only words."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+        if not full:
+            raise
+        raise FedmedError("FM-RES-04", f"device {device}: out of memory", local=str(error)) from error

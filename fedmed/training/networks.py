@@ -1,0 +1,159 @@
+"""Networks by name, and the params that travel: the only place where a torch module becomes named arrays.
+
+Refuses layers that keep running statistics of the data: averaging or forgetting them silently breaks a federation
+(Li et al., FedBN, ICLR 2021), and MONAI builds some of them where the recipe asked for another norm.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+import torch
+from monai.networks import nets
+
+from fedmed import recipe as recipes
+from fedmed.errors import FedmedError
+from fedmed.training import quiet, seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import nn
+
+    from fedmed.recipe import Recipe
+
+quiet.silence()
+
+Params = dict[str, np.ndarray]
+MAX_GROUPS = 8  # MONAI's own number for SegResNet
+
+
+class Row(TypedDict):
+    """One row of the parameter table: what a tensor that travels is called and how it is shaped."""
+
+    name: str
+    shape: list[int]
+    group: str
+
+
+def build(recipe: Recipe) -> nn.Module:
+    """The recipe's network on the CPU, its first weights drawn from `recipe.seed` alone.
+
+    Input [B, channels, X, Y, Z] float32, output [B, num_classes, X, Y, Z] logits. Leaves torch's random state as it
+    was. Raises FedmedError FM-TRN-02 when a layer that keeps running statistics is left in it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.seed(recipe.seed, "weights"))
+        network = BUILDERS[recipe.network.name](recipe)
+    refuse_running_statistics(network)
+    return network
+
+
+def refuse_running_statistics(network: nn.Module) -> None:
+    """Look at what was built, not at what was asked for. Raises FedmedError FM-TRN-02."""
+    for name, module in network.named_modules():
+        if getattr(module, "track_running_stats", False) or getattr(module, "running_mean", None) is not None:
+            kind = type(module).__name__
+            raise FedmedError(
+                "FM-TRN-02", f"network: layer {name or 'itself'} is {kind}, which keeps running statistics"
+            )
+
+
+def table(network: nn.Module) -> list[Row]:
+    """The rows of what travels, in the network's own order: floating-point state only, a shared tensor once."""
+    learned = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    return [
+        {"name": name, "shape": list(tensor.shape), "group": "param" if name in learned else "buffer"}
+        for name, tensor in _travelling(network)
+    ]
+
+
+def get_params(network: nn.Module) -> Params:
+    """A float32 copy of what travels, on the CPU."""
+    return {name: np.array(tensor.detach().cpu().numpy(), np.float32) for name, tensor in _travelling(network)}
+
+
+def set_params(network: nn.Module, params: Mapping[str, np.ndarray]) -> None:
+    """Copy `params` into the network, in place.
+
+    Raises FedmedError FM-TEN-01 unless names and shapes are exactly the network's own.
+    """
+    state = dict(_travelling(network))
+    if state.keys() != params.keys():
+        odd = sorted(state.keys() ^ params.keys())
+        raise FedmedError("FM-TEN-01", f"params: {len(odd)} tensors are missing or unknown, the first is {odd[0]}")
+    for name, tensor in state.items():
+        if tuple(tensor.shape) != params[name].shape:
+            expected, got = list(tensor.shape), list(params[name].shape)
+            raise FedmedError("FM-TEN-01", f"params: tensor {name}: expected shape {expected}, got {got}")
+    with torch.no_grad():
+        for name, tensor in state.items():
+            tensor.copy_(torch.tensor(params[name]))
+
+
+def initial_params(recipe: Recipe) -> tuple[Params, list[Row]]:
+    """Model r0 of a federation: the first weights and the parameter table."""
+    network = build(recipe)
+    return get_params(network), table(network)
+
+
+def _travelling(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Integer buffers (counters, index tables) stay: every site takes them from its own freshly built network."""
+    seen: set[tuple[int, tuple[int, ...], tuple[int, ...]]] = set()
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
+        if not tensor.is_floating_point() or (tensor.numel() and place in seen):
+            continue
+        seen.add(place)
+        yield name, tensor
+
+
+def _unet(recipe: Recipe) -> nn.Module:
+    """U-Net with residual units (Ronneberger et al. 2015; Kerfoot et al. 2019), as in MONAI."""
+    network = recipe.network
+    if not isinstance(network, recipes.UNet):
+        raise TypeError(type(network).__name__)
+    # with residual units MONAI also normalises the last upsampling, whose width is the number of classes
+    widths = (*network.channels, recipe.num_classes) if network.num_res_units else network.channels
+    built: nn.Module = nets.UNet(
+        spatial_dims=3,
+        in_channels=len(recipe.data.channels),
+        out_channels=recipe.num_classes,
+        channels=network.channels,
+        strides=network.strides,
+        num_res_units=network.num_res_units,
+        norm=_norm(network.norm, widths),
+        dropout=network.dropout,
+    )
+    return built
+
+
+def _segresnet(recipe: Recipe) -> nn.Module:
+    """SegResNet without the autoencoder branch (Myronenko 2018), as in MONAI."""
+    network = recipe.network
+    if not isinstance(network, recipes.SegResNet):
+        raise TypeError(type(network).__name__)
+    built: nn.Module = nets.SegResNet(
+        spatial_dims=3,
+        init_filters=network.init_filters,
+        in_channels=len(recipe.data.channels),
+        out_channels=recipe.num_classes,
+        blocks_down=network.blocks_down,
+        blocks_up=network.blocks_up,
+        norm=_norm(network.norm, (network.init_filters,)),
+        dropout_prob=network.dropout or None,
+    )
+    return built
+
+
+def _norm(name: str, widths: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
+    """MONAI's norm argument. Group norm takes the largest number of groups, at most 8, that divides every width."""
+    if name == "instance":
+        return "instance", {}
+    groups = gcd(*widths)
+    return "group", {"num_groups": max(n for n in range(1, MAX_GROUPS + 1) if groups % n == 0)}
+
+
+BUILDERS: dict[str, Callable[[Recipe], nn.Module]] = {"UNet": _unet, "SegResNet": _segresnet}

@@ -1,0 +1,71 @@
+"""What local training minimises and how: losses and optimisers by name, the learning rate of a round, FedProx."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from monai import losses
+
+from fedmed.training import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from torch import nn
+
+    from fedmed.recipe import Recipe
+
+quiet.silence()
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "DiceLoss": losses.DiceLoss,
+    "DiceCELoss": losses.DiceCELoss,
+    "DiceFocalLoss": losses.DiceFocalLoss,
+}
+
+
+def loss_function(recipe: Recipe) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """(logits [B, num_classes, X, Y, Z], label [B, 1, X, Y, Z]) to a scalar, as MONAI defines it, with softmax."""
+    loss = recipe.training.loss
+    built: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = LOSSES[loss.name](
+        softmax=True, to_onehot_y=True, include_background=loss.include_background
+    )
+    return built
+
+
+def learning_rate(recipe: Recipe, round: int, rounds: int) -> float:  # noqa: A002 - the field's word
+    """`client_lr` of round 0 ... rounds - 1, constant within the round.
+
+    Warm-up over w rounds gives round r the share (r + 1) / (w + 1). Behind it, with t = (r - w) / (rounds - w):
+    cosine (1 + cos(pi t)) / 2 (Loshchilov and Hutter 2017), polynomial (1 - t) ** power. A round behind the last, as
+    after an extension, keeps the last one's value.
+    """
+    schedule, client_lr = recipe.training.schedule, recipe.training.optimizer.client_lr
+    warmup = schedule.warmup_rounds
+    if round < warmup:
+        return client_lr * (round + 1) / (warmup + 1)
+    share = (min(round, rounds - 1) - warmup) / max(rounds - warmup, 1)
+    share = max(share, 0.0)  # a warm-up longer than the federation
+    if schedule.name == "cosine":
+        return client_lr * 0.5 * (1 + math.cos(math.pi * share))
+    if schedule.name == "polynomial":
+        return client_lr * math.pow(1 - share, schedule.power)
+    return client_lr
+
+
+def optimizer(recipe: Recipe, params: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019) or SGD. A round starts with a fresh one: its moments never travel."""
+    chosen = recipe.training.optimizer
+    if chosen.name == "AdamW":
+        return torch.optim.AdamW(params, lr=lr, weight_decay=chosen.weight_decay)
+    return torch.optim.SGD(params, lr=lr, momentum=chosen.momentum, weight_decay=chosen.weight_decay)
+
+
+def add_proximal(params: Sequence[nn.Parameter], start: Sequence[torch.Tensor], mu: float) -> None:
+    """Add to the gradients that of mu/2 ||w - w_global||^2 (FedProx: Li et al., MLSys 2020)."""
+    with torch.no_grad():
+        for param, origin in zip(params, start, strict=True):
+            if param.grad is not None:
+                param.grad.add_(param - origin, alpha=mu)

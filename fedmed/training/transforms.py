@@ -1,0 +1,123 @@
+"""From a case to the arrays that a network sees: one fixed chain, then the recipe's random one.
+
+Fixed: read, turn to `axcodes`, resample to `spacing` (image linear, label nearest), z-score of each channel over its
+non-zero voxels. Random: the recipe's `augment`, in its order, out of a closed table. Nothing here draws from a global
+random state.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from monai import transforms as mt
+from monai.data import MetaTensor, get_track_meta, set_track_meta
+
+from fedmed.cases import reading
+from fedmed.training import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from fedmed.cases.case import Case, Volume
+    from fedmed.recipe import RandAffine, Recipe
+
+quiet.silence()
+
+KEYS = ("image", "label")
+LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
+
+
+class LoadCase:
+    """Dictionary transform: {"case": Case} to {"image": [C, X, Y, Z], "label": [1, X, Y, Z] where there is one}.
+
+    The only way of a file into this room. Both are MetaTensors with the affine of the case (RAS, mm).
+    """
+
+    def __init__(self, recipe: Recipe, root: Path, label_map: Mapping[int, int]) -> None:
+        self.recipe, self.root, self.label_map = recipe, root, dict(label_map)
+
+    def __call__(self, data: Mapping[str, Case]) -> dict[str, Any]:
+        return as_sample(reading.read(data["case"], self.root, self.recipe.data, self.label_map))
+
+
+def as_sample(volume: Volume) -> dict[str, Any]:
+    """A volume as the dictionary that MONAI's transforms take."""
+    affine = torch.as_tensor(volume.affine)
+    sample = {"image": MetaTensor(torch.as_tensor(volume.image), affine=affine)}
+    if volume.label is not None:
+        sample["label"] = MetaTensor(torch.as_tensor(volume.label[None]), affine=affine)
+    return sample
+
+
+def standardise(recipe: Recipe) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The fixed chain behind `LoadCase`: the same for training, validation and prediction."""
+    steps = [
+        mt.Orientationd(KEYS, axcodes=recipe.data.axcodes, labels=LETTERS, allow_missing_keys=True),
+        mt.Spacingd(
+            KEYS,
+            pixdim=recipe.data.spacing,
+            mode=("bilinear", "nearest"),
+            padding_mode="border",
+            allow_missing_keys=True,
+        ),
+        lambda sample: {**sample, "image": z_score(sample["image"])},
+    ]
+    chain: Callable[[dict[str, Any]], dict[str, Any]] = mt.Compose(steps)
+    return chain
+
+
+def z_score(image: Any) -> Any:
+    """Each channel [X, Y, Z] with mean 0 and standard deviation 1 over its non-zero voxels; zeros stay zero.
+
+    The rule of MONAI's NormalizeIntensity(nonzero=True, channel_wise=True), summed in float64 by numpy: torch's sum
+    depends on the number of threads, and a loader process has fewer of them than the main one. A channel of one
+    value becomes zero.
+    """
+    array = np.array(image, np.float32)
+    for channel in array:
+        inside = channel != 0
+        values = channel[inside].astype(np.float64)
+        if values.size:
+            channel[inside] = (values - values.mean()) / (values.std() or 1.0)
+    return MetaTensor(torch.from_numpy(array), meta=image.meta)
+
+
+def augmentation(recipe: Recipe) -> Any:
+    """The recipe's random chain over {"image", "label"}, as a MONAI Compose: seed it with `set_random_state`."""
+    return mt.Compose([AUGMENT[step.name](step) for step in recipe.augment])
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """Inside, MONAI keeps no record of what it did to a tensor: nobody inverts an augmentation, and it costs time."""
+    before = get_track_meta()
+    set_track_meta(False)
+    try:
+        yield
+    finally:
+        set_track_meta(before)
+
+
+def _affine(step: RandAffine) -> Any:
+    return mt.RandAffined(
+        KEYS,
+        prob=step.prob,
+        rotate_range=(step.rotate_range,) * 3,
+        scale_range=(step.scale_range,) * 3,
+        mode=("bilinear", "nearest"),
+        padding_mode="border",
+    )
+
+
+AUGMENT: dict[str, Callable[[Any], Any]] = {
+    "RandFlip": lambda step: mt.RandFlipd(KEYS, prob=step.prob, spatial_axis=step.spatial_axis),
+    "RandRotate90": lambda step: mt.RandRotate90d(KEYS, prob=step.prob, spatial_axes=step.spatial_axes),
+    "RandAffine": _affine,
+    "RandScaleIntensity": lambda step: mt.RandScaleIntensityd("image", prob=step.prob, factors=step.factors),
+    "RandShiftIntensity": lambda step: mt.RandShiftIntensityd("image", prob=step.prob, offsets=step.offsets),
+    "RandGaussianNoise": lambda step: mt.RandGaussianNoised("image", prob=step.prob, std=step.std),
+}
