@@ -1,0 +1,47 @@
+"""One study of one patient: where its files lie, what is known about it, and what it looks like when read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grid of the source image: voxels, spacing in mm, and where its axes point (NIfTI axcodes such as RAS)."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    axcodes: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case at rest. `case` and `patient` are pseudonyms; paths are POSIX and relative to the data root.
+
+    `image` has one NIfTI path for a channel, or the files of a DICOM series in reading order. `group` is the
+    stratum of Dirichlet partitions: q1 to q4, the quartile of the foreground volume, or empty.
+    """
+
+    case: str
+    patient: str
+    group: str
+    image: Mapping[str, tuple[str, ...]]
+    label: str | None
+    covariates: Mapping[str, str | int | float]
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A case in memory: image float32 [C, X, Y, Z], affine float64 [4, 4] to RAS+ mm, label uint8 [X, Y, Z]."""
+
+    image: NDArray[np.float32]
+    affine: NDArray[np.float64]
+    label: NDArray[np.uint8] | None

@@ -1,0 +1,213 @@
+"""cases.json: which cases a site trains, validates and tests on. A local file, readable by its owner only.
+
+The shape is the Decathlon datalist of MONAI (`training`, `validation`, `testing`) with a header `fedmed`. It holds
+paths and pseudonyms and never leaves the site; only `digest` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from fedmed import files
+from fedmed import recipe as recipes
+from fedmed.cases.case import Case, Geometry
+from fedmed.cases.splits import FOLDS, Fold, split
+from fedmed.errors import FedmedError
+from fedmed.strict import Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fedmed.cases.find import Found
+
+MAX_BYTES = 512 << 20  # 20,000 cases of 300 slices
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+CaseAlias = Annotated[str, Field(pattern=r"^case-[0-9a-f]{16}$")]
+PatientAlias = Annotated[str, Field(pattern=r"^patient-[0-9a-f]{16}$")]
+Number = Annotated[int, Field(ge=0)]
+
+
+class Grid(Strict):
+    """The source grid; a JSON twin of case.Geometry."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    axcodes: Annotated[str, Field(pattern=r"^[RLAPIS]{3}$")]
+
+
+class Entry(Strict):
+    """One case; a JSON twin of case.Case."""
+
+    case: CaseAlias
+    patient: PatientAlias
+    group: Annotated[str, Field(max_length=32)]
+    image: dict[recipes.Channel, str | tuple[str, ...]] = Field(min_length=1, max_length=4)
+    label: str | None
+    covariates: dict[str, str | int | float]
+    geometry: Grid
+
+    @field_validator("image", "label")
+    @classmethod
+    def _below_the_root(cls, value: dict[str, str | tuple[str, ...]] | str | None) -> object:
+        groups = value.values() if isinstance(value, dict) else [value] if value else []
+        for group in groups:
+            for path in (group,) if isinstance(group, str) else group:
+                if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in path.split("/"):
+                    raise ValueError("expected a path below the data root")
+        return value
+
+
+class Header(Strict):
+    """How the list came about. `former` remembers the fold of patients who are gone: they may come back."""
+
+    version: Literal[1] = Field(alias="schema")
+    dataset: Digest
+    recipe: Digest
+    seed: int
+    shares: recipes.Split
+    root: str
+    excluded: dict[str, Number]
+    counts: dict[Fold, Number]
+    patients: dict[Fold, Number]
+    former: dict[PatientAlias, Fold]
+
+
+class Datalist(Strict):
+    """cases.json as it stands on disk; `cases` gives a fold as Case objects."""
+
+    header: Header = Field(alias="fedmed")
+    training: tuple[Entry, ...]
+    validation: tuple[Entry, ...]
+    testing: tuple[Entry, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Datalist:
+        folds: dict[str, set[Fold]] = {}
+        seen: Counter[str] = Counter()
+        for fold in FOLDS:
+            entries = entries_of(self, fold)
+            seen.update(entry.case for entry in entries)
+            for entry in entries:
+                folds.setdefault(entry.patient, set()).add(fold)
+            if len(entries) != self.header.counts.get(fold):
+                raise ValueError("the number of cases is not the header's")
+        if any(len(sides) > 1 for sides in folds.values()):
+            raise ValueError("a patient stands in two folds")
+        if any(count > 1 for count in seen.values()):
+            raise ValueError("a case stands twice")
+        return self
+
+
+def build(found: Found, recipe: recipes.Recipe, root: str, previous: Datalist | None = None) -> Datalist:
+    """Split what was found, keeping every patient of `previous` in place; seed and shares are the recipe's.
+
+    Raises FedmedError FM-DAT-12 where a case has no label.
+    """
+    known = assignments(previous) if previous else {}
+    for case in found.cases:
+        if case.label is None:
+            raise FedmedError("FM-DAT-12", f"{case.case}: no label, expected one to train and score with")
+    folds = split(found.cases, recipe.seed, recipe.data.split, known)
+    here = {case.patient for case in found.cases}
+    header = Header(
+        schema=1,
+        dataset=_dataset(folds, found.content),
+        recipe=recipes.digest(recipe),
+        seed=recipe.seed,
+        shares=recipe.data.split,
+        root=root,
+        excluded=dict(sorted(Counter(one.code for one in found.excluded).items())),
+        counts={fold: len(folds[fold]) for fold in FOLDS},
+        patients={fold: len({case.patient for case in folds[fold]}) for fold in FOLDS},
+        former={patient: fold for patient, fold in sorted(known.items()) if patient not in here},
+    )
+    entries = {fold: tuple(_entry(case) for case in folds[fold]) for fold in FOLDS}
+    return Datalist(fedmed=header, **entries)
+
+
+def _dataset(folds: Mapping[Fold, list[Case]], content: Mapping[str, str]) -> str:
+    """SHA-256 over the content of every case and its fold, in the order of the contents: no name goes in."""
+    lines = sorted(f"{fold} {content[case.case]}\n" for fold in FOLDS for case in folds[fold])
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def digest(datalist: Datalist) -> str:
+    """The dataset digest an update carries: it changes with any image, label or fold, and tells nothing else."""
+    return datalist.header.dataset
+
+
+def cases(datalist: Datalist, fold: Fold) -> list[Case]:
+    """The cases of a fold, by alias."""
+    return [_case(entry) for entry in entries_of(datalist, fold)]
+
+
+def entries_of(datalist: Datalist, fold: Fold) -> tuple[Entry, ...]:
+    return {"training": datalist.training, "validation": datalist.validation, "testing": datalist.testing}[fold]
+
+
+def assignments(datalist: Datalist) -> dict[str, Fold]:
+    """The fold of every patient, also of those who are gone."""
+    here = {entry.patient: fold for fold in FOLDS for entry in entries_of(datalist, fold)}
+    return {**datalist.header.former, **here}
+
+
+def changes(old: Datalist | None, new: Datalist) -> str:
+    """How many cases came and went, as `+14 -2`."""
+    before = {entry.case for fold in FOLDS for entry in entries_of(old, fold)} if old else set()
+    after = {entry.case for fold in FOLDS for entry in entries_of(new, fold)}
+    return f"+{len(after - before)} -{len(before - after)}"
+
+
+def save(path: Path, datalist: Datalist) -> None:
+    """Write cases.json in one step, mode 0600. Raises FedmedError FM-RES-01 or FM-RES-02."""
+    data = datalist.model_dump(mode="json", by_alias=True)
+    files.write_atomic(
+        path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n", mode=0o600
+    )
+
+
+def load(path: Path) -> Datalist:
+    """Read cases.json. Raises FedmedError FM-DAT-01 (unreadable), -02 (unknown key) or -03 (bad value).
+
+    The message names the field and never its value, which may be a path.
+    """
+    try:
+        data = json.loads(files.read_bounded(path, MAX_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FedmedError("FM-DAT-01", f"{path.name}: cannot be read as JSON", local=str(error)) from error
+    try:
+        return Datalist.model_validate(data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+        fault = (unknown or faults)[0]
+        place = ".".join(str(part) for part in fault["loc"][:3]) or "top level"
+        code = "FM-DAT-02" if unknown else "FM-DAT-03"
+        what = "unknown key" if unknown else fault["msg"].lower()
+        raise FedmedError(code, f"{path.name}: {place}: {what}", local=str(error)) from error
+
+
+def _entry(case: Case) -> Entry:
+    image = {name: group[0] if len(group) == 1 else group for name, group in case.image.items()}
+    grid = Grid(shape=case.geometry.shape, spacing=case.geometry.spacing, axcodes=case.geometry.axcodes)
+    return Entry(
+        case=case.case,
+        patient=case.patient,
+        group=case.group,
+        image=image,
+        label=case.label,
+        covariates=dict(case.covariates),
+        geometry=grid,
+    )
+
+
+def _case(entry: Entry) -> Case:
+    image = {name: (group,) if isinstance(group, str) else group for name, group in entry.image.items()}
+    grid = Geometry(entry.geometry.shape, entry.geometry.spacing, entry.geometry.axcodes)
+    return Case(entry.case, entry.patient, entry.group, image, entry.label, entry.covariates, grid)

@@ -1,0 +1,118 @@
+"""Which files belong to which case: patterns of fedmed.yaml against the files below the data root.
+
+Images and masks meet by what {case} and {patient} stand for, never by the order of two listings.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedmed.cases import paths
+from fedmed.errors import FedmedError
+from fedmed.settings import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from fedmed.cases.paths import Tree
+
+LABEL = "label"  # beside the channels, whose names are upper case
+PLACES = re.compile(r"({case}|{patient}|\*)")
+
+
+@dataclass
+class Study:
+    """What the patterns found for one case. A match that ends in `/` is a folder of DICOM files."""
+
+    patient: str
+    case: str
+    matches: dict[str, list[str]] = field(default_factory=dict)
+
+
+def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
+    """Every study that has at least one image, and the number of masks that belong to none.
+
+    Where only some patterns hold {patient}, {case} alone joins them: two patients with one case name are then two
+    files for one case, which `find` refuses.
+    """
+    patterns = layout.image | ({LABEL: layout.label} if layout.label else {})
+    by_patient = all("{patient}" in pattern for pattern in patterns.values())
+    found: dict[tuple[str, str], Study] = {}
+    for name, path, places in _matches(tree, patterns):
+        patient = places.get("patient", "")
+        key = (patient if by_patient else "", places["case"])
+        study = found.setdefault(key, Study(patient, places["case"]))
+        study.patient = study.patient or patient
+        study.matches.setdefault(name, []).append(path)
+    with_image = [found[key] for key in sorted(found) if set(found[key].matches) != {LABEL}]
+    return with_image, len(found) - len(with_image)
+
+
+def _matches(tree: Tree, patterns: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(channel or label, path, places). A path that two patterns match belongs to the one that spells out more."""
+    ranked = sorted(patterns, key=lambda name: len(PLACES.sub("", patterns[name])), reverse=True)
+    rules = [(name, _expression(patterns[name])) for name in ranked]
+    for path in (*tree.files, *(f"{folder}/" for folder in tree.folders)):
+        for name, rule in rules:
+            if match := rule.fullmatch(path):
+                places = {key: unicodedata.normalize("NFC", value) for key, value in match.groupdict().items()}
+                yield name, path, places
+                break
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts, seen = [], set()
+    for part in PLACES.split(pattern):
+        if part == "*":
+            parts.append("[^/]*")
+        elif part in ("{case}", "{patient}"):
+            name = part[1:-1]
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)")
+            seen.add(name)
+        else:
+            parts.append(re.escape(part))
+    return re.compile("".join(parts))
+
+
+def detect_layout(root: Path, channels: Sequence[str]) -> Layout:
+    """The known layout that gives the most complete cases below `root`.
+
+    Known are the Medical Segmentation Decathlon (imagesTr and labelsTr, also with nnU-Net's `_0000`), images and
+    labels, dicom and masks, and flat `{case}_image` with `{case}_label`. Raises FedmedError FM-DAT-04 or -05.
+    """
+    tree = paths.walk(root)
+    best, most = None, 0
+    for layout in _known(channels):
+        complete = sum(_is_complete(study, channels) for study in studies(tree, layout)[0])
+        if complete > most:
+            best, most = layout, complete
+    if best is None:
+        wanted = ", ".join(f"{channel}: 'images/{{case}}_{channel}.nii.gz'" for channel in channels)
+        raise FedmedError(
+            "FM-DAT-05",
+            f"no known layout among {len(tree.files)} files; write into fedmed.yaml, for example, "
+            f"data: layout: image: {{{wanted}}}, label: 'labels/{{case}}.nii.gz'",
+        )
+    return best
+
+
+def _known(channels: Sequence[str]) -> Iterator[Layout]:
+    for suffix in (".nii.gz", ".nii"):
+        for images, labels in (("imagesTr", "labelsTr"), ("images", "labels")):
+            numbered = {name: f"{images}/{{case}}_{index:04d}{suffix}" for index, name in enumerate(channels)}
+            yield Layout(image=numbered, label=f"{labels}/{{case}}{suffix}")
+            if len(channels) == 1:
+                yield Layout(image={channels[0]: f"{images}/{{case}}{suffix}"}, label=f"{labels}/{{case}}{suffix}")
+        for masks in ("masks", "labels"):
+            folders = {name: f"dicom/{{case}}/{name}/" if len(channels) > 1 else "dicom/{case}/" for name in channels}
+            yield Layout(image=folders, label=f"{masks}/{{case}}{suffix}")
+        if len(channels) == 1:
+            yield Layout(image={channels[0]: f"{{case}}_image{suffix}"}, label=f"{{case}}_label{suffix}")
+
+
+def _is_complete(study: Study, channels: Sequence[str]) -> bool:
+    return all(len(study.matches.get(name, ())) == 1 for name in (*channels, LABEL))

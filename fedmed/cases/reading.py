@@ -1,0 +1,115 @@
+"""The one reader of the whole federation: a case's channels and label, on one grid, as numbers.
+
+Training, evaluation, prediction and the data check all see a case through `read` and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedmed.cases import dicom, geometry, nifti, paths
+from fedmed.cases.case import Volume
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedmed.cases.case import Case
+    from fedmed.recipe import Data
+
+    Floats = NDArray[np.float32]
+    Affine = NDArray[np.float64]
+
+
+def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Volume:
+    """A case on the grid of its first channel, channels in the recipe's order.
+
+    Another channel or the label may have its axes in another order or direction: they are permuted and flipped, never
+    resampled. Grids count as the same when no corner lies farther apart than a tenth of the shortest voxel edge.
+
+    Raises FedmedError FM-DAT-11, -15 to -29 and -32 to -41.
+    """
+    return read_files(case.case, case.image, case.label, root, data, label_map)
+
+
+def read_files(
+    alias: str,
+    image: Mapping[str, tuple[str, ...]],
+    label: str | None,
+    root: Path,
+    data: Data,
+    label_map: Mapping[int, int],
+) -> Volume:
+    """As `read`, before there is a Case."""
+    channels: list[Floats] = []
+    affine: Affine | None = None
+    for channel in data.channels:
+        where = f"{alias} {channel}"
+        if not image.get(channel):
+            raise FedmedError("FM-DAT-11", f"{where}: no image")
+        array, grid = _image(root, image[channel], where)
+        if array.min() == array.max():
+            raise FedmedError("FM-DAT-26", f"{where}: every voxel is {float(array.min()):g}")
+        if affine is None:
+            affine = grid
+        else:
+            array = _onto(array, grid, channels[0].shape, affine, "FM-DAT-27", where)
+        channels.append(array)
+    if affine is None:  # a recipe has at least one channel
+        raise FedmedError("FM-DAT-11", f"{alias}: no image")
+    stack = channels[0][None] if len(channels) == 1 else np.stack(channels)
+    mask = None
+    if label is not None:
+        where = f"{alias} label"
+        array, grid = nifti.read(paths.locate(root, label, where), where)
+        array = _onto(array, grid, channels[0].shape, affine, "FM-DAT-29", where)
+        mask = _classes(array, data, label_map, where)
+    return Volume(stack, affine, mask)
+
+
+def _image(root: Path, relative: tuple[str, ...], where: str) -> tuple[Floats, Affine]:
+    if len(relative) == 1 and nifti.is_nifti(relative[0]):
+        return nifti.read(paths.locate(root, relative[0], where), where)
+    return dicom.read(root, relative, where)
+
+
+def _onto(array: Floats, grid: Affine, shape: tuple[int, ...], affine: Affine, code: str, where: str) -> Floats:
+    """`array` on the grid of the first channel. Raises FedmedError `code` with both geometries."""
+    same, distance = geometry.onto(array, grid, shape, affine)
+    if same is None:
+        raise FedmedError(
+            code,
+            f"{where}: {_shown(array.shape, grid)}, expected {_shown(shape, affine)}; "
+            f"corners lie up to {distance:.2f} mm apart",
+        )
+    return same
+
+
+def _shown(shape: tuple[int, ...], affine: Affine) -> str:
+    steps = " x ".join(f"{step:.3g}" for step in geometry.spacing(affine))
+    return f"{' x '.join(map(str, shape))} of {steps} mm {geometry.axcodes(affine)}"
+
+
+def _classes(array: Floats, data: Data, label_map: Mapping[int, int], where: str) -> NDArray[np.uint8]:
+    """The mask in the recipe's classes. Where label_map is given it must name every value but 0.
+
+    Raises FedmedError FM-DAT-28.
+    """
+    whole = np.rint(array).astype(np.int64)
+    if np.abs(array - whole).max() > 1e-3:  # a mask saved with a scale factor is off by less
+        raise FedmedError("FM-DAT-28", f"{where}: values between whole numbers, expected classes")
+    mask = np.zeros(array.shape, dtype=np.uint8)
+    for value in np.unique(whole).tolist():
+        target = label_map.get(value, 0 if value == 0 else None) if label_map else value
+        if target is None:
+            raise FedmedError("FM-DAT-28", f"{where}: value {value} is not in label_map")
+        if target != 0 and target not in data.labels:
+            raise FedmedError("FM-DAT-28", f"{where}: value {value}, expected 0 to {len(data.labels)}")
+        if target:
+            mask[whole == value] = target
+    return mask

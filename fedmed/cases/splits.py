@@ -1,0 +1,137 @@
+"""Who is trained on and who is kept for validation and test, and how one folder plays several hospitals.
+
+Pure functions: the same cases, seed and history give the same answer on every machine. A patient never stands on two
+sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fedmed.cases.case import Case
+    from fedmed.recipe import Split
+
+Fold = Literal["training", "validation", "testing"]
+FOLDS: tuple[Fold, ...] = ("training", "validation", "testing")
+MAX_DRAWS = 1000
+
+
+def split(
+    cases: Sequence[Case], seed: int, shares: Split, previous: Mapping[str, Fold] | None = None
+) -> dict[Fold, list[Case]]:
+    """Cases by fold, each fold by alias.
+
+    `previous` maps patients to folds: those stay where they are, so a new case moves nobody. New patients come in the
+    order of a hash of their pseudonym and the seed and fill the test fold to its share of all patients, then the
+    validation fold, then training. From three patients on no fold with a share above 0 is left without a patient,
+    as far as there are new ones.
+    """
+    known = previous or {}
+    patients = {case.patient for case in cases}
+    fold_of: dict[str, Fold] = {patient: known[patient] for patient in patients if patient in known}
+    wanted = _sizes(len(patients), shares)
+    have = Counter(fold_of.values())
+    new = sorted(patients - fold_of.keys(), key=lambda patient: _number("split", seed, patient))
+    for patient in new:
+        fold: Fold = next((name for name in ("testing", "validation") if have[name] < wanted[name]), "training")
+        fold_of[patient] = fold
+        have[fold] += 1
+    ordered = sorted(cases, key=lambda case: case.case)
+    return {fold: [case for case in ordered if fold_of[case.patient] == fold] for fold in FOLDS}
+
+
+def _sizes(patients: int, shares: Split) -> dict[Fold, int]:
+    """How many patients a fold should have; training has the rest, and from three patients on at least one."""
+    least = 1 if patients >= 3 else 0
+    testing = max(least, int(shares.testing * patients + 0.5)) if shares.testing else 0
+    validation = max(least, int(shares.validation * patients + 0.5)) if shares.validation else 0
+    if testing + validation >= patients:  # both shares near a half, or fewer than three patients
+        validation = max(min(validation, patients - 1 - testing), 0)
+        testing = min(testing, max(patients - 1, 0))
+    return {"testing": testing, "validation": validation, "training": patients - testing - validation}
+
+
+def virtual_sites(
+    cases: Sequence[Case],
+    *,
+    how: Literal["iid", "sizes", "dirichlet"],
+    sites: int,
+    seed: int,
+    sizes: Sequence[float] | None = None,
+    alpha: float | None = None,
+) -> list[list[Case]]:
+    """`sites` lists of cases: disjoint, complete, none empty, every patient at one site, each list by alias.
+
+    iid: patients at random, in equal numbers. sizes: at random, in the proportions of `sizes`. dirichlet: for each
+    group of cases a draw from Dirichlet(alpha) says which share of its patients goes to which site, as Yurochkin et
+    al. 2019 (ICML, arXiv:1905.12022) do with classes and Hsu et al. 2019 (arXiv:1909.06335) with the sides swapped:
+    alpha of .1 gives very different hospitals, 100 nearly equal ones.
+
+    Raises FedmedError FM-DAT-42 (too few patients, or 1000 draws left a site empty) or FM-USE-01.
+    """
+    group_of: dict[str, str] = {}
+    for case in sorted(cases, key=lambda case: case.case):
+        group_of.setdefault(case.patient, case.group)
+    if not 1 <= sites <= len(group_of):
+        raise FedmedError("FM-DAT-42", f"{len(group_of)} patients cannot be divided among {sites} sites")
+    random = np.random.Generator(np.random.PCG64(_number("virtual-sites", seed, how)))
+    shuffled = [str(patient) for patient in random.permutation(sorted(group_of))]
+    if how == "dirichlet":
+        if alpha is None or not 0 < alpha < float("inf"):
+            raise FedmedError("FM-USE-01", "alpha: expected a number above 0")
+        site_of = _dirichlet(shuffled, group_of, sites, alpha, random)
+    else:
+        proportions = [1.0] * sites if how == "iid" else list(sizes or ())
+        if len(proportions) != sites or not all(0 < size < float("inf") for size in proportions):
+            raise FedmedError("FM-USE-01", f"sizes: expected {sites} numbers above 0")
+        counts = _apportioned(len(shuffled), proportions)
+        site_of = dict(zip(shuffled, np.repeat(np.arange(sites), counts).tolist(), strict=True))
+    parts: list[list[Case]] = [[] for _ in range(sites)]
+    for case in sorted(cases, key=lambda case: case.case):
+        parts[site_of[case.patient]].append(case)
+    return parts
+
+
+def _apportioned(total: int, proportions: Sequence[float]) -> list[int]:
+    """One for each, the rest by proportion and largest remainder."""
+    exact = np.asarray(proportions) / sum(proportions) * total
+    counts = np.maximum(1, np.floor(exact).astype(int))
+    while counts.sum() < total:
+        counts[np.argmax(exact - counts)] += 1
+    while counts.sum() > total:  # the ones given to small sites come from the best served
+        counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
+    return [int(count) for count in counts]
+
+
+def _dirichlet(
+    shuffled: Sequence[str], group_of: Mapping[str, str], sites: int, alpha: float, random: np.random.Generator
+) -> dict[str, int]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for patient in shuffled:
+        groups[group_of[patient]].append(patient)
+    for _ in range(MAX_DRAWS):
+        site_of: dict[str, int] = {}
+        for group in sorted(groups):
+            members = groups[group]
+            edges = np.cumsum(random.dirichlet([alpha] * sites))[:-1] * len(members)
+            chosen = np.searchsorted(edges, np.arange(len(members)) + 0.5)
+            site_of.update(zip(members, chosen.tolist(), strict=True))
+        if len(set(site_of.values())) == sites:
+            return site_of
+    raise FedmedError(
+        "FM-DAT-42",
+        f"{MAX_DRAWS} draws with alpha {alpha:g} left one of {sites} sites without any of {len(shuffled)} patients",
+    )
+
+
+def _number(purpose: str, seed: int, text: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}\0{text}".encode()).digest()[:16], "big")
