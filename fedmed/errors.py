@@ -46,6 +46,7 @@ CODES: dict[str, Code] = {
     ),
     # --- usage, recipe, settings, federation -------------------------------------------------------------------
     "FM-USE-01": Code(USAGE, "the options contradict each other or one is missing", "fedmed --help"),
+    "FM-USE-02": Code(USAGE, "the test fold is opened only for the last model", "fedmed evaluate"),
     "FM-RCP-01": Code(CONFIG, "a recipe could not be read as YAML", "check the file name and the line that is named"),
     "FM-RCP-02": Code(
         CONFIG,
@@ -293,6 +294,9 @@ CODES: dict[str, Code] = {
         DATA, "the slices of one series differ in size, spacing or orientation", "export the series again"
     ),
     "FM-DAT-42": Code(DATA, "the cases cannot be divided among so many sites", "ask for fewer sites or a larger alpha"),
+    "FM-DAT-43": Code(DATA, "this site's cases are not partitioned yet", "fedmed partition"),
+    "FM-DAT-44": Code(DATA, "the cases were partitioned for another recipe", "fedmed partition"),
+    "FM-DAT-45": Code(DATA, "a fold has no case", "add cases to the data folder, then fedmed partition"),
     "FM-TRN-01": Code(
         DATA,
         "the loss is not a finite number; nothing was sealed",

@@ -99,7 +99,7 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
     try:
         owner, kind = _signer(envelope, situation)
         said = statement.decode(envelope.raw)
-        _agrees(said, envelope, owner, kind)
+        agrees(said, envelope, owner, kind)
         _for_me(said, envelope, situation)
         _in_sequence(said, envelope.id, situation)
         _acknowledges(said, situation)
@@ -122,7 +122,7 @@ def judge_self_signed(envelope: Envelope, kind: str) -> Statement:
         raise FedmedError("FM-SIG-04", f"expected a {kind}, got a signature for {envelope.signature.namespace[:40]!r}")
     said = statement.decode(envelope.raw)
     predicate = said.predicate
-    _agrees(said, envelope, None, kind)
+    agrees(said, envelope, None, kind)
     brought = predicate.body.key if isinstance(predicate, statement.JoinPredicate) else ""
     if isinstance(predicate, statement.FederationPredicate):
         brought = predicate.body.coordinator
@@ -155,7 +155,7 @@ def _signer(envelope: Envelope, situation: Situation) -> tuple[Owner | None, str
     return owner, kind
 
 
-def _agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) -> None:
+def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) -> None:
     """Signature, kind and sender say the same."""
     sender, key = said.predicate.sender, fingerprint(envelope.signature.public_key)
     if said.kind != kind or sender.key != key or (owner is not None and sender.name != owner.name):

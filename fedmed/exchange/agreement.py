@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import federation, sealing
-from fedmed.exchange.federation import Federation
+from fedmed.exchange import federation, sealing, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from fedmed.exchange.federation import Federation
     from fedmed.exchange.workspace import Workspace
 
 
@@ -36,5 +36,5 @@ def in_force(workspace: Workspace) -> Agreement | None:
 
 def require_valid(agreement: Agreement, now: datetime) -> None:
     """Raises FedmedError FM-TIM-01 when the federation is over."""
-    if federation.statement.to_time(now) > agreement.federation.expires:
+    if statement.to_time(now) > agreement.federation.expires:
         raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}")

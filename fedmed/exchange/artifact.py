@@ -8,14 +8,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import container, sshsig, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -146,3 +149,16 @@ def seal(raw: bytes, key: Ed25519PrivateKey, kind: str, contents: Iterable[Conte
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def file_content(name: str, media: str, path: Path, size: int, digest: str) -> Content:
+    """A payload that lies in a file of `size` bytes; streamed, never held."""
+
+    def chunks() -> Iterator[bytes]:
+        fd = files.open_regular(path)
+        try:
+            yield from files.read_chunks(fd, 0, size)
+        finally:
+            os.close(fd)
+
+    return Content(name, media, size, digest, chunks)

@@ -48,6 +48,9 @@ ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
 
 
+SiteStatus = Literal["used", "missing", "excluded", "unapproved"]
+
+
 class Version(Sent):
     name: Label
     version: Label
@@ -109,7 +112,7 @@ class SiteAck(Sent):
 
     site: SenderName
     id: Digest | None
-    status: Literal["used", "missing", "excluded", "unapproved"]
+    status: SiteStatus
     reason: Text
 
 

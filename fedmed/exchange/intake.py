@@ -6,18 +6,17 @@ of the copy is verified while it is written. Nothing in the inbox is ever moved,
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed import files, logs
+from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, container, statement
 from fedmed.exchange.admission import ARCHIVED, Outcome, Situation, Verdict, acknowledged, judge, judge_self_signed
 from fedmed.exchange.record import Known
+from fedmed.exchange.seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 UNAPPROVED_LIMIT = 1 << 20
 APPROVED_EXTRA = 16 << 20
-QUARANTINE_FILES, QUARANTINE_BYTES = 256, 1 << 20
 SETTLING_SECONDS = 60
 _MAY_BE_A_COPY_IN_PROGRESS = {"FM-FRM-01", "FM-FRM-02", "FM-FRM-05", "FM-SIG-01", "FM-SIG-02", "FM-TRU-10"}
 
@@ -144,16 +142,9 @@ def candidates(workspace: Workspace) -> list[Path]:
     ]
 
 
-def receive(
-    workspace: Workspace,
-    path: Path,
-    situation: Situation,
-    expected: Mapping[str, Expected],
-    limit: int,
-    command: str,
-) -> Verdict:
+def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms, command: str) -> Verdict:
     """Admit one file; when it counts, archive it and write the ledger. Raises FedmedError only for FM-RES-*."""
-    seen = _Seen(workspace, path, situation.federation.digest if situation.federation else "")
+    seen = Seen(workspace, path, situation.federation.digest if situation.federation else "")
     if seen.verdict is not None:
         return seen.verdict
     try:
@@ -285,60 +276,3 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) ->
         payload=said.subject[0].digest.sha256,
         created=predicate.created,
     )
-
-
-class _Seen:
-    """What an earlier look at the same file decided, so that a folder of old files costs nothing again."""
-
-    FINAL = (Outcome.REJECTED, Outcome.NOT_FOR_ME, Outcome.CONFLICT, Outcome.DUPLICATE, *ARCHIVED)
-
-    def __init__(self, workspace: Workspace, path: Path, federation: str) -> None:
-        self._workspace, self._path = workspace, path
-        try:
-            stat = path.lstat()
-        except OSError:
-            self._stamp = ""
-        else:
-            self._stamp = f"{federation}|{path.name}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}|{stat.st_ctime_ns}"
-        name = hashlib.sha256(self._stamp.encode()).hexdigest()[:32]
-        self._memo = workspace.root / "state" / "seen" / f"{name}.json"
-        self.verdict = self._recall()
-
-    def _recall(self) -> Verdict | None:
-        try:
-            memo = json.loads(files.read_bounded(self._memo, 1 << 16))
-            verdict = Verdict(Outcome(memo["outcome"]), memo["code"], memo["message"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return Verdict(Outcome.DUPLICATE) if verdict.outcome in ARCHIVED else verdict
-
-    def remember(self, verdict: Verdict) -> None:
-        if verdict.outcome not in self.FINAL:
-            return
-        if verdict.outcome in (Outcome.REJECTED, Outcome.CONFLICT):
-            self._quarantine(verdict)
-            logs.shareable.info("%s %s: %s", verdict.code, verdict.outcome.value, verdict.message)
-        memo = {"outcome": verdict.outcome.value, "code": verdict.code, "message": verdict.message}
-        files.write_atomic(self._memo, json.dumps(memo).encode(), mode=0o600)
-
-    def _quarantine(self, verdict: Verdict) -> None:
-        """A capped copy and the reason; a full quarantine keeps what it has."""
-        folder = self._workspace.root / "quarantine"
-        if sum(1 for _ in folder.glob("*.json")) >= QUARANTINE_FILES:
-            return
-        stem = folder / self._memo.stem
-        try:
-            fd = files.open_regular(self._path)
-        except OSError:
-            return
-        try:
-            files.write_atomic(stem.with_suffix(".fedmed"), files.read_chunks(fd, 0, QUARANTINE_BYTES), mode=0o600)
-        finally:
-            os.close(fd)
-        reason = {
-            "code": verdict.code,
-            "outcome": verdict.outcome.value,
-            "message": verdict.message,
-            "name": self._path.name,
-        }
-        files.write_atomic(stem.with_suffix(".reason.json"), json.dumps(reason, indent=1).encode(), mode=0o600)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Known:
-    """One statement that was accepted or said; `base` is the payload digest of a model."""
+    """One statement that was accepted or said; `payload` is its first subject's digest, for a model that of its tensors."""
 
     id: str
     kind: str
@@ -23,8 +23,15 @@ class Known:
     round: int | None
     outcome: str
     ack: str | None
-    payload: str | None
+    payload: str
     created: str
+
+    @property
+    def round_number(self) -> int:
+        """The round of a kind that has one."""
+        if self.round is None:
+            raise ValueError(f"a {self.kind} has no round")
+        return self.round
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
@@ -35,6 +36,14 @@ class Opening:
     prev: str | None
     created: str
     ledger: statement.LedgerHead
+
+    def fields(self) -> dict[str, Any]:
+        """For the predicate's constructor."""
+        return {"format": "fedmed/1", **vars(self)}
+
+    def expires(self, days: int) -> str:
+        """Counted from `created`, so that sealing again after a kill gives the same bytes."""
+        return statement.to_time(statement.from_time(self.created) + timedelta(days=days))
 
 
 def say(

@@ -13,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+State = dict[str, np.ndarray]
 MAX_SHARE_ROUNDING = 1e-12
 
 
@@ -37,8 +38,8 @@ class Updates(Protocol):
 class Strategy:
     """`init()` makes the strategy's memory; `apply(state, updates, out)` hands the next model's blocks to `out`."""
 
-    init: Callable[[], None]
-    apply: Callable[[None, Updates, Callable[[np.ndarray], None]], None]
+    init: Callable[[], State]
+    apply: Callable[[State, Updates, Callable[[np.ndarray], None]], State]
 
 
 def fedavg() -> Strategy:
@@ -48,14 +49,15 @@ def fedavg() -> Strategy:
     fixed, so the same updates give the same bytes whatever the order of their arrival.
     """
 
-    def apply(_: None, updates: Updates, out: Callable[[np.ndarray], None]) -> None:
+    def apply(state: State, updates: Updates, out: Callable[[np.ndarray], None]) -> State:
         for base, block in updates.blocks():
             total = base.astype(np.float64)
             for meta, delta in zip(updates.meta, block, strict=True):
                 total += meta.share * delta.astype(np.float64)
             out(total.astype(np.float32))
+        return state
 
-    return Strategy(init=lambda: None, apply=apply)
+    return Strategy(init=dict, apply=apply)
 
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {"fedavg": fedavg}

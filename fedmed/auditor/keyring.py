@@ -1,0 +1,53 @@
+"""`keys`: fingerprints to compare, and the roster in the form that `ssh-keygen -Y verify` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import federation, intake, keys
+from fedmed.exchange.ledger import Ledger
+from fedmed.exchange.record import Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """`key` is what `ssh-keygen -lf` prints; `join` and `federation` are what people read over the phone."""
+
+    key: str
+    join: str
+    federation: str
+
+
+def fingerprints(root: Path) -> Fingerprints:
+    """Of a workspace. Raises FedmedError FM-SET-01, FM-KEY-*."""
+    record = _record(root)
+    key = keys.load(root / "keys" / "signing.key").public_key().public_bytes_raw()
+    own = next((known.id for known in record.said if known.kind == "join"), "")
+    agreed = record.newest("federation")
+    return Fingerprints(
+        keys.fingerprint(key), keys.spoken(own) if own else "", keys.spoken(agreed.id) if agreed else ""
+    )
+
+
+def allowed_signers(root: Path, federation_path: Path | None) -> str:
+    """From a federation file, or from the federation in force in a workspace. Raises FedmedError FM-FED-03, FM-FRM-*."""
+    if federation_path is not None:
+        path = federation_path
+    else:
+        agreed = _record(root).newest("federation")
+        if agreed is None:
+            raise FedmedError("FM-FED-03", "no federation is in force here")
+        path = root / "archive" / f"{agreed.id}.fedmed"
+    _, envelope, said = intake.open_self_signed(path, "federation")
+    return federation.allowed_signers(federation.from_statement(said, envelope.id), said.predicate.created)
+
+
+def _record(root: Path) -> Record:
+    if not (root / "state").is_dir():
+        raise FedmedError("FM-SET-01", "expected a workspace here, found none")
+    return Record(Ledger(root / "state" / "ledger.jsonl").entries)

@@ -1,0 +1,61 @@
+"""The command line: a thin face. Each command parses, calls one actor function, prints, and exits with a published code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+import typer
+
+from fedmed import __version__, logs
+from fedmed.cli import audit, experiments, rounds, screen, setup
+from fedmed.errors import BUG, FedmedError
+
+app = typer.Typer(
+    name="fedmed",
+    help="Medical-imaging federations by signed files: no server, no open port, the images stay.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+setup.register(app)
+rounds.register(app)
+experiments.register(app)
+audit.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(f"fedmed {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of `fedmed`. Exit codes: docs and README list them."""
+    arguments = sys.argv[1:]
+    logs.silence()
+    try:
+        code = app(standalone_mode=False)
+    except FedmedError as error:
+        screen.fail(error, as_json="--json" in arguments, arguments=arguments)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - the last net: a bug must not print a traceback that may name a patient
+        logs.local.info("%s", "".join(traceback.format_exception(error)))
+        bug = FedmedError("FM-BUG-01", f"{type(error).__name__} in fedmed itself")
+        screen.fail(bug, as_json="--json" in arguments, arguments=arguments)
+        sys.exit(BUG)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

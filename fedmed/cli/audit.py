@@ -1,0 +1,144 @@
+"""What anyone can do with the files: inspect, verify, explain, keys, ledger."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedmed.cli.screen import Json, Screen, Workspace, plain
+from fedmed.errors import CODES, FedmedError
+from fedmed.exchange.statement import RoundPredicate
+
+keys_app = typer.Typer(help="Fingerprints, and the roster for ssh-keygen.", no_args_is_help=True)
+ledger_app = typer.Typer(help="The workspace's own record.", no_args_is_help=True)
+SignedFile = Annotated[Path, typer.Argument(help="A *.fedmed file.", metavar="FILE")]
+FederationFile = Annotated[
+    Path | None, typer.Option("--federation", "-f", help="The federation file to hold it against.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(inspect)
+    app.command()(verify)
+    app.command()(explain)
+    app.add_typer(keys_app, name="keys")
+    app.add_typer(ledger_app, name="ledger")
+
+
+def inspect(file: SignedFile, as_json: Json = False) -> None:
+    """Show what a file says, without reading its tensors. No workspace needed.
+
+    Example: fedmed inspect inbox/update-r0003-st-olav.fedmed
+    """
+    from fedmed.auditor import inspection  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    found = inspection.inspect(file)
+    predicate = found.statement.predicate
+    out.say(f"{found.kind} of {found.sender}, id {found.id}")
+    out.say(f"fingerprint {found.spoken}")
+    out.say(
+        f"signed by {found.key} (whose key that is, only the federation can tell: fedmed verify FILE --federation F)"
+    )
+    complete = "complete" if found.file_bytes == found.expected_bytes else f"expected {found.expected_bytes}"
+    out.say(f"created {predicate.created}, number {predicate.seq} of its sender, {found.file_bytes} bytes ({complete})")
+    membership = getattr(predicate, "federation", None)
+    if membership is not None:
+        out.say(f"federation {membership.title}, version {membership.version}, id {membership.id}")
+    if isinstance(predicate, RoundPredicate):
+        out.say(f"round {predicate.round}, attempt {predicate.attempt}")
+    for part in predicate.payload:
+        out.say(f"payload {part.name}: {part.bytes} bytes, sha256 {found.statement.digest_of(part.name)}")
+    for key, value in plain(predicate.body).items():
+        out.say(f"  {key}: {value}")
+    out.result(found)
+
+
+def verify(file: SignedFile, federation: FederationFile = None, as_json: Json = False) -> None:
+    """Check a file to its last byte; with --federation also whose key signed it. Exit 0 only when it holds.
+
+    Example: fedmed verify update-r0003-st-olav.fedmed --federation federation-v0001.fedmed
+    """
+    from fedmed.auditor import inspection  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    found = inspection.verify(file, federation)
+    whose = f"{found.owner}'s key" if found.owner else f"{found.inspected.key}, an owner not checked"
+    out.say(f"good: {found.inspected.kind} of {found.inspected.sender}, signed by {whose}")
+    out.say("checked: " + "; ".join(found.checked))
+    out.result({"id": found.inspected.id, "kind": found.inspected.kind, "owner": found.owner, "checked": found.checked})
+
+
+def explain(
+    code: Annotated[str, typer.Argument(help="A code such as FM-SIG-03; all of them if left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """What a code means and what to do about it.
+
+    Example: fedmed explain FM-SIG-03
+    """
+    out = Screen(as_json=as_json)
+    chosen = {code.upper(): CODES[code.upper()]} if code.upper() in CODES else CODES
+    if code and code.upper() not in CODES:
+        raise FedmedError("FM-USE-01", f"{code[:40]!r}: not a code of fedmed", next="fedmed explain")
+    if code:
+        row = CODES[code.upper()]
+        out.say(f"{code.upper()}: {row.meaning}")
+        out.say(f"exit code {row.exit}")
+        out.say(f"next: {row.remedy}")
+    else:
+        out.table(
+            "codes", ["code", "exit ", "meaning"], [[name, str(row.exit), row.meaning] for name, row in CODES.items()]
+        )
+    out.result({name: {"exit": row.exit, "meaning": row.meaning, "next": row.remedy} for name, row in chosen.items()})
+
+
+@keys_app.command("fingerprint")
+def fingerprint(workspace: Workspace = Path(), as_json: Json = False) -> None:
+    """This workspace's fingerprints.
+
+    Example: fedmed keys fingerprint -w st-olav
+    """
+    from fedmed.auditor import keyring  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    found = keyring.fingerprints(workspace)
+    out.say(f"key {found.key}")
+    if found.join:
+        out.say(f"join, to read to the coordinator: {found.join}")
+    if found.federation:
+        out.say(f"federation in force here: {found.federation}")
+    out.result(found)
+
+
+@keys_app.command("allowed-signers")
+def allowed_signers(workspace: Workspace = Path(), federation: FederationFile = None, as_json: Json = False) -> None:
+    """The roster in the form of `ssh-keygen -Y verify -f`.
+
+    Example: fedmed keys allowed-signers --federation federation-v0001.fedmed > allowed_signers
+    """
+    from fedmed.auditor import keyring  # noqa: PLC0415
+
+    text = keyring.allowed_signers(workspace, federation)
+    if not as_json:
+        sys.stdout.write(text)
+    Screen(as_json=as_json).result({"allowed_signers": text})
+
+
+@ledger_app.command("verify")
+def ledger_verify(workspace: Workspace = Path(), as_json: Json = False) -> None:
+    """Check the chain of the ledger and every archived file against it.
+
+    Example: fedmed ledger verify -w coord
+    """
+    from fedmed.auditor import books  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    with out.progress() as step:
+        audit = books.verify(workspace, lambda done, total: step("reading the archive", done, total))
+    out.say(f"unbroken: {audit.entries} entries, {audit.archived} archived files whole")
+    out.say(f"head {audit.head}")
+    out.result(audit)

@@ -1,0 +1,245 @@
+"""The work of a round: partition, train-local, aggregate, evaluate, status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedmed import settings
+from fedmed.cli import screen, tables
+from fedmed.cli.screen import Device, Json, Screen, Workspace
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedmed.site.partition import Partitioned
+
+
+class SplitName(StrEnum):
+    """`--split`: which fold is scored."""
+
+    validation = "validation"
+    test = "test"
+
+
+class HowName(StrEnum):
+    """`--how`: how an experimenter divides one data folder."""
+
+    iid = "iid"
+    sizes = "sizes"
+    dirichlet = "dirichlet"
+
+
+Reason = Annotated[str, typer.Option(metavar="REASON", help="Use a file signed in the future; recorded in the ledger.")]
+Expired = Annotated[str, typer.Option(metavar="REASON", help="Use an expired file; recorded in the ledger.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(partition)
+    app.command("train-local")(train_local)
+    app.command()(aggregate)
+    app.command()(evaluate)
+    app.command()(status)
+
+
+def partition(
+    data: Annotated[
+        Path | None, typer.Argument(help="For virtual sites: a folder with the data of one hospital.")
+    ] = None,
+    workspace: Workspace = Path(),
+    recipe: Annotated[Path | None, typer.Option(help="For virtual sites: the recipe.")] = None,
+    sites: Annotated[int, typer.Option(min=2, max=100, help="For virtual sites: how many.")] = 2,
+    how: Annotated[HowName, typer.Option(help="For virtual sites: iid, sizes or dirichlet.")] = HowName.iid,
+    sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
+    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="For virtual sites: another seed than the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="For virtual sites: the folder to write.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the cases, check each, and split them by patient; or divide one folder into virtual sites.
+
+    Example: fedmed partition -w st-olav
+    Example: fedmed partition DATA --recipe R --sites 4 --how dirichlet --alpha 0.5 --out sites
+    """
+    from fedmed.site import partition as action  # noqa: PLC0415
+
+    shown = Screen(as_json=as_json)
+    with shown.progress() as step:
+
+        def reading(done: int, total: int) -> None:
+            step("reading cases", done, total)
+
+        if data is None:
+            found = action.partition(workspace, screen.now(), reading)
+        else:
+            if recipe is None or out is None:
+                raise FedmedError("FM-USE-01", "virtual sites need --recipe and --out")
+            parts = _sizes(sizes, sites, how)
+            found = action.virtual_sites(
+                data, recipe, out, how=how.value, sites=sites, sizes=parts, alpha=alpha, seed=seed, progress=reading
+            )
+    _show_partition(shown, found)
+    shown.result(found)
+
+
+def _sizes(text: str, sites: int, how: HowName) -> list[float] | None:
+    if (how is HowName.sizes) != bool(text):
+        raise FedmedError("FM-USE-01", "--how sizes and --sizes belong together")
+    try:
+        parts = [float(part) for part in text.split(",")] if text else None
+    except ValueError as error:
+        raise FedmedError("FM-USE-01", f"--sizes: expected numbers parted by commas, got {text!r}") from error
+    if parts is not None and (len(parts) != sites or min(parts) <= 0):
+        raise FedmedError("FM-USE-01", f"--sizes: expected {sites} positive numbers, got {len(parts)}")
+    return parts
+
+
+def _show_partition(out: Screen, found: Partitioned) -> None:
+    groups = sorted({group for share in found.shares for group in share.groups if group})
+    columns = ["site", "train ", "validation ", "test ", *(f"{group} " for group in groups)]
+    rows = [
+        [share.site, *(str(share.counts[fold]) for fold in ("training", "validation", "testing"))]
+        + [str(share.groups.get(group, 0)) for group in groups]
+        for share in found.shares
+    ]
+    out.table("cases by fold" + (", and by quartile of labelled volume" if groups else ""), columns, rows)
+    for code, count in sorted(found.excluded.items()):
+        out.say(f"excluded: {count} by {code} (fedmed explain {code})")
+    for note in found.notes:
+        out.say(f"note: {note}")
+    out.say(f"seed {found.seed}" + (f", cases {found.changes}" if found.changes else ""))
+
+
+def train_local(
+    workspace: Workspace = Path(),
+    device: Device = "",
+    again: Annotated[bool, typer.Option("--again", help="A corrected update while the round is open.")] = False,
+    alone: Annotated[bool, typer.Option("--alone", help="The local-only baseline; never sealed, never sent.")] = False,
+    accept_expired: Expired = "",
+    trust_clock: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Train on this hospital's cases and seal the update (site). Killed, it goes on where it was.
+
+    Example: fedmed train-local -w st-olav
+    """
+    from fedmed.site import alone as baseline  # noqa: PLC0415
+    from fedmed.site import train as action
+
+    out = Screen(as_json=as_json)
+    if again and alone:
+        raise FedmedError("FM-USE-01", "--again and --alone exclude each other")
+    if alone:
+        with out.progress() as step:
+            done = baseline.train_alone(workspace, screen.now(), device, step)
+        out.say(
+            f"local-only model {'trained' if done.is_new else 'was trained before'}: {done.rounds} rounds, {done.num_steps} steps"
+        )
+        out.result(done)
+        return
+    with out.progress() as step:
+        trained = action.train(
+            workspace, screen.now(), action.Options(device, again, accept_expired, trust_clock), step
+        )
+    tables.warn(out, trained.arrivals)
+    if trained.over:
+        out.say(f"the federation is over: round {trained.round} is the last; fedmed evaluate -w {workspace}")
+    elif trained.body is not None:
+        body = trained.body
+        out.say(
+            f"round {trained.round}: {'trained' if trained.is_new else 'was trained before'}, {body.num_steps} steps on "
+            f"{body.num_cases} cases, loss {screen.number(body.train_loss)}"
+        )
+        received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in body.base_metrics)
+        out.say(f"the model received, on this site's validation cases: {received or '-'}")
+        out.say(f"next: bring {trained.posted} to the coordinator")
+    out.result(trained)
+
+
+def aggregate(
+    workspace: Workspace = Path(),
+    close: Annotated[bool, typer.Option("--close", help="Close the round without the missing sites.")] = False,
+    trust_clock: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Admit the updates that arrived and make the next model (coordinator).
+
+    Example: fedmed aggregate -w coord
+    """
+    from fedmed.coordinator import aggregate as action  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    with out.progress() as step:
+        made = action.aggregate(
+            workspace,
+            screen.now(),
+            close=close,
+            trust_clock=trust_clock,
+            progress=lambda done, total: step("averaging", done, total),
+        )
+    tables.warn(out, made.arrivals)
+    tables.shares(out, made)
+    out.say(f"next: bring {made.posted} to every site")
+    out.result(made)
+
+
+def evaluate(
+    workspace: Workspace = Path(),
+    split: Annotated[
+        SplitName, typer.Option(help="The test fold is for the last model; each opening is recorded.")
+    ] = SplitName.validation,
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Score the newest model and seal a report (site), or pool the sites' reports (coordinator).
+
+    Example: fedmed evaluate -w st-olav --split test
+    """
+    out = Screen(as_json=as_json)
+    fold: Any = "testing" if split is SplitName.test else "validation"
+    if settings.load_workspace(workspace).role == "coordinator":
+        from fedmed.coordinator import evaluate as pool  # noqa: PLC0415
+
+        table = pool.evaluate(workspace, screen.now(), fold)
+        tables.warn(out, table.arrivals)
+        tables.pooled(out, table)
+        out.result(table)
+        return
+    from fedmed.site import evaluate as action  # noqa: PLC0415
+
+    with out.progress() as step:
+        found = action.evaluate(workspace, screen.now(), fold, device, step)
+    tables.warn(out, found.arrivals)
+    tables.report(out, found)
+    out.say(f"next: bring {found.posted} to the coordinator")
+    out.result(found)
+
+
+def status(workspace: Workspace = Path(), as_json: Json = False) -> None:
+    """The round, who is in, who is missing and why, and the next step. Changes nothing.
+
+    Example: fedmed status -w st-olav
+    """
+    out = Screen(as_json=as_json)
+    found: Any
+    if settings.load_workspace(workspace).role == "coordinator":
+        from fedmed.coordinator import status as desk  # noqa: PLC0415
+
+        found = desk.status(workspace, screen.now())
+        tables.coordinator_status(out, found)
+    else:
+        from fedmed.site import status as bedside  # noqa: PLC0415
+
+        found = bedside.status(workspace, screen.now())
+        tables.site_status(out, found)
+    next_ = screen.in_this_workspace(found.next, _given(workspace))
+    out.say(f"next: {next_}")
+    out.result(found)
+
+
+def _given(workspace: Path) -> Sequence[str]:
+    return [] if workspace == Path() else ["-w", str(workspace)]

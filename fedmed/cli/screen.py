@@ -1,0 +1,130 @@
+"""What a person or a script sees: text and tables, one JSON object, progress with time left, errors with a next step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fedmed import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fedmed.errors import FedmedError
+
+Workspace = Annotated[
+    Path, typer.Option("-w", "--workspace", help="The workspace; here if left out.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; text for people goes to stderr.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda:N or mps; fedmed.yaml decides if left out.")]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Screen:
+    """One command's output. With `as_json` people's text goes to stderr and `result` is the one object on stdout."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._json = as_json
+        self._console = _console(stderr=as_json)
+
+    def say(self, text: str = "") -> None:
+        self._console.print(text, markup=False, highlight=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Numbers to the right; a column is one of numbers when its title ends in a blank."""
+        plain = not self._console.is_terminal
+        table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table, markup=False)
+
+    def result(self, found: Any) -> None:
+        """Print the JSON object when one was asked for."""
+        if self._json:
+            sys.stdout.write(json.dumps(plain(found), ensure_ascii=False) + "\n")
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """`step(what, done, total)` draws a bar with the time left; silent when nobody watches."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        console = _console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            tasks: dict[str, Any] = {}
+
+            def step(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done, total=total)
+
+            yield step
+
+
+def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None:
+    """Code, words and the exact next step; the local log keeps what must not be shown."""
+    logs.shareable.info("%s %s", error.code, error.message)
+    if error.local:
+        logs.local.info("%s %s | %s", error.code, error.message, error.local)
+    next_ = in_this_workspace(error.next, arguments)
+    console = _console(stderr=True)
+    console.print(f"{error.code} {error.message}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"next: {next_}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        found = {"code": error.code, "exit": error.exit_code, "message": error.message, "next": next_}
+        sys.stdout.write(json.dumps({"error": found}, ensure_ascii=False) + "\n")
+
+
+def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
+    """A hint that is a command names the workspace that the failed command named."""
+    for option in ("-w", "--workspace"):
+        if option in arguments[:-1] and next_.startswith("fedmed "):
+            return f"{next_} -w {arguments[arguments.index(option) + 1]}"
+    return next_
+
+
+def plain(found: Any) -> Any:
+    """Dataclasses, models and paths as JSON values."""
+    if dataclasses.is_dataclass(found) and not isinstance(found, type):
+        return {field.name: plain(getattr(found, field.name)) for field in dataclasses.fields(found)}
+    if hasattr(found, "model_dump"):
+        return found.model_dump(mode="json", by_alias=True)
+    if isinstance(found, dict):
+        return {str(key): plain(value) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [plain(value) for value in found]
+    if isinstance(found, Path | bytes):
+        return str(found) if isinstance(found, Path) else len(found)
+    return found
+
+
+def number(text: str | None, places: int = 3) -> str:
+    """A decimal string of a statement, or a dash where there is none."""
+    return "-" if text is None else f"{float(text):.{places}f}"
+
+
+def _console(*, stderr: bool) -> Console:
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else int(os.environ.get("COLUMNS", "120"))
+    return Console(stderr=stderr, width=width, emoji=False)

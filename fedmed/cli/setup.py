@@ -1,0 +1,168 @@
+"""Founding a federation: init, admit, start, approve."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedmed.cli import screen
+from fedmed.cli.screen import Json, Screen, Workspace
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from fedmed.site.approve import Proposal
+
+init_app = typer.Typer(help="Make a workspace: for the coordinator or for a site.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(init_app, name="init")
+    app.command()(admit)
+    app.command()(start)
+    app.command()(approve)
+
+
+@init_app.command("coordinator")
+def init_coordinator(
+    folder: Annotated[Path, typer.Argument(help="The new workspace.")],
+    recipe: Annotated[Path, typer.Option("--recipe", help="What is to be trained: a file of recipes/.")],
+    title: Annotated[str, typer.Option(help="The federation's title; the recipe's name if left out.")] = "",
+    rounds: Annotated[int, typer.Option(help="How many rounds; can be changed in federation.yaml before start.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Make the coordinator's workspace.
+
+    Example: fedmed init coordinator coord --recipe recipes/tumour-segmentation-mr.yaml
+    """
+    from fedmed.coordinator import found  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    founded = found.init(folder, recipe, screen.now(), title=title, rounds=rounds)
+    out.say(f"workspace {folder} made for the recipe {founded.recipe}")
+    out.say(f"key {founded.key}")
+    out.say("next: edit federation.yaml there if you like; put the sites' join files into inbox/ and run")
+    out.say(f"      fedmed admit {folder}/inbox/join-NAME.fedmed -w {folder}")
+    out.result(founded)
+
+
+@init_app.command("site")
+def init_site(
+    folder: Annotated[Path, typer.Argument(help="The new workspace, on a local disk.")],
+    name: Annotated[str, typer.Option("--name", help="The site's name: 2-32 of a-z, 0-9 and hyphens.")],
+    data: Annotated[Path, typer.Option("--data", help="The folder with the images; it is only ever read.")],
+    contact: Annotated[str, typer.Option(help="Whom the coordinator can call; it is in the join file.")] = "",
+    channel: Annotated[list[str], typer.Option(help="The recipe's channel names.")] = ["MR"],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Make a site's workspace and its join file.
+
+    Example: fedmed init site st-olav --name st-olav --data /data/tumours
+    """
+    from fedmed.site import join  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    joined = join.init(folder, name, data, screen.now(), contact=contact, channels=channel)
+    images = ", ".join(f"{key}: {pattern}" for key, pattern in joined.layout.image.items())
+    out.say(f"workspace {folder} made; images {images}, labels {joined.layout.label}")
+    out.say(f"key {joined.key}")
+    out.say(f"fingerprint to read to the coordinator: {joined.fingerprint}")
+    out.say(f"next: bring {joined.join} to the coordinator")
+    out.result(joined)
+
+
+def admit(
+    joins: Annotated[list[Path], typer.Argument(help="Join files, as they arrived.")],
+    workspace: Workspace = Path(),
+    as_json: Json = False,
+) -> None:
+    """Add sites to the roster (coordinator).
+
+    Example: fedmed admit inbox/join-st-olav.fedmed
+    """
+    from fedmed.coordinator import admit as action  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    admitted = action.admit(workspace, joins, screen.now())
+    for each in admitted:
+        contact = f" ({each.contact})" if each.contact else ""
+        out.say(f"{each.name}{contact}: {'admitted' if each.is_new else 'was admitted before'}")
+        out.say(f"  compare over the phone: {each.fingerprint}")
+    out.say(f"next: when all are in: fedmed start -w {workspace}")
+    out.result({"admitted": admitted})
+
+
+def start(workspace: Workspace = Path(), as_json: Json = False) -> None:
+    """Freeze roster, recipe and limits; seal the federation and model r0 (coordinator).
+
+    Example: fedmed start -w coord
+    """
+    from fedmed.coordinator import start as action  # noqa: PLC0415
+    from fedmed.recipe import Recipe  # noqa: PLC0415
+
+    def initial(recipe: Recipe) -> action.Initial:
+        from fedmed.training import networks  # noqa: PLC0415 - the one place where the coordinator's side needs torch
+
+        return networks.initial_params(recipe)
+
+    out = Screen(as_json=as_json)
+    started = action.start(workspace, initial, screen.now())
+    out.say(f"{started.title} has started with {', '.join(started.sites)}")
+    out.say(f"fingerprint to read to every site: {started.fingerprint}")
+    out.say("next: bring these to every site: " + ", ".join(str(path) for path in started.posted))
+    out.result(started)
+
+
+def approve(
+    workspace: Workspace = Path(),
+    by: Annotated[str, typer.Option("--by", help="The person who consents; asked for if left out.")] = "",
+    fingerprint: Annotated[
+        str, typer.Option(help="The federation's fingerprint, had from the coordinator by another channel.")
+    ] = "",
+    accept_expired: Annotated[str, typer.Option(metavar="REASON", help="Accept an expired federation; recorded.")] = "",
+    as_json: Json = False,
+) -> None:
+    """See the federation and what will leave the hospital, and consent (site).
+
+    Example: fedmed approve --by "Dr. Kari Nordmann"
+    """
+    from fedmed.site import approve as action  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+
+    def ask(proposals: list[Proposal]) -> str:
+        for proposal in proposals:
+            _show(out, proposal, action.LEAVES)
+        if fingerprint:
+            return fingerprint
+        if not sys.stdin.isatty():
+            raise FedmedError("FM-USE-01", "approve without a terminal needs --fingerprint")
+        return str(typer.prompt("type the fingerprint that the coordinator reads to you", err=True))
+
+    if not by and sys.stdin.isatty():
+        by = str(typer.prompt("your name", err=True))
+    consent = action.approve(workspace, screen.now(), by=by, ask=ask, accept_expired=accept_expired)
+    out.say(f"{consent.title}: {'approved' if consent.is_new else 'was approved before'} by {consent.by}")
+    out.say(f"next: bring {consent.posted} to the coordinator, and run fedmed partition -w {workspace}")
+    out.result(consent)
+
+
+def _show(out: Screen, proposal: Proposal, leaves: tuple[str, ...]) -> None:
+    """The fingerprint is not shown: who must type it has to have it from the coordinator."""
+    body, recipe = proposal.federation.body, proposal.recipe
+    limits = body.limits
+    out.say(f"federation: {proposal.federation.founding.title}")
+    out.say(f"  recipe {recipe.name}: {recipe.description or recipe.task}")
+    out.say(f"  sites: {', '.join(proposal.federation.site_names)}")
+    out.say(
+        f"  {limits.rounds} rounds, at least {limits.min_sites} sites each, share of a site at most {limits.max_share}"
+    )
+    out.say(
+        f"  expires {proposal.federation.expires}; numbers on fewer than {limits.min_count} cases are not broken down"
+    )
+    out.say(f"  what leaves this hospital (an update is {proposal.update_bytes / 1e6:.1f} MB):")
+    for line in leaves:
+        out.say(f"    - {line}")
+    out.say("  no formal privacy guarantee: an update can tell something about the cases it was trained on")

@@ -1,0 +1,120 @@
+"""Tables that several commands share: shares of a model, metrics of sites, the state of a round, files not taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmed.cli.screen import Screen, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedmed.coordinator.aggregate import Aggregated
+    from fedmed.coordinator.evaluate import PooledTable
+    from fedmed.coordinator.status import Status as CoordinatorStatus
+    from fedmed.exchange.bodies import Metric, Score
+    from fedmed.exchange.intake import Arrival
+    from fedmed.site.evaluate import Evaluated
+    from fedmed.site.status import Status as SiteStatus
+
+QUIET = ("accepted", "duplicate", "not-for-me", "superseded")
+
+
+def warn(out: Screen, arrivals: Sequence[Arrival]) -> None:
+    """Files in the inbox that were not used, each with its code."""
+    for arrival in arrivals:
+        verdict = arrival.verdict
+        if verdict.outcome not in QUIET:
+            out.say(f"{arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
+
+
+def shares(out: Screen, made: Aggregated) -> None:
+    out.say(
+        f"model r{made.round:04d} {'made' if made.is_new else 'was made before'}{', the last' if made.last else ''}"
+    )
+    parents = {parent.site: parent for parent in made.parents}
+    rows = [
+        [
+            ack.site,
+            ack.status,
+            str(parents[ack.site].weight) if ack.site in parents else "-",
+            number(parents[ack.site].share) if ack.site in parents else "-",
+            ack.reason,
+        ]
+        for ack in made.acks
+    ]
+    out.table("what each site counted", ["site", "status", "cases ", "share ", "reason"], rows)
+    if made.pooled:
+        pooled_ = ", ".join(f"{row.metric} {number(row.mean)}" for row in made.pooled)
+        out.say(f"the model before, on the sites' validation cases: {pooled_}")
+
+
+def report(out: Screen, found: Evaluated) -> None:
+    opened = f", opening {found.body.opening} of the test fold" if found.body.opening else ""
+    title = f"model r{found.round:04d} on {found.body.num_cases} {found.split} cases{opened}"
+    rows = [
+        [_model(row), row.label, *_numbers(row), str(row.missed), str(row.spurious), str(row.empty)]
+        for row in found.body.scores
+    ]
+    out.table(title, ["model", "label", "metric", "n ", "mean ", "sd ", "missed ", "spurious ", "empty "], rows)
+
+
+def pooled(out: Screen, table: PooledTable) -> None:
+    rows = []
+    for site in table.reports:
+        rows += [[site.site, _model(row), row.label, *_numbers(row)] for row in site.body.scores if row.label == "all"]
+    for model, metrics in table.pooled.items():
+        rows += [
+            ["pooled", "local-only" if model == "alone" else model, row.label, *_numbers(row)]
+            for row in metrics
+            if row.label == "all"
+        ]
+    out.table(
+        f"model r{table.round:04d}, {table.split} cases",
+        ["site", "model", "label", "metric", "n ", "mean ", "sd "],
+        rows,
+    )
+    if table.missing:
+        out.say(f"no report from {', '.join(table.missing)}")
+
+
+def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
+    out.say(f"{found.title}: {_round(found.round, found.rounds)}")
+    if found.fingerprint:
+        out.say(f"federation {found.fingerprint}")
+    rows = [[each.site, each.status, str(each.num_cases or "-"), each.reason] for each in found.sites]
+    out.table("sites", ["site", "update", "cases ", "why"], rows)
+    _waiting(out, found.waiting)
+
+
+def site_status(out: Screen, found: SiteStatus) -> None:
+    out.say(f"{found.name}: {found.title or 'no federation approved'}")
+    if found.fingerprint:
+        out.say(f"federation {found.fingerprint}")
+        out.say(_round(found.round, found.rounds))
+        out.say(
+            f"cases: {'partitioned' if found.has_cases else 'not partitioned'}; update of this round: {'sealed' if found.update_sent else 'not yet'}"
+        )
+    if found.ack:
+        out.say(f"the coordinator says of the last update: {found.ack}")
+    _waiting(out, found.waiting)
+
+
+def _waiting(out: Screen, waiting: Sequence[Arrival]) -> None:
+    for arrival in waiting:
+        verdict = arrival.verdict
+        out.say(f"in the inbox: {arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
+
+
+def _round(round_: int, rounds: int) -> str:
+    if round_ < 0:
+        return "not started" if rounds else "no model yet"
+    return f"round {round_} of {rounds}" + (", the last model" if round_ == rounds else "")
+
+
+def _model(row: Score) -> str:
+    return "local-only" if row.model == "alone" else row.model
+
+
+def _numbers(row: Metric) -> list[str]:
+    return [row.metric, str(row.n), number(row.mean), number(row.sd)]

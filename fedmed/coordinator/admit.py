@@ -1,0 +1,80 @@
+"""`admit`: take a hospital's join file into the roster, and show the fingerprint to compare over the phone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import settings
+from fedmed.coordinator import desk
+from fedmed.errors import FedmedError
+from fedmed.exchange import bodies, intake, keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """One site of the roster. `fingerprint` covers the whole join statement: name, key, contact, nonce."""
+
+    name: str
+    contact: str
+    key: str
+    fingerprint: str
+    is_new: bool
+
+
+def admit(root: Path, paths: Sequence[Path], now: datetime) -> list[Admitted]:
+    """Raises FedmedError FM-FED-02 after `start`, FM-SET-06 for a name or key that is taken, FM-SIG-*, FM-FRM-*."""
+    with desk.opened(root, now) as found:
+        return [_admit_one(found, path, now) for path in paths]
+
+
+def _admit_one(found: Workspace, path: Path, now: datetime) -> Admitted:
+    data, envelope, said = intake.open_self_signed(path, "join")
+    body = said.predicate.body
+    if not isinstance(body, bodies.Join):
+        raise TypeError("a join has the body of a join")
+    fresh = all(known.id != envelope.id for known in found.record.received)
+    if fresh:
+        _check_free(found, body.name, body.key)
+        known = intake.to_known(envelope.id, said, "accepted", found.name)
+        intake.keep(found, data, known, "admit", now, roster={"name": body.name, "key": body.key})
+    key = keys.fingerprint(envelope.signature.public_key)
+    return Admitted(body.name, body.contact, key, keys.spoken(envelope.id), fresh)
+
+
+def _check_free(found: Workspace, name: str, key: str) -> None:
+    if found.record.newest("federation"):
+        raise FedmedError("FM-FED-02", f"{name}: the roster is frozen since the federation started")
+    if not settings.is_site_name(name):
+        raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
+    for other in roster(found):
+        if name == other.name or key == other.key:
+            raise FedmedError("FM-SET-06", f"{name}: the name or key is already in the roster as {other.name}")
+    if key == keys.public_line(found.public_key):
+        raise FedmedError("FM-SET-06", f"{name}: the key is the coordinator's own")
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A site that was admitted, as the ledger tells it."""
+
+    name: str
+    key: str
+    join: str
+
+
+def roster(found: Workspace) -> list[Seat]:
+    """Admitted sites, by name."""
+    seats = [
+        Seat(entry.facts["roster"]["name"], entry.facts["roster"]["key"], entry.facts["id"])
+        for entry in found.ledger.entries
+        if entry.event == "received" and entry.facts["kind"] == "join"
+    ]
+    return sorted(seats, key=lambda seat: seat.name)

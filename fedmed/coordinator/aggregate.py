@@ -1,0 +1,182 @@
+"""`aggregate`: admit what has arrived, close the round when its rule holds, and seal the next model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedmed import files
+from fedmed.coordinator import desk, model, pooled, rounds
+from fedmed.coordinator.updates import ArchivedUpdates
+from fedmed.errors import FedmedError
+from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
+from fedmed.learning import params
+from fedmed.learning.strategies import STRATEGIES, Meta, shares
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    import numpy as np
+
+    from fedmed.coordinator.desk import Started
+    from fedmed.coordinator.rounds import Standing
+    from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """The round that closed, what each site counted, and the model that came of it."""
+
+    round: int
+    last: bool
+    is_new: bool
+    parents: list[bodies.Parent]
+    acks: list[bodies.SiteAck]
+    pooled: list[bodies.Metric]
+    posted: Path
+    arrivals: list[Arrival] = field(default_factory=list)
+
+
+def aggregate(
+    root: Path,
+    now: datetime,
+    *,
+    close: bool = False,
+    trust_clock: str = "",
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Aggregated:
+    """Raises FedmedError FM-WAI-03 with the list of missing sites, FM-FED-03, FM-TIM-01, FM-TRU-*, FM-RES-*."""
+    with desk.opened(root, now) as found:
+        running = desk.require_started(found)
+        agreement.require_valid(running.agreement, now)
+        arrivals = intake.receive_all(found, _terms(found, running, trust_clock, now), now, "aggregate")
+        round_ = rounds.open_round(found)
+        if round_ >= running.agreement.federation.body.limits.rounds:
+            return _already(found, arrivals)
+        everyone = rounds.standings(found, running)
+        waiting = rounds.why_open(found, running, everyone, now, close=close)
+        if waiting:
+            _repost(found)
+            raise FedmedError("FM-WAI-03", f"round {round_}: {waiting}")
+        if close:
+            found.write_entry("aggregate", "note", now, what="close", round=round_)
+        return _close(found, running, everyone, arrivals, now, progress)
+
+
+def _terms(found: Workspace, running: Started, trust_clock: str, now: datetime) -> intake.Terms:
+    terms = desk.terms(running)
+    if trust_clock:
+        found.write_entry("aggregate", "note", now, what="trust-clock", reason=trust_clock)
+    return intake.Terms(terms.federation, terms.expected, trust_clock=bool(trust_clock))
+
+
+def _close(
+    found: Workspace,
+    running: Started,
+    everyone: list[Standing],
+    arrivals: list[Arrival],
+    now: datetime,
+    progress: Callable[[int, int], None],
+) -> Aggregated:
+    round_ = rounds.open_round(found)
+    used = [(each, each.update) for each in everyone if each.update is not None and each.status == "used"]
+    parts = shares([each.num_cases for each, _ in used], float(running.agreement.federation.body.limits.max_share))
+    meta = [Meta(each.site, each.num_cases, part) for (each, _), part in zip(used, parts, strict=True)]
+    path = found.spool / "model.safetensors"
+    content = _combine(found, running, [update for _, update in used], meta, path, progress)
+    next_ = model.Next(
+        round=round_ + 1,
+        parents=[
+            bodies.Parent(site=each.name, update=update.id, weight=each.weight, share=bodies.decimal(each.share))
+            for each, (_, update) in zip(meta, used, strict=True)
+        ],
+        ack=[
+            bodies.SiteAck(
+                site=each.site,
+                id=found.record.last_from(each.site),
+                status=each.status,
+                reason=each.reason,
+            )
+            for each in everyone
+        ],
+        pooled=pooled.of_updates(found, [update for _, update in used]),
+    )
+    known = model.say(found, running, next_, content, now, "aggregate")
+    path.unlink(missing_ok=True)
+    return Aggregated(
+        round=round_ + 1,
+        last=round_ + 1 == running.agreement.federation.body.limits.rounds,
+        is_new=True,
+        parents=next_.parents,
+        acks=next_.ack,
+        pooled=next_.pooled,
+        posted=sealing.post(found, known),
+        arrivals=arrivals,
+    )
+
+
+def _combine(
+    found: Workspace,
+    running: Started,
+    updates: list[Known],
+    meta: list[Meta],
+    path: Path,
+    progress: Callable[[int, int], None],
+) -> artifact.Content:
+    """Stream the strategy's result into the spool. Raises FedmedError FM-TEN-02 when it is not finite."""
+    base = found.record.newest("model")
+    if base is None:
+        raise ValueError("a round is open without a model")
+    source = ArchivedUpdates(found, running.table, base.id, [update.id for update in updates], meta)
+    strategy = STRATEGIES[running.recipe.strategy.name]()
+    header, total = params.wire_table(running.table), params.elements(running.table)
+    digest, done = hashlib.sha256(header), 0
+    with files.Sink(path) as sink:
+        sink.write(header)
+
+        def out(block: np.ndarray) -> None:
+            nonlocal done
+            data = block.astype("<f4", copy=False).tobytes()
+            if not params.is_finite(data):
+                raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
+            digest.update(data)
+            sink.write(data)
+            done += len(block)
+            progress(done, total)
+
+        strategy.apply(strategy.init(), source, out)
+    size = params.payload_size(running.table)
+    return artifact.file_content(model.PAYLOAD, model.MEDIA, path, size, digest.hexdigest())
+
+
+def _already(found: Workspace, arrivals: list[Arrival]) -> Aggregated:
+    """The federation is over: post the last model again and say so."""
+    known = found.record.newest("model")
+    if known is None:
+        raise ValueError("a round is open without a model")
+    said = sealing.read_archived(found, known.id)
+    body, predicate = said.predicate.body, said.predicate
+    if not isinstance(body, bodies.Model) or not isinstance(predicate, statement.ModelPredicate):
+        raise TypeError("a model has the body of a model")
+    return Aggregated(
+        predicate.round,
+        body.last,
+        False,
+        body.parents,
+        predicate.ack,
+        body.pooled,
+        sealing.post(found, known),
+        arrivals,
+    )
+
+
+def _repost(found: Workspace) -> None:
+    """The newest model stays in the outbox while sites still need it."""
+    known = found.record.newest("model")
+    if known is not None:
+        sealing.post(found, known)

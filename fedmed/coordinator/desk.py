@@ -1,0 +1,75 @@
+"""The coordinator's workspace, opened: locked, settings read, unfinished sealing completed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import logs, recipe, settings
+from fedmed.errors import FedmedError
+from fedmed.exchange import agreement, intake, sealing, workspace
+from fedmed.exchange.artifact import Expected
+from fedmed.learning import params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.agreement import Agreement
+    from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.params import Table
+    from fedmed.recipe import Recipe
+
+ROLE = "coordinator"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A federation that runs: what was agreed, decoded."""
+
+    agreement: Agreement
+    recipe: Recipe
+    table: Table
+
+
+@contextmanager
+def opened(root: Path, now: datetime) -> Iterator[Workspace]:
+    """Raises FedmedError FM-SET-*, FM-KEY-*, FM-TRU-08, FM-WAI-01."""
+    with workspace.locked(root):
+        logs.open_logs(root / "logs")
+        found = peek(root)
+        sealing.complete_intent(found, now)
+        yield found
+
+
+def peek(root: Path) -> Workspace:
+    """The workspace without its lock, for commands that only read."""
+    local = settings.load_workspace(root)
+    if local.role != ROLE:
+        raise FedmedError("FM-SET-05", f"expected a coordinator's workspace, got that of the site {local.name}")
+    return workspace.load(root, local.role, local.name, local.inbox, local.outbox)
+
+
+def started(found: Workspace) -> Started | None:
+    agreed = agreement.in_force(found)
+    if agreed is None:
+        return None
+    return Started(agreed, recipe.from_bytes(agreed.recipe), params.table_from_bytes(agreed.tensors))
+
+
+def require_started(found: Workspace) -> Started:
+    """Raises FedmedError FM-FED-03."""
+    now_running = started(found)
+    if now_running is None:
+        raise FedmedError("FM-FED-03", "the federation has not started")
+    return now_running
+
+
+def terms(running: Started | None) -> intake.Terms:
+    """What incoming files must be."""
+    if running is None:
+        return intake.Terms(None)
+    update = Expected(params.wire_table(running.table), params.payload_size(running.table), params.is_finite)
+    return intake.Terms(running.agreement.federation, {"update.safetensors": update})

@@ -1,0 +1,72 @@
+"""`evaluate` at the coordinator: one table from the sites' reports, global beside local-only, and the pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.coordinator import desk, pooled
+from fedmed.errors import FedmedError
+from fedmed.exchange import bodies, intake, sealing
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class SiteReport:
+    """One site's newest report on a model and split."""
+
+    site: str
+    body: bodies.Report
+
+
+@dataclass(frozen=True)
+class PooledTable:
+    """Reports of all sites that sent one, with the pool over them, per model (`global`, `alone`)."""
+
+    round: int
+    split: str
+    reports: list[SiteReport]
+    missing: list[str]
+    pooled: dict[str, list[bodies.Metric]]
+    arrivals: list[Arrival]
+
+
+def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
+    """Raises FedmedError FM-WAI-02 when no report of this split has arrived."""
+    with desk.opened(root, now) as found:
+        running = desk.require_started(found)
+        arrivals = intake.receive_all(found, desk.terms(running), now, "evaluate")
+        round_, reports = _newest_reports(found, split)
+        names = running.agreement.federation.site_names
+        if not reports:
+            raise FedmedError("FM-WAI-02", f"no report on the {split} cases has arrived from {', '.join(names)}")
+        scores = [score for report in reports for score in report.body.scores]
+        return PooledTable(
+            round=round_,
+            split=split,
+            reports=reports,
+            missing=[name for name in names if name not in {report.site for report in reports}],
+            pooled={
+                kind: pooled.pool([score for score in scores if score.model == kind]) for kind in ("global", "alone")
+            },
+            arrivals=arrivals,
+        )
+
+
+def _newest_reports(found: Workspace, split: str) -> tuple[int, list[SiteReport]]:
+    """The reports on the newest model that any site reported on, each site's latest."""
+    latest: dict[tuple[int, str], tuple[int, bodies.Report]] = {}
+    for known in found.record.of("report"):
+        body = sealing.read_archived(found, known.id).predicate.body
+        if isinstance(body, bodies.Report) and body.split == split and known.round is not None:
+            key = (known.round, known.sender)
+            if key not in latest or latest[key][0] < known.seq:
+                latest[key] = (known.seq, body)
+    newest = max((round_ for round_, _ in latest), default=-1)
+    return newest, [SiteReport(site, body) for (round_, site), (_, body) in sorted(latest.items()) if round_ == newest]

@@ -1,0 +1,72 @@
+"""`init coordinator`: a workspace, a key, and a draft of the federation to edit before `start`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import files, recipe
+from fedmed.coordinator import desk
+from fedmed.exchange import keys, workspace
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+_SETTINGS = """\
+# Local settings of the coordinator. They never change what is learned.
+role: coordinator
+# Folders where files arrive and leave; they may be mounted shares.
+inbox: inbox
+outbox: outbox
+"""
+
+_DRAFT = """\
+# Who decides and within which limits. `fedmed start` seals this; after that it cannot change.
+title: {title}
+# How many times the updates become the next model.
+rounds: {rounds}
+# A round closes when all sites are in; or when min_sites are in and deadline_days have passed, or by `aggregate --close`.
+min_sites: {min_sites}
+# deadline_days: 14
+# No site counts for more than this share of a model.
+max_share: 0.6
+# Days until a model, and the federation itself, expire.
+valid_days: 180
+federation_days: 730
+# Numbers about fewer cases than this are not broken down in reports.
+min_count: {min_count}
+# An update that claims more cases than this is refused.
+max_num_cases: 100000
+"""
+
+
+@dataclass(frozen=True)
+class Founded:
+    """What `init` made: the recipe's name and the fingerprint of the coordinator's key."""
+
+    recipe: str
+    key: str
+
+
+def init(
+    root: Path,
+    recipe_path: Path,
+    now: datetime,
+    *,
+    title: str = "",
+    rounds: int = 10,
+    min_sites: int = 2,
+    min_count: int = 10,
+) -> Founded:
+    """Raises FedmedError FM-SET-04 when something is here already, FM-RCP-* for the recipe."""
+    chosen = recipe.load(recipe_path)
+    workspace.create(root)
+    draft = _DRAFT.format(title=title or chosen.name, rounds=rounds, min_sites=min_sites, min_count=min_count)
+    files.write_atomic(root / "recipe.yaml", files.read_bounded(recipe_path, recipe.MAX_BYTES))
+    files.write_atomic(root / "federation.yaml", draft.encode())
+    key = keys.create(root / "keys" / "signing.key").public_key().public_bytes_raw()
+    files.write_atomic(root / "fedmed.yaml", _SETTINGS.encode())
+    with desk.opened(root, now) as found:
+        found.write_entry("init", "founded", now, role="coordinator", name=found.name, key=keys.fingerprint(key))
+    return Founded(chosen.name, keys.fingerprint(key))

@@ -1,0 +1,65 @@
+"""Sealing a global model: its parents, the receipts for every site, and whether it is the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from fedmed.exchange import bodies, sealing, statement
+from fedmed.learning import params
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fedmed.coordinator.desk import Started
+    from fedmed.exchange.artifact import Content
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.workspace import Workspace
+
+PAYLOAD = "model.safetensors"
+MEDIA: Literal["application/vnd.safetensors"] = "application/vnd.safetensors"
+
+
+@dataclass(frozen=True)
+class Next:
+    """What a model says beside its tensors."""
+
+    round: int
+    parents: list[bodies.Parent] = field(default_factory=list)
+    ack: list[bodies.SiteAck] = field(default_factory=list)
+    pooled: list[bodies.Metric] = field(default_factory=list)
+
+
+def say(found: Workspace, running: Started, next_: Next, content: Content, now: datetime, command: str) -> Known:
+    """Seal the model of round `next_.round`."""
+    federation = running.agreement.federation
+    limits = federation.body.limits
+    before = found.record.model(next_.round - 1)
+    body = bodies.Model(
+        parents=next_.parents,
+        previous=before.id if before else None,
+        state=None,
+        last=next_.round == limits.rounds,
+        pooled=next_.pooled,
+    )
+
+    def build(
+        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+    ) -> statement.Statement:
+        predicate = statement.ModelPredicate(
+            **opening.fields(),
+            kind="model",
+            federation=federation.membership,
+            recipients=federation.sites(),
+            round=next_.round,
+            attempt=1,
+            ack=next_.ack,
+            tensor_table=params.digest(running.table),
+            expires=opening.expires(limits.valid_days),
+            payload=payload,
+            body=body,
+        )
+        return statement.make("model", subject, predicate)
+
+    return sealing.say(found, command, "model", next_.round, [content], build, now)

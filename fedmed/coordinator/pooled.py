@@ -1,0 +1,44 @@
+"""The sites' metrics, pooled from what their files say. No image, no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmed.exchange import bodies, sealing
+from fedmed.reporting import statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.workspace import Workspace
+
+
+def of_updates(found: Workspace, updates: Sequence[Known]) -> list[bodies.Metric]:
+    """How good the round's model was on the validation cases of the sites that answered it."""
+    metrics: list[bodies.Metric] = []
+    for update in updates:
+        body = sealing.read_archived(found, update.id).predicate.body
+        if isinstance(body, bodies.Update):
+            metrics += body.base_metrics
+    return pool(metrics)
+
+
+def pool(metrics: Sequence[bodies.Metric]) -> list[bodies.Metric]:
+    """One row a metric and label, over all sites."""
+    rows = []
+    for metric, label in sorted({(each.metric, each.label) for each in metrics}):
+        parts = [summary(each) for each in metrics if (each.metric, each.label) == (metric, label)]
+        rows.append(to_metric(metric, label, statistics.pool(parts)))
+    return rows
+
+
+def summary(metric: bodies.Metric) -> statistics.Summary:
+    """A row of a report as numbers."""
+    mean, sd = (None if text is None else float(text) for text in (metric.mean, metric.sd))
+    return statistics.Summary(metric.n, mean, sd)
+
+
+def to_metric(metric: str, label: str, found: statistics.Summary) -> bodies.Metric:
+    mean, sd = (None if value is None else bodies.decimal(value) for value in (found.mean, found.sd))
+    return bodies.Metric(metric=metric, label=label, n=found.n, mean=mean, sd=sd)

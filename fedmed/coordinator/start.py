@@ -1,0 +1,119 @@
+"""`start`: freeze roster, recipe and limits into the federation file, and seal model r0."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedmed import recipe, settings
+from fedmed.coordinator import desk, model
+from fedmed.coordinator.admit import roster
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, bodies, keys, sealing, statement
+from fedmed.learning import params
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.params import Params, Table
+    from fedmed.recipe import Recipe
+    from fedmed.settings import FederationDraft
+
+Initial = tuple["Params", "Iterable[Mapping[str, Any]]"]
+
+
+@dataclass(frozen=True)
+class StartedFederation:
+    """What to read out: the fingerprint of the federation statement."""
+
+    title: str
+    fingerprint: str
+    sites: list[str]
+    posted: list[Path]
+
+
+def start(root: Path, initial: Callable[[Recipe], Initial], now: datetime) -> StartedFederation:
+    """Safe to repeat: a second call posts the same files again.
+
+    `initial` makes the initial weights and the table's rows: this room has no torch.
+    Raises FedmedError FM-FED-01, FM-RCP-*, FM-SET-*.
+    """
+    with desk.opened(root, now) as found:
+        running = desk.started(found)
+        if running is None:
+            chosen = recipe.load(root / "recipe.yaml")
+            draft = settings.load_federation(root)
+            _check_roster(found, draft)
+            weights, rows = initial(chosen)
+            table = params.table_from_rows(rows)
+            _say_federation(found, draft, chosen, table, now)
+            running = desk.require_started(found)
+        else:
+            weights = {}
+        if found.record.newest("model") is None:
+            weights = weights or initial(running.recipe)[0]
+            payload = params.to_payload(weights, running.table)
+            content = artifact.Content(
+                model.PAYLOAD, model.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
+            )
+            model.say(found, running, model.Next(round=0), content, now, "start")
+        known = [found.record.newest("federation"), found.record.model(0)]
+        posted = [sealing.post(found, each) for each in known if each is not None]
+        federation = running.agreement.federation
+        return StartedFederation(
+            federation.founding.title, keys.spoken(federation.digest), federation.site_names, posted
+        )
+
+
+def _check_roster(found: Workspace, draft: FederationDraft) -> None:
+    admitted = len(roster(found))
+    if admitted < draft.min_sites:
+        raise FedmedError("FM-FED-01", f"expected at least {draft.min_sites} admitted sites, got {admitted}")
+
+
+def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, table: Table, now: datetime) -> Known:
+    seats = roster(found)
+    contents = [
+        artifact.json_content("recipe.json", recipe.to_bytes(chosen)),
+        artifact.json_content("tensors.json", params.table_to_bytes(table)),
+    ]
+    body = bodies.Federation(
+        coordinator=keys.public_line(found.public_key),
+        roster=[
+            bodies.Member(name=seat.name, key=seat.key, join=seat.join, max_num_cases=draft.max_num_cases)
+            for seat in seats
+        ],
+        limits=bodies.Limits(
+            rounds=draft.rounds,
+            min_sites=draft.min_sites,
+            max_share=bodies.decimal(draft.max_share),
+            deadline_days=None if draft.deadline_days is None else bodies.decimal(draft.deadline_days),
+            valid_days=draft.valid_days,
+            min_count=draft.min_count,
+        ),
+    )
+    recipients = [statement.party(seat.name, keys.parse_public_line(seat.key)) for seat in seats]
+
+    def build(
+        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+    ) -> statement.Statement:
+        founding = statement.Founding(id=secrets.token_hex(16), title=draft.title, version=1, previous=None)
+        predicate = statement.FederationPredicate(
+            **opening.fields(),
+            kind="federation",
+            federation=founding,
+            recipients=recipients,
+            ack=None,
+            expires=opening.expires(draft.federation_days),
+            payload=payload,
+            body=body,
+        )
+        return statement.make("federation", subject, predicate)
+
+    return sealing.say(found, "start", "federation", None, contents, build, now)

@@ -1,0 +1,139 @@
+"""`demo`: the sample hospitals form a federation in a folder, through the same files and functions as real ones."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedmed.coordinator import admit, aggregate, found, start
+from fedmed.coordinator import evaluate as pool
+from fedmed.errors import FedmedError
+from fedmed.site import alone, approve, evaluate, join, partition, train
+from fedmed.training import networks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECIPE = "tumour-segmentation-mr.small.yaml"
+TASK = "mr-tumour"
+ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """Mean Dice over the test cases of one hospital."""
+
+    site: str
+    n: int
+    alone: float
+    federated: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The table at the end, and where a reader can go on by hand."""
+
+    rows: list[Row]
+    workspaces: list[Path]
+
+
+def run(out: Path, say: Callable[[str], None], progress: Callable[[str, int, int], None]) -> Shown:
+    """Raises FedmedError FM-SET-04 when `out` holds an earlier demo."""
+    folder, data = out / TASK, shipped("sample_data") / TASK
+    coordinator = folder / "coordinator"
+    names = sorted(path.name for path in data.iterdir() if path.is_dir())
+    say(f"a coordinator and {len(names)} hospitals in {folder}; no formal privacy guarantee, min_count 1")
+    _found(folder, data, names, say)
+    for round_ in range(ROUNDS):
+        for name in names:
+            train.train(folder / name, _now(), train.Options(), _named(name, progress))
+        carry(folder, names)
+        made = aggregate.aggregate(coordinator, _now())
+        dice = next((row.mean for row in made.pooled if row.metric == "dice"), None)
+        before = f"; model r{round_:04d} had Dice {float(dice):.3f} on the validation cases" if dice else ""
+        say(f"round {round_}: {', '.join(f'{p.site} {float(p.share):.2f}' for p in made.parents)}{before}")
+        carry(folder, names)
+    for name in names:
+        alone.train_alone(folder / name, _now(), "", _named(name, progress))
+        evaluate.evaluate(folder / name, _now(), "testing", "", _named(name, progress))
+    carry(folder, names)
+    table = pool.evaluate(coordinator, _now(), "testing")
+    return Shown(_rows(table), [coordinator, *(folder / name for name in names)])
+
+
+def _found(folder: Path, data: Path, names: list[str], say: Callable[[str], None]) -> None:
+    """init, admit, start, approve, partition."""
+    coordinator = folder / "coordinator"
+    found.init(
+        coordinator,
+        shipped("recipes") / RECIPE,
+        _now(),
+        title="tumours, a rehearsal",
+        rounds=ROUNDS,
+        min_sites=len(names),
+        min_count=1,
+    )
+    for name in names:
+        join.init(folder / name, name, data / name, _now())
+    carry(folder, names)
+    admit.admit(coordinator, sorted((coordinator / "inbox").glob("join-*.fedmed")), _now())
+    started = start.start(coordinator, networks.initial_params, _now())
+    carry(folder, names)
+    for name in names:
+        approve.approve(folder / name, _now(), by="the rehearsal", ask=lambda _: started.fingerprint)
+        parted = partition.partition(folder / name, _now())
+        share = parted.shares[0].counts
+        left_out = ", ".join(f"{count} excluded by {code}" for code, count in parted.excluded.items())
+        say(
+            f"{name}: {share['training']} training, {share['validation']} validation, {share['testing']} test cases"
+            + (f"; {left_out}" if left_out else "")
+        )
+
+
+def carry(folder: Path, names: list[str]) -> None:
+    """The USB stick: copy every outbox into the inboxes of the other side."""
+    outbox = folder / "coordinator" / "outbox"
+    for name in names:
+        _copy(folder / name / "outbox", folder / "coordinator" / "inbox")
+        _copy(outbox, folder / name / "inbox")
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in sorted(source.glob("*.fedmed")):
+        if not (target / path.name).exists():
+            part = target / f"{path.name}.part"
+            shutil.copyfile(path, part)
+            part.rename(target / path.name)
+
+
+def shipped(name: str) -> Path:
+    """A folder that comes with fedmed: in the wheel, or at the top of a checkout."""
+    inside = Path(str(resources.files("fedmed"))) / name
+    folder = inside if inside.is_dir() else Path(str(resources.files("fedmed"))).parent / name
+    if not folder.is_dir():
+        raise FedmedError(
+            "FM-SET-01", f"{name}: not shipped with this installation", next="run fedmed demo in a checkout of fedmed"
+        )
+    return folder
+
+
+def _rows(table: pool.PooledTable) -> list[Row]:
+    rows = []
+    for report in table.reports:
+        mean = {s.model: float(s.mean) for s in report.body.scores if (s.metric, s.label) == ("dice", "all") and s.mean}
+        rows.append(Row(report.site, report.body.num_cases, mean["alone"], mean["global"]))
+    count = sum(row.n for row in rows)
+    alone_, federated = (sum(row.n * getattr(row, key) for row in rows) / count for key in ("alone", "federated"))
+    return [*rows, Row("all", count, alone_, federated)]
+
+
+def _named(name: str, progress: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: progress(f"{name}: {what}", done, total)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,124 @@
+"""`train-local --alone`: what this hospital would have reached without the others. Never sealed, never sent.
+
+From model r0, with the same recipe and rounds times the local steps, on its own training fold (ROUNDS.md section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import files
+from fedmed.cases import datalist
+from fedmed.errors import FedmedError
+from fedmed.exchange import intake
+from fedmed.learning import params
+from fedmed.site import desk, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.learning.params import Params
+    from fedmed.site.desk import Approved, Site
+
+
+@dataclass(frozen=True)
+class Alone:
+    """`num_steps` in all rounds together."""
+
+    rounds: int
+    num_steps: int
+    is_new: bool
+
+
+def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str, int, int], None]) -> Alone:
+    """Resumes where it was killed. Raises FedmedError as `train.train` does."""
+    with desk.opened(root, now) as site:
+        consent = desk.require_approved(site)
+        arrivals = intake.receive_all(site.workspace, desk.terms(consent), now, "train-local")
+        desk.newest_model(site, arrivals)
+        first = site.workspace.record.model(0)
+        if first is None:
+            raise FedmedError(
+                "FM-WAI-02",
+                "model r0 has not arrived",
+                next="put model-r0000.fedmed into inbox/ and run the command again",
+            )
+        rounds = consent.agreement.federation.body.limits.rounds
+        cases = train.require_cases(site, consent)
+        steps = rounds * _steps(consent, cases)
+        if load(site, consent, rounds) is not None:
+            return Alone(rounds, steps, False)
+        for round_ in range(rounds):
+            if load(site, consent, round_ + 1) is None:
+                start = desk.model_params(site, consent, first) if round_ == 0 else load(site, consent, round_)
+                _one_round(site, consent, cases, round_, start or {}, device, progress)
+        return Alone(rounds, steps, True)
+
+
+def load(site: Site, consent: Approved, round_: int) -> Params | None:
+    """The weights after `round_` rounds alone, if they were reached with these cases."""
+    try:
+        data = files.read_bounded(_path(site, round_), params.payload_size(consent.table))
+    except OSError:
+        return None
+    return params.from_payload(data, consent.table)
+
+
+def newest(site: Site, consent: Approved) -> Params | None:
+    """The finished local-only model, or None."""
+    return load(site, consent, consent.agreement.federation.body.limits.rounds)
+
+
+def _path(site: Site, round_: int) -> Path:
+    """The folder's name binds the result to the cases it was trained on: another cases.json starts anew."""
+    data = datalist.digest(datalist.load(site.cases_file))[:16]
+    return site.workspace.root / "state" / "alone" / data / f"r{round_:04d}.safetensors"
+
+
+def _steps(consent: Approved, cases: datalist.Datalist) -> int:
+    from fedmed.training import fit  # noqa: PLC0415 - torch, only when there is work
+
+    return fit.local_steps(consent.recipe, len(cases.training))
+
+
+def _one_round(
+    site: Site,
+    consent: Approved,
+    cases: datalist.Datalist,
+    round_: int,
+    start: Params,
+    device: str,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    from fedmed.training import devices, fit  # noqa: PLC0415
+
+    training = datalist.cases(cases, "training")
+    path = _path(site, round_ + 1)
+    files.make_private(path.parent)
+    checkpoint = path.with_suffix(".checkpoint")
+    rounds = consent.agreement.federation.body.limits.rounds
+    steps = fit.local_steps(consent.recipe, len(training))
+    fitted = fit.fit(
+        consent.recipe,
+        start,
+        training,
+        root=site.data_root,
+        label_map=site.settings.label_map,
+        site=site.workspace.name,
+        round=round_,
+        rounds=rounds,
+        attempt=1,
+        num_steps=steps,
+        device=devices.pick(device or site.settings.device),
+        num_workers=site.settings.num_workers,
+        checkpoint=checkpoint,
+        checkpoint_minutes=site.settings.checkpoint_minutes,
+        progress=lambda step, _, __: progress("training alone", round_ * steps + step, rounds * steps),
+    )
+    files.write_atomic(path, params.to_payload(fitted.params, consent.table), mode=0o600)
+    checkpoint.unlink(missing_ok=True)
+    if round_:
+        _path(site, round_).unlink(missing_ok=True)

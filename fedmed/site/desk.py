@@ -1,0 +1,133 @@
+"""A site's workspace, opened: locked, settings read, unfinished sealing completed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import logs, recipe, settings
+from fedmed.errors import FedmedError
+from fedmed.exchange import agreement, intake, keys, sealing, workspace
+from fedmed.exchange.artifact import Expected
+from fedmed.learning import params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.agreement import Agreement
+    from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.params import Params, Table
+    from fedmed.recipe import Recipe
+    from fedmed.settings import DataFolder, WorkspaceSettings
+
+ROLE = "site"
+
+
+@dataclass(frozen=True)
+class Site:
+    """An opened workspace with its local settings."""
+
+    workspace: Workspace
+    settings: WorkspaceSettings
+
+    @property
+    def data(self) -> DataFolder:
+        if self.settings.data is None:
+            raise FedmedError("FM-SET-03", "fedmed.yaml: data: expected root and layout, got nothing")
+        return self.settings.data
+
+    @property
+    def data_root(self) -> Path:
+        return self.workspace.root / self.data.root  # an absolute root stays as it is
+
+    @property
+    def cases_file(self) -> Path:
+        return self.workspace.root / "cases.json"
+
+
+@dataclass(frozen=True)
+class Approved:
+    """What this hospital consented to, decoded."""
+
+    agreement: Agreement
+    recipe: Recipe
+    table: Table
+
+
+@contextmanager
+def opened(root: Path, now: datetime) -> Iterator[Site]:
+    """Raises FedmedError FM-SET-*, FM-KEY-*, FM-TRU-08, FM-WAI-01."""
+    with workspace.locked(root):
+        logs.open_logs(root / "logs")
+        site = peek(root)
+        sealing.complete_intent(site.workspace, now)
+        yield site
+
+
+def peek(root: Path) -> Site:
+    """The workspace without its lock, for commands that only read."""
+    local = settings.load_workspace(root)
+    if local.role != ROLE:
+        raise FedmedError("FM-SET-05", "expected a site's workspace, got the coordinator's")
+    return Site(workspace.load(root, local.role, local.name, local.inbox, local.outbox), local)
+
+
+def approved(site: Site) -> Approved | None:
+    agreed = agreement.in_force(site.workspace)
+    if agreed is None:
+        return None
+    return Approved(agreed, recipe.from_bytes(agreed.recipe), params.table_from_bytes(agreed.tensors))
+
+
+def require_approved(site: Site) -> Approved:
+    """Raises FedmedError FM-TRU-07."""
+    consent = approved(site)
+    if consent is None:
+        raise FedmedError(
+            "FM-TRU-07", "this site has not approved a federation", next=f"fedmed approve -w {site.workspace.root.name}"
+        )
+    return consent
+
+
+def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock: bool = False) -> intake.Terms:
+    """What incoming files must be."""
+    if consent is None:
+        return intake.Terms(None, accept_expired=accept_expired, trust_clock=trust_clock)
+    model = Expected(params.wire_table(consent.table), params.payload_size(consent.table), params.is_finite)
+    federation = consent.agreement.federation
+    return intake.Terms(federation, {"model.safetensors": model}, accept_expired, trust_clock)
+
+
+def newest_model(site: Site, arrivals: Sequence[Arrival]) -> Known:
+    """The model with the highest round. Raises why the one that arrived does not count, or FedmedError FM-WAI-02."""
+    known = site.workspace.record.newest("model")
+    if known is None:
+        refused = next((each.verdict for each in arrivals if each.verdict.exit_code), None)
+        if refused is not None:
+            raise refused.error()
+        raise FedmedError(
+            "FM-WAI-02", "no model has arrived", next="put model-r0000.fedmed into inbox/ and run the command again"
+        )
+    return known
+
+
+def model_params(site: Site, consent: Approved, known: Known) -> Params:
+    """The weights of an accepted model."""
+    return params.from_payload(sealing.read_payload(site.workspace, known.id, "model.safetensors"), consent.table)
+
+
+def pseudonym_key(root: Path) -> bytes:
+    """The key behind case and patient aliases. It never leaves this workspace."""
+    try:
+        return (root / "keys" / "pseudonym.key").read_bytes()
+    except OSError as error:
+        raise FedmedError("FM-KEY-02", "pseudonym.key: not readable", local=str(error)) from error
+
+
+def fingerprint(site: Site) -> str:
+    return keys.fingerprint(site.workspace.public_key)

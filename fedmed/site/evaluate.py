@@ -1,0 +1,170 @@
+"""`evaluate` at a site: score the newest model, and the local-only one beside it, and seal a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from fedmed.cases import datalist
+from fedmed.errors import FedmedError
+from fedmed.exchange import agreement, bodies, intake, sealing, statement
+from fedmed.site import alone, desk, scores, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.learning.params import Params
+    from fedmed.site.desk import Approved, Site
+    from fedmed.training.metrics import CaseScores
+
+Split = Literal["validation", "testing"]
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """Scores of one case by alias; for this site's screen and folder only, never in an artifact."""
+
+    model: str
+    case: str
+    values: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The sealed report and, when it was made now, the rows behind it."""
+
+    round: int
+    last: bool
+    split: Split
+    is_new: bool
+    body: bodies.Report
+    posted: Path
+    cases: list[CaseRow] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
+
+
+def evaluate(
+    root: Path, now: datetime, split: Split, device: str, progress: Callable[[str, int, int], None]
+) -> Evaluated:
+    """A second call finds its report. Each opening of the test fold is in the ledger and counted in the report.
+
+    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-USE-02 (test fold before the last model), FM-DAT-*.
+    """
+    with desk.opened(root, now) as site:
+        consent = desk.require_approved(site)
+        agreement.require_valid(consent.agreement, now)
+        arrivals = intake.receive_all(site.workspace, desk.terms(consent), now, "evaluate")
+        model = desk.newest_model(site, arrivals)
+        last = model.round == consent.agreement.federation.body.limits.rounds
+        if split == "testing" and not last:
+            raise FedmedError(
+                "FM-USE-02", f"the test fold is for the last model, and this is that of round {model.round}"
+            )
+        cases = train.require_cases(site, consent)
+        local_only = alone.newest(site, consent)
+        found = _earlier(site, model, split, wants_alone=local_only is not None)
+        if found is not None:
+            return Evaluated(
+                model.round_number, last, split, False, found[1], sealing.post(site.workspace, found[0]), [], arrivals
+            )
+        if not datalist.entries_of(cases, split):
+            raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
+        opening = _open_fold(site, split, now)
+        models = {"global": desk.model_params(site, consent, model), **({"alone": local_only} if local_only else {})}
+        scored = {
+            name: _score(site, consent, weights, cases, split, device, name, progress)
+            for name, weights in models.items()
+        }
+        body = _body(consent, cases, split, opening, scored)
+        known = _say(site, consent, model, body, now)
+        rows = [_case_row(name, case) for name, each in scored.items() for case in each]
+        return Evaluated(
+            model.round_number, last, split, True, body, sealing.post(site.workspace, known), rows, arrivals
+        )
+
+
+def _earlier(site: Site, model: Known, split: Split, *, wants_alone: bool) -> tuple[Known, bodies.Report] | None:
+    """A report on this model and fold that says all that can be said now."""
+    for known in reversed(site.workspace.record.of("report", sender=site.workspace.name, round=model.round)):
+        body = sealing.read_archived(site.workspace, known.id).predicate.body
+        if isinstance(body, bodies.Report) and body.split == split:
+            has_alone = any(score.model == "alone" for score in body.scores)
+            return (known, body) if has_alone or not wants_alone else None
+    return None
+
+
+def _open_fold(site: Site, split: Split, now: datetime) -> int:
+    """How often the test fold has been opened, this time included; 0 for validation."""
+    if split == "validation":
+        return 0
+    site.workspace.write_entry("evaluate", "note", now, what="test-fold-opened")
+    return sum(1 for _, facts in site.workspace.record.notes if facts.get("what") == "test-fold-opened")
+
+
+def _score(
+    site: Site,
+    consent: Approved,
+    weights: Params,
+    cases: datalist.Datalist,
+    split: Split,
+    device: str,
+    name: str,
+    progress: Callable[[str, int, int], None],
+) -> list[CaseScores]:
+    from fedmed.training import devices, metrics  # noqa: PLC0415 - torch and monai, only when there is work
+
+    return metrics.evaluate(
+        consent.recipe,
+        weights,
+        datalist.cases(cases, split),
+        root=site.data_root,
+        label_map=site.settings.label_map,
+        device=devices.pick(device or site.settings.device),
+        progress=lambda done, total: progress(f"scoring the {name} model", done, total),
+    )
+
+
+def _body(
+    consent: Approved, cases: datalist.Datalist, split: Split, opening: int, scored: dict[str, list[CaseScores]]
+) -> bodies.Report:
+    min_count = consent.agreement.federation.body.limits.min_count
+    found = scores.rows("global", scored["global"], consent.recipe, min_count)
+    if "alone" in scored:
+        found += scores.rows("alone", scored["alone"], consent.recipe, min_count)
+    return bodies.Report(
+        split=split,
+        opening=opening,
+        num_cases=len(scored["global"]),
+        scores=found,
+        exclusions=train.exclusions(cases),
+    )
+
+
+def _say(site: Site, consent: Approved, model: Known, body: bodies.Report, now: datetime) -> Known:
+    federation = consent.agreement.federation
+
+    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = statement.ReportPredicate(
+            **opening.fields(),
+            kind="report",
+            federation=federation.membership,
+            recipients=[federation.coordinator()],
+            round=model.round_number,
+            attempt=1,
+            ack=site.workspace.record.last_from("coordinator"),
+            base_model=model.payload,
+            payload=payload,
+            body=body,
+        )
+        return statement.make("report", statement.about("report", model.payload), predicate)
+
+    return sealing.say(site.workspace, "evaluate", "report", model.round, [], build, now)
+
+
+def _case_row(name: str, case: CaseScores) -> CaseRow:
+    return CaseRow(name, case.case, {f"{score.metric} {score.label}": score.value for score in case.rows})

@@ -1,0 +1,95 @@
+"""`init site`: a workspace, keys, and a join file for the coordinator."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from fedmed import __version__, files, settings
+from fedmed.cases import layout as layouts
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, bodies, canonical, keys, sealing, sshsig, statement, workspace
+from fedmed.site import desk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.workspace import Workspace
+
+_SETTINGS = """\
+# Local settings of this site. They never change what is learned, except label_map.
+role: site
+name: {name}
+# Where the images are, and how they are named below that folder: {{case}} and {{patient}} stand for one name each,
+# a pattern ending in / is a folder of DICOM files.
+{data}
+# This hospital's label values -> the recipe's, for example {{10: 1, 20: 2}}.
+label_map: {{}}
+# auto, cpu, cuda:0 or mps
+device: auto
+num_workers: 0
+checkpoint_minutes: 10
+# Folders where files arrive and leave; they may be mounted shares.
+inbox: inbox
+outbox: outbox
+"""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`fingerprint` is what to read to the coordinator over the phone."""
+
+    name: str
+    key: str
+    fingerprint: str
+    join: Path
+    layout: settings.Layout
+
+
+def init(
+    root: Path, name: str, data: Path, now: datetime, *, contact: str = "", channels: Sequence[str] = ("MR",)
+) -> Joined:
+    """Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-DAT-* (no layout recognised)."""
+    if not settings.is_site_name(name):
+        raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
+    if not canonical.is_plain_text(contact) or len(contact) > 200:
+        raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
+    layout = layouts.detect_layout(data, channels)
+    workspace.create(root)
+    folder = {"data": {"root": str(data.resolve()), "layout": layout.model_dump(mode="json", exclude_none=True)}}
+    text = _SETTINGS.format(name=name, data=yaml.safe_dump(folder, sort_keys=False, allow_unicode=True).rstrip())
+    files.write_atomic(root / "keys" / "pseudonym.key", secrets.token_bytes(32), mode=0o600)
+    keys.create(root / "keys" / "signing.key")
+    files.write_atomic(root / "fedmed.yaml", text.encode())
+    with desk.opened(root, now) as site:
+        found = site.workspace
+        found.write_entry("init", "founded", now, role="site", name=name, key=keys.fingerprint(found.public_key))
+        known = _say_join(found, contact, now)
+        return Joined(
+            name, keys.fingerprint(found.public_key), keys.spoken(known.id), sealing.post(found, known), layout
+        )
+
+
+def _say_join(found: Workspace, contact: str, now: datetime) -> Known:
+    public_key = found.public_key
+    body = bodies.Join(
+        name=found.name,
+        key=keys.public_line(public_key),
+        contact=contact,
+        nonce=secrets.token_hex(16),
+        versions=[bodies.Version(name="fedmed", version=__version__)],
+    )
+
+    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = statement.JoinPredicate(**opening.fields(), kind="join", payload=payload, body=body)
+        subject = statement.about("join", artifact.sha256(sshsig.key_blob(public_key)))
+        return statement.make("join", subject, predicate)
+
+    return sealing.say(found, "init", "join", None, [], build, now)

@@ -1,0 +1,208 @@
+"""`train-local`: verify the model, train on this hospital's cases, and seal what changed."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from fedmed import __version__, recipe
+from fedmed.cases import datalist
+from fedmed.errors import FedmedError
+from fedmed.exchange import agreement, artifact, bodies, canonical, intake, sealing, statement
+from fedmed.learning import params
+from fedmed.site import desk, scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.cases.datalist import Datalist
+    from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.site.desk import Approved, Site
+
+PAYLOAD = "update.safetensors"
+MEDIA: Literal["application/vnd.safetensors"] = "application/vnd.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The update that is in the outbox. `is_new` is false when it had been sealed before, or the federation is over."""
+
+    round: int
+    is_new: bool
+    over: bool
+    body: bodies.Update | None
+    posted: Path | None
+    arrivals: list[Arrival] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator asked for on the command line."""
+
+    device: str = ""
+    again: bool = False
+    accept_expired: str = ""
+    trust_clock: str = ""
+
+
+def train(root: Path, now: datetime, options: Options, progress: Callable[[str, int, int], None]) -> Trained:
+    """Safe to repeat: a killed run goes on at its last checkpoint, a finished one finds its update.
+
+    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-RES-*.
+    """
+    with desk.opened(root, now) as site:
+        consent = desk.require_approved(site)
+        agreement.require_valid(consent.agreement, now)
+        arrivals = intake.receive_all(site.workspace, _terms(site, consent, options, now), now, "train-local")
+        model = desk.newest_model(site, arrivals)
+        round_ = model.round_number
+        if round_ >= consent.agreement.federation.body.limits.rounds:
+            return Trained(round_, False, True, None, None, arrivals)
+        said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
+        if said is not None and not options.again:
+            return _found(site, said, arrivals)
+        cases = require_cases(site, consent)
+        body, content = _train(site, consent, model, cases, options, progress)
+        known = _say(site, consent, model, body, content, now)
+        checkpoint(site, round_).unlink(missing_ok=True)
+        return Trained(round_, True, False, body, sealing.post(site.workspace, known), arrivals)
+
+
+def _terms(site: Site, consent: Approved, options: Options, now: datetime) -> intake.Terms:
+    for what, reason in (("accept-expired", options.accept_expired), ("trust-clock", options.trust_clock)):
+        if reason:
+            site.workspace.write_entry("train-local", "note", now, what=what, reason=reason)
+    return desk.terms(consent, accept_expired=bool(options.accept_expired), trust_clock=bool(options.trust_clock))
+
+
+def require_cases(site: Site, consent: Approved) -> Datalist:
+    """Raises FedmedError FM-DAT-43 before `partition`, FM-DAT-44 when it was made for another recipe."""
+    if not site.cases_file.exists():
+        raise FedmedError("FM-DAT-43", "cases.json: not written yet")
+    cases = datalist.load(site.cases_file)
+    if cases.header.recipe != recipe.digest(consent.recipe):
+        raise FedmedError("FM-DAT-44", "cases.json: made with another recipe than the federation's")
+    return cases
+
+
+def checkpoint(site: Site, round_: int) -> Path:
+    return site.workspace.root / "state" / "checkpoints" / f"r{round_:04d}-a1.safetensors"
+
+
+def _train(
+    site: Site,
+    consent: Approved,
+    model: Known,
+    cases: Datalist,
+    options: Options,
+    progress: Callable[[str, int, int], None],
+) -> tuple[bodies.Update, artifact.Content]:
+    from fedmed.training import devices, fit, metrics  # noqa: PLC0415 - torch and monai, only when there is work
+
+    device = devices.pick(options.device or site.settings.device)
+    base = desk.model_params(site, consent, model)
+    path = checkpoint(site, model.round_number)
+    if options.again:
+        path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    training = datalist.cases(cases, "training")
+    fitted = fit.fit(
+        consent.recipe,
+        base,
+        training,
+        root=site.data_root,
+        label_map=site.settings.label_map,
+        site=site.workspace.name,
+        round=model.round_number,
+        rounds=consent.agreement.federation.body.limits.rounds,
+        attempt=1,
+        num_steps=fit.local_steps(consent.recipe, len(training)),
+        device=device,
+        num_workers=site.settings.num_workers,
+        checkpoint=path,
+        checkpoint_minutes=site.settings.checkpoint_minutes,
+        progress=lambda step, total, _: progress("training", step, total),
+    )
+    scored = metrics.evaluate(
+        consent.recipe,
+        base,
+        datalist.cases(cases, "validation"),
+        root=site.data_root,
+        label_map=site.settings.label_map,
+        device=device,
+        progress=lambda done, total: progress("validating the received model", done, total),
+    )
+    payload = params.to_payload(params.subtract(fitted.params, base), consent.table)
+    body = bodies.Update(
+        num_cases=fitted.num_cases,
+        num_patients=cases.header.patients["training"],
+        num_steps=fitted.num_steps,
+        train_loss=bodies.decimal(fitted.train_loss),
+        base_metrics=scores.overall(scored, consent.recipe),
+        exclusions=exclusions(cases),
+        data=datalist.digest(cases),
+        label_map=artifact.sha256(canonical.encode(sorted(map(list, site.settings.label_map.items())))),
+        versions=versions(),
+    )
+    return body, artifact.Content(PAYLOAD, MEDIA, len(payload), artifact.sha256(payload), lambda: [payload])
+
+
+def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
+    return [bodies.Exclusion(code=code, count=count) for code, count in sorted(cases.header.excluded.items())]
+
+
+def versions() -> list[bodies.Version]:
+    """The software that made the numbers. No host, no user, no path."""
+    import monai  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    found = {
+        "fedmed": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "monai": monai.__version__,
+    }
+    return [bodies.Version(name=name, version=str(version).lower()) for name, version in sorted(found.items())]
+
+
+def _say(
+    site: Site, consent: Approved, model: Known, body: bodies.Update, content: artifact.Content, now: datetime
+) -> Known:
+    federation = consent.agreement.federation
+
+    def build(
+        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+    ) -> statement.Statement:
+        predicate = statement.UpdatePredicate(
+            **opening.fields(),
+            kind="update",
+            federation=federation.membership,
+            recipients=[federation.coordinator()],
+            round=model.round_number,
+            attempt=1,
+            ack=site.workspace.record.last_from("coordinator"),
+            base_model=model.payload,
+            tensor_table=params.digest(consent.table),
+            payload=payload,
+            body=body,
+        )
+        return statement.make("update", subject, predicate)
+
+    return sealing.say(site.workspace, "train-local", "update", model.round_number, [content], build, now)
+
+
+def _found(site: Site, said: Known, arrivals: list[Arrival]) -> Trained:
+    body = sealing.read_archived(site.workspace, said.id).predicate.body
+    return Trained(
+        said.round_number,
+        False,
+        False,
+        body if isinstance(body, bodies.Update) else None,
+        sealing.post(site.workspace, said),
+        arrivals,
+    )
