@@ -7,6 +7,7 @@ they are; MR signal is relative, so the stored values of an MR are turned within
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+logging.getLogger("openjpeg").addHandler(logging.NullHandler())  # damage gets a code here, not a line on the screen
 
 
 def read(root: Path, relative: Sequence[str], where: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

@@ -38,13 +38,13 @@ def stacked(slices: Sequence[Slice], where: str) -> tuple[list[Slice], Floats]:
     order = np.argsort(positions @ normal, kind="stable")
     positions = positions[order]
     step = _step(positions @ normal, where)
+    geometry.check_spacing((*spacing, step), where)
     _check_shift(positions, normal, min(*spacing, step), where)
     affine = np.eye(4)
     affine[:3, 0] = rows * spacing[1]  # PixelSpacing is (between rows, between columns): PS3.3 10.7.1.3
     affine[:3, 1] = columns * spacing[0]
     affine[:3, 2] = normal * step
     affine[:3, 3] = positions[0]
-    geometry.check_spacing(geometry.spacing(affine), where)
     geometry.check_size((slices[0].columns, slices[0].rows, len(slices)), where)
     return [slices[index] for index in order], geometry.lps_to_ras(affine)
 

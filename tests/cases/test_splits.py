@@ -1,0 +1,158 @@
+"""Splits and virtual hospitals: by patient, complete, disjoint, the same from the same seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedmed.cases.case import Case, Geometry
+from fedmed.cases.splits import FOLDS, split, virtual_sites
+from fedmed.recipe import Split
+
+from . import phantoms
+
+SHARES = Split(validation=0.15, testing=0.2)
+GRID = Geometry((1, 1, 1), (1.0, 1.0, 1.0), "RAS")
+
+
+def case(index: int, patient: int, group: str = "") -> Case:
+    return Case(f"case-{index:04d}", f"patient-{patient:04d}", group, {"T1": ("x.nii",)}, "y.nii", {}, GRID)
+
+
+def cohort(patients: int, start: int = 0) -> list[Case]:
+    """Every third patient has two cases; the group is a quarter of the numbers."""
+    found: list[Case] = []
+    for patient in range(start, start + patients):
+        for _ in range(2 if patient % 3 == 0 else 1):
+            found.append(case(start * 2 + len(found), patient, f"q{1 + patient % 4}"))
+    return found
+
+
+cohorts = st.builds(
+    lambda owners: [case(index, owner, f"q{1 + owner % 4}") for index, owner in enumerate(owners)],
+    st.lists(st.integers(0, 30), min_size=1, max_size=80),
+)
+
+
+def sides(folds: dict[str, list[Case]]) -> dict[str, str]:
+    """Patient to fold; fails where a patient stands on two sides."""
+    seen: dict[str, str] = {}
+    for fold, members in folds.items():
+        for one in members:
+            assert seen.setdefault(one.patient, fold) == fold
+    return seen
+
+
+@settings(max_examples=80, deadline=None)
+@given(cohorts, st.integers(0, 2**31 - 1), st.floats(0, 0.49), st.floats(0, 0.49))
+def test_split_is_complete_by_patient_and_meets_the_shares(
+    cases: list[Case], seed: int, validation: float, testing: float
+) -> None:
+    shares = Split(validation=validation, testing=testing)
+    folds = split(cases, seed, shares)
+    assert sorted(one.case for members in folds.values() for one in members) == sorted(one.case for one in cases)
+    count = Counter(sides(folds).values())
+    total = sum(count.values())
+    assert count["training"] >= 1
+    for fold, share in (("validation", validation), ("testing", testing)):
+        if total >= 3:
+            assert count[fold] >= (share > 0)
+        if share == 0:
+            assert count[fold] == 0
+        assert count[fold] <= max(1, round(share * total + 0.5))
+    assert split(cases[::-1], seed, shares) == folds
+
+
+@settings(max_examples=80, deadline=None)
+@given(cohorts, cohorts, st.integers(0, 2**31 - 1))
+def test_a_new_case_moves_nobody(before: list[Case], after: list[Case], seed: int) -> None:
+    old = sides(split(before, seed, SHARES))
+    new = sides(split(after, seed, SHARES, old))
+    assert all(new[patient] == fold for patient, fold in old.items() if patient in new)
+
+
+def test_growing_site_reaches_its_shares() -> None:
+    known: dict[str, str] = {}
+    for count in (2, 5, 11, 60):
+        known = sides(split(cohort(count), 7, SHARES, known))
+    assert Counter(known.values()) == {"training": 39, "validation": 9, "testing": 12}
+
+
+def test_the_seed_decides_and_the_place_in_the_list_does_not() -> None:
+    first, other = (sides(split(cohort(40), seed, SHARES)) for seed in (7, 8))
+    assert first != other
+    written = {"testing": 8, "validation": 6, "training": 26}
+    assert Counter(first.values()) == Counter(other.values()) == written
+
+
+def test_tiny_sites() -> None:
+    assert [len(split(cohort(1), 7, SHARES)[fold]) for fold in FOLDS] == [2, 0, 0]
+    assert Counter(sides(split(cohort(3), 7, SHARES)).values()) == {"training": 1, "validation": 1, "testing": 1}
+    assert split([], 7, SHARES) == {"training": [], "validation": [], "testing": []}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    cohorts,
+    st.sampled_from(["iid", "sizes", "dirichlet"]),
+    st.integers(1, 6),
+    st.integers(0, 2**31 - 1),
+    st.sampled_from([0.3, 1.0, 100.0]),
+)
+def test_virtual_sites_are_disjoint_complete_and_not_empty(
+    cases: list[Case], how: str, sites: int, seed: int, alpha: float
+) -> None:
+    arguments = {"how": how, "sites": sites, "seed": seed, "alpha": alpha, "sizes": [1.0 + i for i in range(sites)]}
+    parts, code = phantoms.attempt(lambda: virtual_sites(cases, **arguments))
+    if code:
+        assert code == "FM-DAT-42"
+        assert sites > 1
+        return
+    assert len(parts) == sites
+    assert all(parts)
+    sides({str(index): part for index, part in enumerate(parts)})
+    assert sorted(one.case for part in parts for one in part) == sorted(one.case for one in cases)
+    assert virtual_sites(cases[::-1], **arguments) == parts
+
+
+def patients(parts: list[list[Case]]) -> list[int]:
+    return [len({one.patient for one in part}) for part in parts]
+
+
+def test_sizes_follow_the_proportions() -> None:
+    assert patients(virtual_sites(cohort(100), how="iid", sites=3, seed=7)) == [34, 33, 33]
+    assert patients(virtual_sites(cohort(100), how="sizes", sites=3, seed=7, sizes=[5, 3, 2])) == [50, 30, 20]
+    assert patients(virtual_sites(cohort(10), how="sizes", sites=3, seed=7, sizes=[100, 1, 1])) == [8, 1, 1]
+
+
+def test_alpha_decides_how_different_the_sites_are() -> None:
+    def spread(alpha: float) -> float:
+        shares = []
+        for seed in range(10):
+            parts = virtual_sites(cohort(400), how="dirichlet", sites=4, seed=seed, alpha=alpha)
+            counts = np.array([[sum(one.group == f"q{q}" for one in part) for q in range(1, 5)] for part in parts])
+            shares.append((counts / counts.sum(axis=0)).std())
+        return float(np.mean(shares))
+
+    assert spread(0.1) > 3 * spread(10) > 6 * spread(1000)
+
+
+def test_what_cannot_be_divided() -> None:
+    with phantoms.refuses("FM-DAT-42", "3 patients cannot be divided among 4 sites"):
+        virtual_sites(cohort(3), how="iid", sites=4, seed=7)
+    one_group = [case(index, index, "q1") for index in range(12)]
+    with phantoms.refuses("FM-DAT-42", "1000 draws", "12 patients"):
+        virtual_sites(one_group, how="dirichlet", sites=12, seed=7, alpha=0.01)
+    for arguments in ({"how": "sizes"}, {"how": "sizes", "sizes": [1, 0]}, {"how": "dirichlet"}):
+        with phantoms.refuses("FM-USE-01"):
+            virtual_sites(cohort(9), sites=2, seed=7, **arguments)
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+def test_alpha_must_be_a_positive_number(alpha: float) -> None:
+    with phantoms.refuses("FM-USE-01", "alpha"):
+        virtual_sites(cohort(9), how="dirichlet", sites=2, seed=7, alpha=alpha)
