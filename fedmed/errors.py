@@ -205,11 +205,11 @@ CODES: dict[str, Code] = {
     "FM-DAT-07": Code(
         CONFIG, "label_map names a class that the recipe does not have", "correct label_map in fedmed.yaml"
     ),
-    "FM-DAT-08": Code(DATA, "no case is usable", "fedmed check"),
+    "FM-DAT-08": Code(DATA, "no case is usable", "read why in logs/local.log, then fedmed partition"),
     "FM-DAT-09": Code(
         DATA,
         "more cases are excluded than the recipe allows",
-        "fedmed check, then repair the cases or move them out of the data folder",
+        "read which in logs/local.log, repair them or move them out of the data folder, then fedmed partition",
     ),
     "FM-DAT-10": Code(
         DATA,

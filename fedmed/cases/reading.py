@@ -100,16 +100,16 @@ def _classes(array: Floats, data: Data, label_map: Mapping[int, int], where: str
 
     Raises FedmedError FM-DAT-28.
     """
-    whole = np.rint(array).astype(np.int64)
-    if np.abs(array - whole).max() > 1e-3:  # a mask saved with a scale factor is off by less
-        raise FedmedError("FM-DAT-28", f"{where}: values between whole numbers, expected classes")
     mask = np.zeros(array.shape, dtype=np.uint8)
-    for value in np.unique(whole).tolist():
+    for stored in np.unique(array).tolist():
+        value = round(stored)
+        if abs(stored - value) > 1e-3:  # a mask saved with a scale factor is off by less
+            raise FedmedError("FM-DAT-28", f"{where}: value {stored:g}, expected whole numbers")
         target = label_map.get(value, 0 if value == 0 else None) if label_map else value
         if target is None:
             raise FedmedError("FM-DAT-28", f"{where}: value {value} is not in label_map")
         if target != 0 and target not in data.labels:
             raise FedmedError("FM-DAT-28", f"{where}: value {value}, expected 0 to {len(data.labels)}")
         if target:
-            mask[whole == value] = target
+            mask[array == stored] = target
     return mask

@@ -101,7 +101,7 @@ def test_label_values(tmp_path: Path) -> None:
     with phantoms.refuses("FM-DAT-28", "value 4 is not in label_map"):
         read(tmp_path, {1: 1})
     study(tmp_path, label.astype(np.float32) * 0.3)
-    with phantoms.refuses("FM-DAT-28", "between whole numbers"):
+    with phantoms.refuses("FM-DAT-28", "value 1.2, expected whole numbers"):
         read(tmp_path)
 
 
