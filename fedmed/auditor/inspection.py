@@ -32,6 +32,8 @@ class Inspected:
     key: str
     file_bytes: int
     expected_bytes: int
+    round: int | None
+    attempt: int | None
     statement: Statement
 
 
@@ -110,6 +112,8 @@ def _inspected(fd: int, envelope: Envelope) -> Inspected:
         key=keys.fingerprint(envelope.signature.public_key),
         file_bytes=os.fstat(fd).st_size,
         expected_bytes=artifact.total_size(envelope, said),
+        round=getattr(said.predicate, "round", None),
+        attempt=getattr(said.predicate, "attempt", None),
         statement=said,
     )
 

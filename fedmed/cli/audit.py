@@ -10,7 +10,6 @@ import typer
 
 from fedmed.cli.screen import Json, Screen, Workspace, plain
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange.statement import RoundPredicate
 
 keys_app = typer.Typer(help="Fingerprints, and the roster for ssh-keygen.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The workspace's own record.", no_args_is_help=True)
@@ -48,8 +47,8 @@ def inspect(file: SignedFile, as_json: Json = False) -> None:
     membership = getattr(predicate, "federation", None)
     if membership is not None:
         out.say(f"federation {membership.title}, version {membership.version}, id {membership.id}")
-    if isinstance(predicate, RoundPredicate):
-        out.say(f"round {predicate.round}, attempt {predicate.attempt}")
+    if found.round is not None:
+        out.say(f"round {found.round}, attempt {found.attempt}")
     for part in predicate.payload:
         out.say(f"payload {part.name}: {part.bytes} bytes, sha256 {found.statement.digest_of(part.name)}")
     for key, value in plain(predicate.body).items():

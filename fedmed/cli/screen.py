@@ -42,7 +42,7 @@ class Screen:
         self._console = _console(stderr=as_json)
 
     def say(self, text: str = "") -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Numbers to the right; a column is one of numbers when its title ends in a blank."""

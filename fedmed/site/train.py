@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import __version__, recipe
@@ -158,16 +159,9 @@ def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
 
 def versions() -> list[bodies.Version]:
     """The software that made the numbers. No host, no user, no path."""
-    import monai  # noqa: PLC0415
-    import torch  # noqa: PLC0415
-
-    found = {
-        "fedmed": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "monai": monai.__version__,
-    }
-    return [bodies.Version(name=name, version=str(version).lower()) for name, version in sorted(found.items())]
+    packages = {name: metadata.version(name) for name in ("monai", "numpy", "torch")}
+    found = {"fedmed": __version__, "python": platform.python_version(), **packages}
+    return [bodies.Version(name=name, version=version.lower()) for name, version in sorted(found.items())]
 
 
 def _say(
