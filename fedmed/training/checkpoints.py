@@ -39,13 +39,9 @@ def save(path: Path, checkpoint: Checkpoint, inputs: str) -> None:
 
     Raises FedmedError FM-RES-01 or -02 when the disk refuses.
     """
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
-    note = {
-        "step": checkpoint.step,
-        "loss_sum": checkpoint.loss_sum.hex(),
-        "inputs": inputs,
-        "tensors": digest_of(tensors),
-    }
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in checkpoint.tensors.items()}
+    note = {"step": checkpoint.step, "loss_sum": checkpoint.loss_sum.hex(), "inputs": inputs}
+    note["sha256"] = _checksum(note, tensors)
     files.write_atomic(path, safetensors.numpy.save(tensors, metadata={KEY: json.dumps(note)}), mode=0o600)
 
 
@@ -60,7 +56,7 @@ def load(path: Path, inputs: str) -> Checkpoint | str | None:
     try:
         tensors = safetensors.numpy.load(data)
         note = _note(data)
-        if note["tensors"] != digest_of(tensors):
+        if note.pop("sha256") != _checksum(note, tensors):
             return "the checkpoint is damaged: training starts again"
         if note["inputs"] != inputs:
             return "the checkpoint belongs to other inputs: training starts again"
@@ -78,11 +74,16 @@ def _note(data: bytes) -> dict[str, Any]:
     return note
 
 
+def _checksum(note: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """safetensors itself has none: a flipped bit of a tensor would be trained on."""
+    return hashlib.sha256(json.dumps([sorted(note.items()), digest_of(tensors)]).encode()).hexdigest()
+
+
 def digest_of(tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, types, shapes and bytes, in the order of the names. safetensors itself has no checksum."""
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
+        tensor = np.asarray(tensors[name], order="C")
         digest.update(json.dumps([name, tensor.dtype.str, list(tensor.shape)]).encode())
         digest.update(tensor.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

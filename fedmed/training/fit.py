@@ -137,10 +137,13 @@ def _batches(
         sampler=range(first * size, num_steps * size),
         batch_size=size,
         num_workers=num_workers,
+        collate_fn=patches.stack,
         pin_memory=device.type == "cuda",
     )
-    for images, labels in loader:
-        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    for batch in loader:
+        if isinstance(batch, patches.Refusal):
+            raise FedmedError(batch.code, batch.message, next=batch.next, local=batch.local)
+        yield batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
 
 
 def _step(

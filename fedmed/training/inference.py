@@ -59,7 +59,7 @@ def most_probable(probabilities: torch.Tensor, affine: Any, volume: Volume) -> N
     """
     shape = volume.image.shape[1:]
     resample = mt.SpatialResample(mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32)
-    target = torch.as_tensor(volume.affine)
+    target = torch.tensor(volume.affine)
     best, label = torch.full(shape, -1.0), torch.zeros(shape, dtype=torch.uint8)
     for number, probability in enumerate(probabilities):
         source = MetaTensor(probability[None], affine=affine)

@@ -39,7 +39,20 @@ class Prepared:
         return self.image.nbytes + self.label.nbytes + self.foreground.nbytes
 
 
-class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
+@dataclass(frozen=True)
+class Refusal:
+    """A FedmedError on its way out of a loader process: torch would give it back as a RuntimeError without its code."""
+
+    code: str
+    message: str
+    next: str
+    local: str
+
+
+Sample = tuple[torch.Tensor, torch.Tensor]
+
+
+class Patches(torch.utils.data.Dataset[Sample | Refusal]):
     """Sample i = step * batch_size + index of a round: image [C, *patch_size] float32, label [1, *patch_size] uint8."""
 
     def __init__(
@@ -61,7 +74,14 @@ class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.cache_bytes, self.cache_limit = 0, cache_limit
         self.order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, i: int) -> Sample | Refusal:
+        try:
+            return self.sample(i)
+        except FedmedError as error:
+            return Refusal(error.code, error.message, error.next, error.local)
+
+    def sample(self, i: int) -> Sample:
+        """Raises what `prepared` raises."""
         step, index = divmod(i, self.recipe.training.batch_size)
         random = seeds.stream(*self.where, step, index)
         prepared = self.prepared(self.case_number(i))
@@ -106,6 +126,17 @@ class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.cache_bytes += prepared.num_bytes
         while self.cache_bytes > self.cache_limit and len(self.cache) > 1:
             self.cache_bytes -= self.cache.popitem(last=False)[1].num_bytes
+
+
+def stack(samples: Sequence[Sample | Refusal]) -> Sample | Refusal:
+    """Images [B, C, *patch_size] and labels [B, 1, *patch_size], or the first refusal among them."""
+    images, labels = [], []
+    for sample in samples:
+        if isinstance(sample, Refusal):
+            return sample
+        images.append(sample[0])
+        labels.append(sample[1])
+    return torch.stack(images), torch.stack(labels)
 
 
 def corner(

@@ -46,10 +46,10 @@ class LoadCase:
 
 def as_sample(volume: Volume) -> dict[str, Any]:
     """A volume as the dictionary that MONAI's transforms take."""
-    affine = torch.as_tensor(volume.affine)
-    sample = {"image": MetaTensor(torch.as_tensor(volume.image), affine=affine)}
+    affine = torch.tensor(volume.affine)
+    sample = {"image": MetaTensor(torch.from_numpy(np.ascontiguousarray(volume.image)), affine=affine)}
     if volume.label is not None:
-        sample["label"] = MetaTensor(torch.as_tensor(volume.label[None]), affine=affine)
+        sample["label"] = MetaTensor(torch.from_numpy(np.ascontiguousarray(volume.label[None])), affine=affine)
     return sample
 
 
