@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, TypeVar
+import unicodedata
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from fedmed.errors import FedmedError
 
@@ -17,6 +18,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def is_plain_text(text: str) -> bool:
+    """Normalised (NFC), and without control or format characters, which could forge a line on a screen."""
+    forbidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return unicodedata.is_normalized("NFC", text) and not any(unicodedata.category(char) in forbidden for char in text)
+
+
+def _plain(text: str) -> str:
+    if not is_plain_text(text):
+        raise ValueError("text with control, format or unnormalised characters")
+    return text
+
+
+PlainText = Annotated[str, AfterValidator(_plain)]
 Model = TypeVar("Model", bound=Strict)
 
 
@@ -30,9 +44,19 @@ class _UniqueKeys(yaml.SafeLoader):
             if not isinstance(key, (str, int)):
                 raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Any:
+    loader = _UniqueKeys(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def read_yaml(text: str, model: type[Model], *, name: str, area: str, unreadable: str = "") -> Model:
@@ -41,16 +65,13 @@ def read_yaml(text: str, model: type[Model], *, name: str, area: str, unreadable
     `area` names the codes: FM-<area>-01 unreadable (or `unreadable`), -02 unknown key, -03 bad value.
     Raises FedmedError with the field, what was expected and what was found.
     """
-    loader = _UniqueKeys(text)
     try:
-        data = loader.get_single_data()
-    except yaml.YAMLError as error:
+        data = _load(text)
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # PyYAML lets all four out
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "not YAML"
         raise FedmedError(unreadable or f"FM-{area}-01", f"{name}{line}: {problem}") from error
-    finally:
-        loader.dispose()
     if not isinstance(data, dict):
         raise FedmedError(unreadable or f"FM-{area}-01", f"{name}: expected keys and values, got {type(data).__name__}")
     return validate(data, model, name=name, area=area)
@@ -66,7 +87,9 @@ def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) 
         fault = unknown[0] if unknown else faults[0]
         place = ".".join(str(part) for part in fault["loc"]) or "top level"
         if unknown:
-            raise FedmedError(f"FM-{area}-02", f"{name}: unknown key {place}{_did_you_mean(fault['loc'], model)}") from error
+            raise FedmedError(
+                f"FM-{area}-02", f"{name}: unknown key {place}{_did_you_mean(fault['loc'], model)}"
+            ) from error
         got = fault.get("input")
         shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, list)) and len(repr(got)) < 80 else ""
         raise FedmedError(f"FM-{area}-03", f"{name}: {place}: {fault['msg'].lower()}{shown}") from error

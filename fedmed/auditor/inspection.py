@@ -13,11 +13,12 @@ from fedmed.exchange import admission, artifact, federation, intake, keys, sshsi
 from fedmed.learning import params
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from fedmed.exchange.artifact import Envelope, Expected
-    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.container import Reader
+    from fedmed.exchange.federation import Federation, Owner
     from fedmed.exchange.statement import Statement
 
 
@@ -51,7 +52,8 @@ def inspect(path: Path) -> Inspected:
     """Show a file without reading its tensors. Raises FedmedError FM-FRM-*, FM-SIG-*, FM-WAI-04."""
     with _opened(path) as fd:
         envelope = artifact.read_envelope(intake.reader(fd))
-        return _inspected(fd, envelope)
+        _role(envelope, None)
+        return _inspected(fd, envelope, _stated(envelope, None))
 
 
 def verify(path: Path, federation_path: Path | None) -> Verified:
@@ -61,12 +63,8 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
     """
     known, expected = (None, {}) if federation_path is None else read_federation(federation_path)
     with _opened(path) as fd:
-        source = intake.reader(fd)
-        envelope = artifact.read_envelope(source)
-        found = _inspected(fd, envelope)
-        owner = _owner(found, envelope, known)
-        for _ in artifact.read_payloads(source, found.statement, expected):
-            pass
+        envelope, said, owner = check(intake.reader(fd), known, expected)
+        found = _inspected(fd, envelope, said)
     names = [
         (part.name, part.bytes, found.statement.digest_of(part.name)) for part in found.statement.predicate.payload
     ]
@@ -74,7 +72,22 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
     if known is not None:
         checked += ["key and role in the federation", "federation id, version and digest"]
         checked += ["tensor table and finite numbers"] if any(name in expected for name, _, _ in names) else []
-    return Verified(found, owner, names, checked)
+    return Verified(found, owner.name if owner else "", names, checked)
+
+
+def check(
+    source: Reader, known: Federation | None, expected: Mapping[str, Expected]
+) -> tuple[Envelope, Statement, Owner | None]:
+    """One whole file, held against a federation if there is one, in the order of admission. Raises as `verify` does."""
+    envelope = artifact.read_envelope(source)
+    owner = _role(envelope, known)
+    said = _stated(envelope, owner)
+    if known is not None:
+        _of_this_federation(envelope.id, said, known)
+        _of_this_table(said, expected)
+    for _ in artifact.read_payloads(source, said, expected):
+        pass
+    return envelope, said, owner
 
 
 def read_federation(path: Path) -> tuple[Federation, dict[str, Expected]]:
@@ -100,10 +113,48 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _inspected(fd: int, envelope: Envelope) -> Inspected:
+def _role(envelope: Envelope, known: Federation | None) -> Owner | None:
+    """The signature holds, and in `known` its key may sign this kind."""
     sshsig.verify(envelope.signature, envelope.raw)
+    namespace = envelope.signature.namespace
+    kind = statement.kind_of(namespace)
+    if kind is None:
+        raise FedmedError("FM-SIG-04", f"namespace {namespace[:40]!r}: expected one of fedmed's kinds")
+    if known is None:
+        return None
+    owner = known.owner(envelope.signature.public_key)
+    if owner is None:
+        key = keys.fingerprint(envelope.signature.public_key)
+        raise FedmedError("FM-SIG-03", f"a {kind}: {key} is not in the roster")
+    if kind not in owner.kinds:
+        raise FedmedError("FM-SIG-04", f"{owner.name} signed a {kind}: expected one of {', '.join(owner.kinds)}")
+    return owner
+
+
+def _stated(envelope: Envelope, owner: Owner | None) -> Statement:
+    """The statement, in agreement with signature and owner; what is self-signed brings the key that signed."""
     said = statement.decode(envelope.raw)
-    admission.agrees(said, envelope, None, statement.kind_of(envelope.signature.namespace) or "")
+    admission.agrees(said, envelope, owner, statement.kind_of(envelope.signature.namespace) or "")
+    if said.kind in ("join", "federation"):
+        admission.brings_its_key(said, envelope)
+    return said
+
+
+def _of_this_federation(statement_id: str, said: Statement, known: Federation) -> None:
+    membership = getattr(said.predicate, "federation", None)
+    if said.kind == "federation" and statement_id != known.digest:
+        raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
+    if isinstance(membership, statement.Membership) and membership != known.membership:
+        raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
+
+
+def _of_this_table(said: Statement, expected: Mapping[str, Expected]) -> None:
+    table = getattr(said.predicate, "tensor_table", None)
+    if table is not None and table not in {artifact.sha256(part.header) for part in expected.values()}:
+        raise FedmedError("FM-TEN-01", f"{said.kind} of {said.sender}: the table of tensors is not the federation's")
+
+
+def _inspected(fd: int, envelope: Envelope, said: Statement) -> Inspected:
     return Inspected(
         id=envelope.id,
         spoken=keys.spoken(envelope.id),
@@ -116,22 +167,3 @@ def _inspected(fd: int, envelope: Envelope) -> Inspected:
         attempt=getattr(said.predicate, "attempt", None),
         statement=said,
     )
-
-
-def _owner(found: Inspected, envelope: Envelope, known: Federation | None) -> str:
-    kind = found.kind
-    if kind in ("join", "federation"):
-        admission.judge_self_signed(envelope, kind)
-    if known is None:
-        return ""
-    owner = known.owner(envelope.signature.public_key)
-    if owner is None:
-        raise FedmedError("FM-SIG-03", f"{kind} of {found.sender}: {found.key} is not in the roster")
-    admission.agrees(found.statement, envelope, owner, kind)
-    predicate = found.statement.predicate
-    membership = getattr(predicate, "federation", None)
-    if kind == "federation" and found.id != known.digest:
-        raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
-    if isinstance(membership, statement.Membership) and membership != known.membership:
-        raise FedmedError("FM-TRU-02", f"{kind} of {found.sender}: made for another federation or version")
-    return owner.name

@@ -22,6 +22,7 @@ class Agreement:
     federation: Federation
     recipe: bytes
     tensors: bytes
+    floor: str
 
 
 def in_force(workspace: Workspace) -> Agreement | None:
@@ -31,10 +32,10 @@ def in_force(workspace: Workspace) -> Agreement | None:
         return None
     said = sealing.read_archived(workspace, known.id)
     recipe, tensors = (sealing.read_payload(workspace, known.id, name) for name in ("recipe.json", "tensors.json"))
-    return Agreement(federation.from_statement(said, known.id), recipe, tensors)
+    return Agreement(federation.from_statement(said, known.id), recipe, tensors, workspace.record.floor)
 
 
 def require_valid(agreement: Agreement, now: datetime) -> None:
-    """Raises FedmedError FM-TIM-01 when the federation is over."""
-    if statement.to_time(now) > agreement.federation.expires:
+    """Raises FedmedError FM-TIM-01 when the federation is over; a clock set back does not revive it."""
+    if max(statement.to_time(now), agreement.floor) > agreement.federation.expires:
         raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}")

@@ -8,22 +8,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from fedmed.exchange import canonical, keys
-from fedmed.strict import Strict
+from fedmed.exchange import keys
+from fedmed.strict import PlainText, Strict
 
 
 class Sent(Strict):
     """A part of a statement: strict types, so that 1, "1" and true are three different things."""
 
     model_config = ConfigDict(strict=True, validate_by_name=True, validate_by_alias=True)
-
-
-def _plain(text: str) -> str:
-    if not canonical.is_plain_text(text):
-        raise ValueError("text with control, format or unnormalised characters")
-    return text
 
 
 def _time(text: str) -> str:
@@ -36,13 +30,13 @@ def _public_line(line: str) -> str:
     return line
 
 
-Text = Annotated[str, Field(max_length=200), AfterValidator(_plain)]
+Text = Annotated[PlainText, Field(max_length=200)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 SenderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=32)]
 Decimal = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?$")]
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"), AfterValidator(_time)]
+Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_time)]
 PublicKey = Annotated[str, Field(max_length=100), AfterValidator(_public_line)]
 ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
@@ -90,6 +84,14 @@ class Federation(Sent):
     coordinator: PublicKey
     roster: list[Member] = Field(min_length=1, max_length=100)
     limits: Limits
+
+    @model_validator(mode="after")
+    def _one_seat_each(self) -> Federation:
+        names = {"coordinator", *(member.name for member in self.roster)}
+        owners = {self.coordinator, *(member.key for member in self.roster)}
+        if not len(names) == len(owners) == len(self.roster) + 1:
+            raise ValueError("a name or key stands twice")
+        return self
 
 
 class Approval(Sent):

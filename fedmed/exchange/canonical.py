@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any
 
 from fedmed.errors import FedmedError
+from fedmed.strict import is_plain_text
 
 MAX_INTEGER = 2**53
 MAX_DEPTH = 16
-_FORBIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
 def encode(value: Any) -> bytes:
@@ -34,11 +33,6 @@ def decode(data: bytes) -> dict[str, Any]:
         reason = str(error) if type(error) is ValueError else "not JSON in UTF-8"
         raise FedmedError("FM-FRM-02", f"statement.json: expected canonical JSON, got: {reason}") from error
     return value
-
-
-def is_plain_text(text: str) -> bool:
-    """Normalised, and without control or format characters, which could forge a line on a screen."""
-    return unicodedata.is_normalized("NFC", text) and not any(unicodedata.category(char) in _FORBIDDEN for char in text)
 
 
 def _check_depth(data: bytes) -> None:

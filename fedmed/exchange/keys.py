@@ -8,6 +8,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -39,7 +40,7 @@ def load(path: Path) -> Ed25519PrivateKey:
         if os.name == "posix" and path.stat().st_mode & 0o077:
             raise FedmedError("FM-KEY-01", f"{path.name}: expected mode 0600, got {path.stat().st_mode & 0o777:04o}")
         key = load_ssh_private_key(files.read_bounded(path, 16 * 1024), password=None)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise FedmedError(
             "FM-KEY-02", f"{path.name}: not a readable OpenSSH key without passphrase", local=str(error)
         ) from error

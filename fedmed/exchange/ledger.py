@@ -50,7 +50,10 @@ class Ledger:
         return len(self.entries)
 
     def append(self, command: str, event: str, now: datetime, **facts: Any) -> Entry:
-        """Add one line and make it durable before returning. A line torn by a power cut is written over."""
+        """Add one line and make it durable before returning. A line torn by a power cut is written over.
+
+        Raises FedmedError FM-USE-01 for a fact that could not be read back, FM-RES-*; nothing is written then.
+        """
         if event not in EVENTS:
             raise ValueError(event)
         entry = Entry(self.length, now.strftime("%Y-%m-%dT%H:%M:%SZ"), command, event, facts)
@@ -64,6 +67,7 @@ class Ledger:
                 "facts": facts,
             }
         )
+        _require_readable(line, event)
         try:
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
             try:
@@ -96,3 +100,11 @@ class Ledger:
             if len(row) != 6 or row["prev"] != self.head or entry.number != self.length or entry.event not in EVENTS:
                 raise FedmedError("FM-TRU-08", f"ledger line {self.length + 1}: does not follow from the line before")
             self._accept(entry, line)
+
+
+def _require_readable(line: bytes, event: str) -> None:
+    """A reason that an operator pasted must not make the ledger unreadable for ever."""
+    try:
+        canonical.decode(line)
+    except FedmedError as error:
+        raise FedmedError("FM-USE-01", f"{event}: expected plain text without control characters") from error

@@ -120,13 +120,15 @@ def _own_statement(workspace: Workspace, path: Path) -> Statement | None:
 
 
 def post(workspace: Workspace, known: Known) -> Path:
-    """A copy in the outbox under a name for people; made again when it is missing. Raises FedmedError FM-RES-*."""
+    """A copy in the outbox under a name for people; made again when it is missing.
+
+    Raises FedmedError FM-TRU-11, FM-RES-*.
+    """
     target = workspace.outbox / file_name(known)
-    source = workspace.archived(known.id)
-    if target.exists() and target.stat().st_size == source.stat().st_size and _id_of(target) == known.id:
-        return target
-    fd = files.open_regular(source)
+    fd, _, _ = open_archived(workspace, known.id)
     try:
+        if target.exists() and target.stat().st_size == os.fstat(fd).st_size and _id_of(target) == known.id:
+            return target
         files.write_atomic(target, files.read_chunks(fd, 0, os.fstat(fd).st_size))
     finally:
         os.close(fd)

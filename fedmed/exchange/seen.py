@@ -31,7 +31,7 @@ class Seen:
             self._stamp = ""
         else:
             self._stamp = f"{federation}|{path.name}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}|{stat.st_ctime_ns}"
-        name = hashlib.sha256(self._stamp.encode()).hexdigest()[:32]
+        name = hashlib.sha256(os.fsencode(self._stamp)).hexdigest()[:32]
         self._memo = workspace.root / "state" / "seen" / f"{name}.json"
         self.verdict = self._recall()
 

@@ -5,13 +5,14 @@ Nothing here is trusted before its signature was checked, and nothing beyond the
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, canonical, container, keys
+from fedmed.exchange import bodies, canonical, container, keys, sshsig
 from fedmed.exchange.bodies import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
 
 MAX_BYTES = 1 << 20
@@ -169,6 +170,8 @@ class Statement(Sent):
         names = [subject.name for subject in self.subject]
         if names != (payload or [SUBJECTS[kind]]):
             raise ValueError("subject and payload do not match")
+        if not payload and self.digest_of(SUBJECTS[kind]) != _spoken_about(self.predicate):
+            raise ValueError("subject and predicate speak about different things")
         return self
 
     @property
@@ -182,6 +185,15 @@ class Statement(Sent):
     def digest_of(self, name: str) -> str:
         """SHA-256 of the payload or subject `name`."""
         return next(subject.digest.sha256 for subject in self.subject if subject.name == name)
+
+
+def _spoken_about(predicate: AnyPredicate) -> str:
+    """What a kind without payload is about: the key that joins, the federation approved, the model that was scored."""
+    if isinstance(predicate, JoinPredicate):
+        return hashlib.sha256(sshsig.key_blob(keys.parse_public_line(predicate.body.key))).hexdigest()
+    if isinstance(predicate, ApprovalPredicate):
+        return predicate.federation.digest
+    return predicate.base_model if isinstance(predicate, ReportPredicate) else ""
 
 
 SUBJECTS = {"join": "signing-key", "approval": "federation", "report": "model"}
@@ -205,11 +217,14 @@ def decode(raw: bytes) -> Statement:
     """Canonical parse, then the schema. Raises FedmedError FM-FRM-02, FM-FRM-03."""
     canonical.decode(raw)
     try:
-        return Statement.model_validate_json(raw, strict=True)
+        said = Statement.model_validate_json(raw, strict=True)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in fault["loc"])
         raise FedmedError("FM-FRM-03", f"statement.json: {place or 'top level'}: {fault['msg'].lower()}") from error
+    if encode(said) != raw:  # pydantic also takes a field by its Python name
+        raise FedmedError("FM-FRM-03", "statement.json: top level: a field under another name")
+    return said
 
 
 def encode(statement: Statement) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Params = dict[str, np.ndarray]
 MAX_TENSORS, MAX_ELEMENTS = 20_000, 2**31 - 4096
 _NAME = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+_RESERVED = "__metadata__"  # safetensors' own key
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 Table = tuple[Tensor, ...]
@@ -49,7 +51,8 @@ def table_from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
         raise FedmedError("FM-TEN-01", "the parameter table is not a list of name, shape, group") from error
     for tensor in table:
         whole = all(type(n) is int and 0 < n < 2**31 for n in tensor.shape) and len(tensor.shape) <= 8
-        if not (whole and _NAME.fullmatch(tensor.name) and tensor.group in ("param", "buffer")):
+        named = _NAME.fullmatch(tensor.name) is not None and tensor.name != _RESERVED
+        if not (whole and named and tensor.group in ("param", "buffer")):
             raise FedmedError("FM-TEN-01", f"the parameter table has a row that no network has: {tensor.name[:80]!r}")
     names = {tensor.name for tensor in table}
     if not 0 < len(names) == len(table) <= MAX_TENSORS or elements(table) > MAX_ELEMENTS:

@@ -1,0 +1,281 @@
+"""One small signed file of each kind, from fixed keys and fixed times; and the tools to spoil one and sign it again.
+
+The statements are written out as dictionaries and the container is put together here, so that nothing in these files
+comes from the code that will judge them, except the encodings of JSON, signature and ustar header.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedmed import recipe
+from fedmed.exchange import canonical, keys, sshsig
+from fedmed.learning import params
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Payloads = list[tuple[str, bytes]]
+KINDS = ("join", "federation", "approval", "model", "update", "report")
+OF_COORDINATOR = ("federation", "model")
+SITES = ("riks", "st-olav")
+CREATED, EXPIRES = "2031-03-01T08:00:00Z", "2033-02-28T08:00:00Z"
+FEDERATION_ID = "5eed" * 8
+ZEROS = "0" * 64
+
+RECIPE = recipe.to_bytes(
+    recipe.Recipe.model_validate(
+        {
+            "schema": 1,
+            "name": "sample",
+            "task": "segmentation",
+            "seed": 1,
+            "data": {"modality": "MR", "channels": ["MR"], "labels": {1: "ball"}, "spacing": [1, 1, 1]},
+            "network": {"name": "UNet", "channels": [2, 4], "strides": [2]},
+            "training": {
+                "patch_size": [4, 4, 8],
+                "batch_size": 1,
+                "local_steps": 1,
+                "optimizer": {"name": "SGD", "client_lr": 0.1},
+            },
+        }
+    )
+)
+TABLE = params.table_from_rows(
+    [
+        {"name": "conv.weight", "shape": [2, 3], "group": "param"},
+        {"name": "conv.bias", "shape": [2], "group": "param"},
+        {"name": "norm.mean", "shape": [], "group": "buffer"},
+    ]
+)
+WEIGHTS = {
+    "conv.weight": np.array([[1, 2, 3], [4, 5, 6]], np.float32),
+    "conv.bias": np.array([-0.5, 0.25], np.float32),
+    "norm.mean": np.array(7, np.float32),
+}
+MODEL = params.to_payload(WEIGHTS, TABLE)
+UPDATE = params.to_payload({name: array / 8 for name, array in WEIGHTS.items()}, TABLE)
+
+
+def key(name: str) -> Ed25519PrivateKey:
+    """Always the same key for a name. Never do this outside of tests."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"fedmed test key {name}".encode()).digest())
+
+
+def public(name: str) -> bytes:
+    return key(name).public_key().public_bytes_raw()
+
+
+def party(name: str) -> dict[str, str]:
+    return {"name": name, "key": keys.fingerprint(public(name))}
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
+    """The statement of a kind, and its payloads."""
+    payloads: Payloads = {
+        "federation": [("recipe.json", RECIPE), ("tensors.json", params.table_to_bytes(TABLE))],
+        "model": [("model.safetensors", MODEL)],
+        "update": [("update.safetensors", UPDATE)],
+    }.get(kind, [])
+    sender = "coordinator" if kind in OF_COORDINATOR else "st-olav"
+    predicate = {
+        "format": "fedmed/1",
+        "kind": kind,
+        "sender": party(sender),
+        "seq": 1 + KINDS.index(kind),
+        "prev": None if kind in ("join", "federation") else ZEROS,
+        "created": CREATED,
+        "ledger": {"length": 2, "head": ZEROS},
+        "payload": [
+            {
+                "name": name,
+                "bytes": len(data),
+                "media": "application/json" if name.endswith(".json") else "application/vnd.safetensors",
+                "enc": "none",
+                "coding": "none",
+            }
+            for name, data in payloads
+        ],
+        **_of_kind(kind),
+    }
+    subject = [{"name": name, "digest": {"sha256": sha256(data)}} for name, data in payloads] or [_about(kind)]
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": subject,
+        "predicateType": f"urn:fedmed:v1:{kind}",
+        "predicate": predicate,
+    }, payloads
+
+
+def _about(kind: str) -> dict[str, Any]:
+    name, digest = {
+        "join": ("signing-key", sha256(sshsig.key_blob(public("st-olav")))),
+        "approval": ("federation", membership()["digest"] if kind == "approval" else ""),
+        "report": ("model", sha256(MODEL)),
+    }[kind]
+    return {"name": name, "digest": {"sha256": digest}}
+
+
+def membership() -> dict[str, Any]:
+    raw = canonical.encode(of_kind("federation")[0])
+    return {"id": FEDERATION_ID, "title": "samples", "version": 1, "digest": sha256(raw)}
+
+
+def _of_kind(kind: str) -> dict[str, Any]:
+    if kind == "join":
+        return {"body": _join_body()}
+    if kind == "federation":
+        return {
+            "federation": {"id": FEDERATION_ID, "title": "samples", "version": 1, "previous": None},
+            "recipients": [party(site) for site in SITES],
+            "ack": None,
+            "expires": EXPIRES,
+            "body": _federation_body(),
+        }
+    common = {
+        "federation": membership(),
+        "recipients": [party(site) for site in SITES] if kind == "model" else [party("coordinator")],
+    }
+    if kind == "approval":
+        return {**common, "ack": membership()["digest"], "body": {"by": "Dr. Ada Bø"}}
+    in_round = {**common, "round": 0, "attempt": 1, "ack": membership()["digest"]}
+    if kind == "model":
+        body = {"parents": [], "previous": None, "state": None, "last": False, "pooled": []}
+        return {**in_round, "ack": [], "tensor_table": params.digest(TABLE), "expires": EXPIRES, "body": body}
+    if kind == "update":
+        return {
+            **in_round,
+            "base_model": sha256(MODEL),
+            "tensor_table": params.digest(TABLE),
+            "body": _update_body(),
+        }
+    return {**in_round, "base_model": sha256(MODEL), "body": _report_body()}
+
+
+def _join_body() -> dict[str, Any]:
+    return {
+        "name": "st-olav",
+        "key": keys.public_line(public("st-olav")),
+        "contact": "radiology",
+        "nonce": "ab" * 16,
+        "versions": [{"name": "fedmed", "version": "0.1.0"}],
+    }
+
+
+def _federation_body() -> dict[str, Any]:
+    return {
+        "coordinator": keys.public_line(public("coordinator")),
+        "roster": [
+            {"name": site, "key": keys.public_line(public(site)), "join": sha256(site.encode()), "max_num_cases": 100}
+            for site in SITES
+        ],
+        "limits": {
+            "rounds": 2,
+            "min_sites": 2,
+            "max_share": "0.6",
+            "deadline_days": "14",
+            "valid_days": 180,
+            "min_count": 10,
+        },
+    }
+
+
+def _update_body() -> dict[str, Any]:
+    return {
+        "num_cases": 30,
+        "num_patients": 29,
+        "num_steps": 4,
+        "train_loss": "0.731",
+        "base_metrics": [{"metric": "dice", "label": "ball", "n": 5, "mean": "0.5", "sd": "0.1"}],
+        "exclusions": [{"code": "FM-DAT-22", "count": 1}],
+        "data": ZEROS,
+        "label_map": ZEROS,
+        "versions": [{"name": "fedmed", "version": "0.1.0"}],
+    }
+
+
+def _report_body() -> dict[str, Any]:
+    score = {
+        "metric": "dice",
+        "label": "ball",
+        "n": 12,
+        "mean": "0.5",
+        "sd": "0.1",
+        "model": "global",
+        "missed": 1,
+        "spurious": 0,
+        "empty": 0,
+        "histogram": [0] * 9 + [6, 6] + [0] * 9,
+    }
+    return {"split": "validation", "opening": 0, "num_cases": 12, "scores": [score], "exclusions": []}
+
+
+def signed(
+    statement: dict[str, Any] | bytes,
+    payloads: Payloads,
+    *,
+    by: Ed25519PrivateKey,
+    namespace: str | None = None,
+    armour: Callable[[bytes], bytes] = lambda armour: armour,
+) -> bytes:
+    """A signed file, however strange: the statement is signed as it is and nothing is checked."""
+    raw = statement if isinstance(statement, bytes) else canonical.encode(statement)
+    kind = "" if isinstance(statement, bytes) else statement["predicate"]["kind"]
+    signature = armour(sshsig.sign(by, namespace or f"{kind}@fedmed.v1", raw))
+    return packed([("statement.json", raw), ("statement.json.sig", signature), *payloads])
+
+
+def packed(members: Sequence[tuple[str, bytes]]) -> bytes:
+    return b"".join(member(name, data) for name, data in members) + bytes(1024)
+
+
+def member(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def sample(kind: str) -> bytes:
+    """The good file of a kind."""
+    statement, payloads = of_kind(kind)
+    return signed(statement, payloads, by=key(statement["predicate"]["sender"]["name"]))
+
+
+def members(data: bytes) -> Payloads:
+    """What tarfile finds in a file: another reader than ours."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return [(info.name, archive.extractfile(info).read()) for info in archive]
+
+
+def statement_in(data: bytes) -> dict[str, Any]:
+    return json.loads(members(data)[0][1])
+
+
+def resigned(
+    data: bytes,
+    by: Ed25519PrivateKey,
+    change: Callable[[dict[str, Any]], object] = lambda _: None,
+    *,
+    payload: bytes | None = None,
+    namespace: str | None = None,
+) -> bytes:
+    """The same file after `change(predicate)`, with its first payload replaced if there is another, signed again."""
+    statement, payloads = copy.deepcopy(statement_in(data)), members(data)[2:]
+    if payload is not None:
+        payloads[0] = (payloads[0][0], payload)
+        statement["subject"][0]["digest"]["sha256"] = sha256(payload)
+        statement["predicate"]["payload"][0]["bytes"] = len(payload)
+    change(statement["predicate"])
+    return signed(statement, payloads, by=by, namespace=namespace)

@@ -1,0 +1,48 @@
+"""The golden vectors: made again byte for byte, and each judged as it says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fedmed.auditor import inspection
+from fedmed.errors import CODES, FedmedError
+
+from . import make_vectors
+from .samples import KINDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATA = make_vectors.DATA
+INDEX = [line.split(" expect: ") for line in (DATA / "index.txt").read_text("ascii").splitlines()]
+
+
+def test_the_vectors_are_what_the_script_makes(tmp_path: Path) -> None:
+    make_vectors.write(tmp_path / "data")
+    made = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    kept = {path.name: path.read_bytes() for path in DATA.iterdir()}
+    assert sorted(made) == sorted(kept)
+    assert [name for name in made if made[name] != kept[name]] == []
+
+
+def test_there_are_many_small_ones_of_every_kind() -> None:
+    assert len(INDEX) >= 60
+    assert {name.split("-")[0] for name, _ in INDEX} == set(KINDS)
+    assert {f"{kind}-ok.fedmed" for kind in KINDS} == {name for name, expected in INDEX if expected == "ok"}
+    assert {expected for _, expected in INDEX} <= {"ok", *CODES}
+    assert sum(path.stat().st_size for path in DATA.iterdir()) < 1_500_000
+
+
+@pytest.mark.parametrize(("name", "expected"), INDEX, ids=[name for name, _ in INDEX])
+def test_each_vector_ends_as_it_says(name: str, expected: str) -> None:
+    assert outcome(DATA / name) == expected
+
+
+def outcome(path: Path) -> str:
+    try:
+        inspection.verify(path, DATA / "federation-ok.fedmed")
+    except FedmedError as error:
+        return error.code
+    return "ok"
