@@ -145,6 +145,12 @@ def make_private(folder: Path) -> None:
     os.chmod(folder, 0o700)
 
 
+def empty(folder: Path) -> None:
+    """Delete the files of a folder that is for work in progress alone."""
+    for path in folder.iterdir():
+        path.unlink()
+
+
 def disk_error(error: OSError, path: Path) -> FedmedError:
     """What the disk refused, without the path, which may name a person; the local log keeps it."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

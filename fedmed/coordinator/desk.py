@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed import logs, recipe, settings
+from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing, workspace
 from fedmed.exchange.artifact import Expected
@@ -40,6 +40,7 @@ def opened(root: Path, now: datetime) -> Iterator[Workspace]:
     with workspace.locked(root):
         logs.open_logs(root / "logs")
         found = peek(root)
+        files.empty(found.spool)  # what a killed command left half-done
         sealing.complete_intent(found, now)
         yield found
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed import logs, recipe, settings
+from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, keys, sealing, workspace
 from fedmed.exchange.artifact import Expected
@@ -65,6 +65,7 @@ def opened(root: Path, now: datetime) -> Iterator[Site]:
     with workspace.locked(root):
         logs.open_logs(root / "logs")
         site = peek(root)
+        files.empty(site.workspace.spool)  # what a killed command left half-done
         sealing.complete_intent(site.workspace, now)
         yield site
 

@@ -1,0 +1,218 @@
+"""Whatever moment the power fails at: nothing accepted is lost, no step is done twice, and the numbers are the same.
+
+For every k a child is killed before its k-th change of the disk (clean), and in the middle of its k-th write (torn);
+then the command runs again to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fedmed.auditor import books, inspection
+from fedmed.exchange.ledger import Ledger
+from fedmed.site import partition
+from tests import small
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAVY = ("fedmed.training.fit", "fedmed.training.metrics", "torch._dynamo")
+PROJECT = Path(__file__).parents[2]
+
+
+class Warm:
+    """The process of warm.py: it answers a job with the wait status of the child that did it."""
+
+    def __init__(self, *modules: str) -> None:
+        command = [sys.executable, "-m", "tests.kills.warm", *modules]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT, text=True)
+        self._is_warm = False
+
+    def run(self, call: str, workspace: Path, mode: str = "", at: int = 0) -> dict[str, Any] | None:
+        """What the child reports; None when it was killed as it was told."""
+        out = workspace.with_name("result.json")
+        out.unlink(missing_ok=True)
+        job = {"call": call, "root": str(workspace), "out": str(out), "mode": mode, "at": at}
+        self._is_warm = self._is_warm or self._answer() == "warm"
+        assert self._is_warm
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({**job, "now": small.now().isoformat()}) + "\n")
+        self._process.stdin.flush()
+        status = int(self._answer())
+        if mode and status == 9:
+            return None
+        assert status == 0, f"{call} ended with wait status {status}"
+        found: dict[str, Any] = json.loads(out.read_text())
+        return found
+
+    def close(self) -> None:
+        self._process.communicate()
+        assert self._process.returncode == 0
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A workspace as it stood before the command, and where the command may spoil copies of it."""
+
+    warm: Warm
+    call: str
+    before: Path
+    scratch: Path
+    federation: Path | None = None
+
+    def fresh(self) -> Path:
+        workspace = self.scratch / "workspace"
+        shutil.rmtree(workspace, ignore_errors=True)
+        shutil.copytree(self.before, workspace)
+        return workspace
+
+    def undisturbed(self) -> tuple[dict[str, Any], list[str]]:
+        """Its result, and the hashes of what it sealed."""
+        workspace = self.fresh()
+        result = self.warm.run(self.call, workspace)
+        assert result is not None
+        return result, payloads(workspace)
+
+    def kill_and_run_again(self, mode: str, at: int, hashes: list[str]) -> bool:
+        """False when the command was over before the `at`-th call."""
+        workspace = self.fresh()
+        if self.warm.run(self.call, workspace, mode, at) is not None:
+            return False
+        left = kept(workspace)
+        begun = kept(self.before)
+        assert left.lines[: len(begun.lines)] == begun.lines
+        assert begun.files.items() <= left.files.items()
+        books.verify(workspace, lambda _done, _total: None)
+
+        steps_behind, is_said = progress_of(workspace)
+        result = self.warm.run(self.call, workspace)
+        assert result is not None
+        after = kept(workspace)
+        assert after.lines[: len(left.lines)] == left.lines
+        assert left.files.items() <= after.files.items()
+        books.verify(workspace, lambda _done, _total: None)
+        assert payloads(workspace) == hashes
+        posted = Path(result["posted"])
+        assert inspection.verify(posted, self.federation).inspected.id in after.files
+        if self.call == "train":
+            assert result["steps"] == ([] if is_said else list(range(steps_behind + 1, 3)))
+        assert not list(workspace.glob("*/**/*.part")), "something half-written was left behind"
+        return True
+
+    def every(self, mode: str, stride: int = 1) -> int:
+        """Kill at every `stride`-th call until the command lives through; how many kills there were."""
+        _, hashes = self.undisturbed()
+        at = 1
+        while self.kill_and_run_again(mode, at, hashes):
+            at += stride
+        kills = (at - 1) // stride
+        print(f"{self.call}: {kills} kills, {mode}")
+        return kills
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The ledger's whole lines, and the archive by id."""
+
+    lines: list[bytes]
+    files: dict[str, bytes]
+
+
+def kept(workspace: Path) -> Kept:
+    ledger = workspace / "state" / "ledger.jsonl"
+    assert Ledger(ledger).length > 0
+    archive = {path.stem: path.read_bytes() for path in (workspace / "archive").glob("*.fedmed")}
+    return Kept(ledger.read_bytes().split(b"\n")[:-1], archive)
+
+
+def payloads(workspace: Path) -> list[str]:
+    """Everything this workspace said, in order: kind, round and the SHA-256 of each payload."""
+    entries = Ledger(workspace / "state" / "ledger.jsonl").entries
+    found = []
+    for facts in (entry.facts for entry in entries if entry.event == "said"):
+        verified = inspection.verify(workspace / "archive" / f"{facts['id']}.fedmed", None)
+        found.append(" ".join([facts["kind"], str(facts["round"]), *(digest for _, _, digest in verified.payloads)]))
+    return found
+
+
+def progress_of(site: Path) -> tuple[int, bool]:
+    """Steps in the checkpoint, and whether the update is in the archive already."""
+    is_said = any(inspection.inspect(path).kind == "update" for path in (site / "archive").glob("*.fedmed"))
+    paths = list((site / "state" / "checkpoints").glob("*.safetensors"))
+    return (checkpoint_step(paths[0]) if paths else 0), is_said
+
+
+def checkpoint_step(path: Path) -> int:
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return int(json.loads(header["__metadata__"]["fedmed"])["step"])
+
+
+@pytest.fixture(scope="module")
+def light() -> Iterator[Warm]:
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="module")
+def heavy() -> Iterator[Warm]:
+    warm = Warm(*HEAVY)
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="module")
+def trained_on(heavy: Warm, tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
+    """Two hospitals that approved and partitioned; model r0 lies in their inboxes."""
+    world = small.founded(tmp_path_factory.mktemp("trained-on"), initial=small.unet_initial)
+    partition.partition(world.site("aa"), small.now())
+    return world
+
+
+def bench_of(warm: Warm, call: str, workspace: Path, scratch: Path, world: small.Federation) -> Bench:
+    federation = world.coordinator / "outbox" / "federation-v0001.fedmed"
+    return Bench(warm, call, workspace, scratch, federation)
+
+
+EVERY = [pytest.param(mode, 1, marks=pytest.mark.slow) for mode in ("clean", "torn")]
+HOW = pytest.mark.parametrize(("mode", "stride"), [("clean", 7), ("torn", 7), *EVERY])
+
+
+@HOW
+def test_train_local_killed(mode: str, stride: int, heavy: Warm, trained_on: small.Federation, tmp_path: Path) -> None:
+    bench = bench_of(heavy, "train", trained_on.site("aa"), tmp_path, trained_on)
+    assert bench.every(mode, stride) >= 25 // stride
+
+
+@HOW
+def test_aggregate_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = small.founded(tmp_path / "world")
+    for value, name in enumerate(world.sites, start=1):
+        small.seal_update(world.site(name), value)
+    world.carry()
+    assert bench_of(light, "aggregate", world.coordinator, tmp_path, world).every(mode, stride) >= 60 // stride
+
+
+@HOW
+def test_start_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = small.joined(tmp_path / "world")
+    assert Bench(light, "start", world.coordinator, tmp_path).every(mode, stride) >= 20 // stride
+
+
+@HOW
+def test_approve_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = small.founded(tmp_path / "world", approved=False)
+    assert bench_of(light, "approve", world.site("aa"), tmp_path, world).every(mode, stride) >= 12 // stride

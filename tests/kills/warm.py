@@ -1,0 +1,120 @@
+"""A process that has its imports behind it and forks a child for each command, which may have to die on the way.
+
+Reads jobs as JSON lines {call, root, out, mode, at} and answers each with the child's wait status. `mode` is `clean`
+(SIGKILL before the `at`-th call that changes the disk), `torn` (half of the `at`-th write, then SIGKILL) or "" (live).
+A child that lives writes {posted, steps, calls, writes} to `out`. Patched is the child alone, and only `os`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedmed.coordinator import aggregate, start
+from fedmed.errors import FedmedError
+from fedmed.site import approve, evaluate, train
+from tests import small
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHANGES = ("open", "write", "fsync", "replace", "ftruncate", "unlink")
+
+
+@dataclass
+class Reaper:
+    """Counts the calls that change the disk and ends the process at the one it was told."""
+
+    mode: str
+    at: int
+    calls: int = 0
+    writes: int = 0
+    real: dict[str, Any] = field(default_factory=lambda: {name: getattr(os, name) for name in CHANGES})
+
+    def arm(self) -> None:
+        for name in CHANGES:
+            setattr(os, name, self._counted(name))
+
+    def _counted(self, name: str) -> Any:
+        real = self.real[name]
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if name == "open" and not arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return real(*arguments, **options)
+            self.calls += 1
+            self.writes += name == "write"
+            if self.mode == "clean" and self.calls == self.at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.mode == "torn" and name == "write" and self.writes == self.at:
+                real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return None if name == "fsync" else real(*arguments, **options)  # a kill is no power cut: nothing is lost
+
+        return call
+
+
+def work(call: str, root: Path, now: datetime) -> dict[str, Any]:
+    """The actors' own functions; `steps` are the optimiser steps that were done here."""
+    steps: list[int] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what == "training":
+            steps.append(done)
+
+    posted: dict[str, Callable[[], Path | None]] = {
+        "train": lambda: train.train(root, now, train.Options(device="cpu"), progress).posted,
+        "evaluate": lambda: evaluate.evaluate(root, now, "testing", "cpu", progress).posted,
+        "aggregate": lambda: next_model(root, now),
+        "start": lambda: start.start(root, small.numpy_initial, now).posted[1],
+        "approve": lambda: (
+            approve.approve(root, now, by="Dr. Test", ask=lambda found: found[0].statement_id[:32]).posted
+        ),
+    }
+    return {"posted": str(posted[call]()), "steps": steps}
+
+
+def next_model(root: Path, now: datetime) -> Path:
+    """A run behind the one that sealed the model finds the next round open and waits for it."""
+    try:
+        return aggregate.aggregate(root, now).posted
+    except FedmedError as error:
+        if error.code != "FM-WAI-03":
+            raise
+        return max((root / "outbox").glob("model-*.fedmed"))
+
+
+def child(job: dict[str, Any]) -> None:
+    reaper = Reaper(job["mode"], job["at"])
+    reaper.arm()
+    result = work(job["call"], Path(job["root"]), datetime.fromisoformat(job["now"]))
+    Path(job["out"]).write_text(json.dumps({**result, "calls": reaper.calls, "writes": reaper.writes}))
+
+
+def main() -> None:
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)  # a fork takes no OpenMP threads along
+    print("warm", flush=True)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                child(json.loads(line))
+                code = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+if __name__ == "__main__":
+    main()

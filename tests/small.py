@@ -1,0 +1,193 @@
+"""A federation that fits into a test: hospitals of a few tiny volumes, a recipe of milliseconds, and a carrier.
+
+The workspaces are real ones, made by the actors' own functions. With `numpy_initial` the model is two small arrays, so
+that nothing here imports torch; `unet_initial` is the recipe's own network.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from fedmed.coordinator import admit, found, start
+from fedmed.exchange import artifact, bodies
+from fedmed.learning import params
+from fedmed.site import approve, desk, join, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from fedmed.coordinator.start import Initial
+    from fedmed.exchange.record import Known
+    from fedmed.learning.params import Params
+    from fedmed.recipe import Recipe
+
+SITES = ("aa", "bb")
+PATIENTS = ("p01", "p02", "p03", "p04", "p05")  # 3 for training, 1 for validation, 1 for the test
+RECIPE: dict[str, Any] = {
+    "schema": 1,
+    "name": "phantom",
+    "task": "segmentation",
+    "seed": 7,
+    "data": {"modality": "MR", "channels": ["MR"], "labels": {1: "ball"}, "spacing": [2, 2, 2]},
+    "network": {"name": "UNet", "channels": [4, 8], "strides": [2]},
+    "training": {
+        "patch_size": [16, 16, 16],
+        "batch_size": 2,
+        "local_steps": 2,
+        "optimizer": {"name": "AdamW", "client_lr": 0.01},
+    },
+}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def write_recipe(path: Path, **changed: Any) -> Path:
+    path.write_text(yaml.safe_dump({**RECIPE, **changed}), encoding="utf-8")
+    return path
+
+
+def write_hospital(folder: Path, patients: Sequence[str] = PATIENTS, seed: int = 0) -> Path:
+    """images/PATIENT.nii.gz and labels/PATIENT.nii.gz: a bright ball in noise, 2 mm voxels."""
+    import nibabel  # noqa: PLC0415 - most tests here need no image
+
+    random = np.random.RandomState(seed)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for patient in patients:
+        grid = np.stack(np.meshgrid(*(np.arange(20),) * 3, indexing="ij"), -1)
+        ball = (np.linalg.norm(grid - random.randint(7, 13, 3), axis=-1) < 5).astype(np.uint8)
+        for kind, array in (
+            ("images", (100 + 10 * random.randn(*ball.shape) + 80 * ball).astype(np.float32)),
+            ("labels", ball),
+        ):
+            nifti = nibabel.Nifti1Image(array, np.diag([2.0, 2.0, 2.0, 1.0]))
+            nifti.header.set_xyzt_units("mm")
+            nibabel.save(nifti, folder / kind / f"{patient}.nii.gz")
+    return folder
+
+
+@dataclass(frozen=True)
+class Federation:
+    """The workspaces of a federation in one folder: ROOT/coordinator and ROOT/SITE; images in ROOT/data-SITE."""
+
+    root: Path
+    sites: tuple[str, ...]
+
+    @property
+    def coordinator(self) -> Path:
+        return self.root / "coordinator"
+
+    def site(self, name: str) -> Path:
+        return self.root / name
+
+    def copy(self, root: Path) -> Federation:
+        """Another copy of all workspaces; the images stay where they are."""
+        shutil.copytree(self.root, root, ignore=lambda _, names: [name for name in names if name.startswith("data-")])
+        return Federation(root, self.sites)
+
+    def carry(self) -> None:
+        """The USB stick: every outbox into the inboxes of the other side, newer copies over older ones."""
+        for name in self.sites:
+            for source, target in ((self.site(name), self.coordinator), (self.coordinator, self.site(name))):
+                for path in (source / "outbox").glob("*.fedmed"):
+                    there = target / "inbox" / path.name
+                    if not there.exists() or there.read_bytes() != path.read_bytes():
+                        shutil.copyfile(path, there)
+
+
+def numpy_initial(_: Recipe) -> Initial:
+    """Weights that need no torch."""
+    weights = {"a.weight": np.ones((3, 4), np.float32), "b.bias": np.zeros(5, np.float32)}
+    return weights, [{"name": name, "shape": list(array.shape), "group": "param"} for name, array in weights.items()]
+
+
+def unet_initial(recipe: Recipe) -> Initial:
+    from fedmed.training import networks  # noqa: PLC0415 - torch
+
+    return networks.initial_params(recipe)
+
+
+def joined(
+    root: Path,
+    sites: Sequence[str] = SITES,
+    *,
+    limits: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    patients: Sequence[str] = PATIENTS,
+) -> Federation:
+    """init and admit: the coordinator can start."""
+    root.mkdir(parents=True, exist_ok=True)
+    world = Federation(root, tuple(sites))
+    found.init(world.coordinator, write_recipe(root / "recipe.yaml", **(recipe or {})), now(), min_count=1, rounds=2)
+    draft = world.coordinator / "federation.yaml"
+    draft.write_text(yaml.safe_dump({**yaml.safe_load(draft.read_text()), **(limits or {})}))
+    for seed, name in enumerate(sites):
+        data = write_hospital(root / f"data-{name}", patients, seed)
+        join.init(world.site(name), name, data, now())
+        keep_every_step(world.site(name))
+    world.carry()
+    admit.admit(world.coordinator, sorted((world.coordinator / "inbox").glob("join-*")), now())
+    return world
+
+
+def founded(
+    root: Path,
+    sites: Sequence[str] = SITES,
+    *,
+    initial: Callable[[Recipe], Initial] = numpy_initial,
+    approved: bool = True,
+    **changed: Any,
+) -> Federation:
+    """Behind `joined` also start and approve: everyone holds the federation and model r0 lies in every inbox."""
+    world = joined(root, sites, **changed)
+    started = start.start(world.coordinator, initial, now())
+    world.carry()
+    for name in sites if approved else ():
+        approve.approve(world.site(name), now(), by="Dr. Test", ask=lambda _: started.fingerprint)
+    world.carry()
+    return world
+
+
+def keep_every_step(site: Path) -> None:
+    """A checkpoint behind every step."""
+    path = site / "fedmed.yaml"
+    path.write_text(path.read_text().replace("checkpoint_minutes: 10", "checkpoint_minutes: 0"))
+
+
+def seal_update(site_root: Path, value: float = 1.0, *, num_cases: int = 3, moment: datetime | None = None) -> Known:
+    """What `train-local` seals, without training: every weight moved by `value`. The open model must be in."""
+    moment = moment or now()
+    with desk.opened(site_root, moment) as site:
+        consent = desk.require_approved(site)
+        from fedmed.exchange import intake, sealing  # noqa: PLC0415
+
+        arrivals = intake.receive_all(site.workspace, desk.terms(consent), moment, "train-local")
+        model = desk.newest_model(site, arrivals)
+        delta: Params = {tensor.name: np.full(tensor.shape, value, np.float32) for tensor in consent.table}
+        payload = params.to_payload(delta, consent.table)
+        content = artifact.Content(
+            train.PAYLOAD, train.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
+        )
+        body = bodies.Update(
+            num_cases=num_cases,
+            num_patients=num_cases,
+            num_steps=2,
+            train_loss="0.5",
+            base_metrics=[bodies.Metric(metric="dice", label="all", n=1, mean="0.5", sd=None)],
+            exclusions=[],
+            data="0" * 64,
+            label_map="0" * 64,
+            versions=[],
+        )
+        known = train._say(site, consent, model, body, content, moment)
+        sealing.post(site.workspace, known)
+        return known
