@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -58,7 +57,7 @@ def parse_public_line(line: str) -> bytes:
     """The 32 raw bytes of a `public_line`. Raises ValueError for any other text."""
     try:
         blob = base64.b64decode(line.removeprefix(_PREFIX), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError("not an OpenSSH Ed25519 public key") from error
     public_key = blob[-32:]
     if public_line(public_key) != line:

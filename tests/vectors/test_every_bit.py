@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedmed.auditor import inspection
-from fedmed.errors import FedmedError
 from fedmed.exchange import container
+from tests.coded import code_of
 
 from .make_vectors import DATA
 from .samples import KINDS, sample
@@ -26,11 +26,7 @@ FEDERATION = inspection.read_federation(DATA / "federation-ok.fedmed")
 
 
 def is_accepted(data: bytes) -> bool:
-    try:
-        inspection.check(container.Reader(io.BytesIO(data).read), *FEDERATION)
-    except FedmedError:
-        return False
-    return True
+    return code_of(lambda: inspection.check(container.Reader(io.BytesIO(data).read), *FEDERATION)) == "ok"
 
 
 def flipped(data: bytes, bit: int) -> bytes:
