@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
 from fedmed.training import networks
 
@@ -98,3 +101,15 @@ def test_params_of_another_network_are_refused_and_nothing_is_changed(change, wo
         networks.set_params(odd, params)
     assert caught.value.code == "FM-TEN-01"
     assert odd.a.sum() == 6
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_every_shipped_recipe_builds_its_network(path):
+    recipe = recipes.load(path)
+    network = networks.build(recipe).eval()
+    side = recipe.network.reduction
+    with torch.no_grad():
+        logits = network(torch.zeros(1, len(recipe.data.channels), 2 * side, side, side))
+    assert logits.shape == (1, recipe.num_classes, 2 * side, side, side)

@@ -1,0 +1,99 @@
+"""The recipes that are shipped, their README, and the rules that one field alone cannot break."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedmed import recipe as recipes
+from fedmed.errors import FedmedError
+from fedmed.recipe import Recipe
+from fedmed.strict import validate
+
+FOLDER = Path(__file__).parents[1] / "recipes"
+FILES = sorted(FOLDER.glob("*.yaml"))
+SIZE_FIELDS = {
+    "name",
+    "description",
+    "data.spacing",
+    "network",
+    "training.patch_size",
+    "training.batch_size",
+    "training.local_steps",
+    "training.optimizer.client_lr",
+}
+
+
+def schema_fields():
+    """Every key that a recipe may have, at any depth."""
+    schema = Recipe.model_json_schema(by_alias=True)
+    return sorted({key for part in [schema, *schema["$defs"].values()] for key in part.get("properties", {})})
+
+
+def leaves(data, place=""):
+    for key, value in data.items():
+        path = f"{place}{key}"
+        if isinstance(value, dict) and path not in SIZE_FIELDS:
+            yield from leaves(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def test_the_list_of_fields_goes_deep():
+    assert {"schema", "min_slices", "rotate_range", "blocks_up", "warmup_rounds", "window_batch"} <= set(
+        schema_fields()
+    )
+
+
+@pytest.mark.parametrize("field", schema_fields())
+def test_the_readme_explains_every_field(field):
+    text = (FOLDER / "README.md").read_text("utf-8")
+    assert any(written in text for written in (f"`{field}`", f".{field}`", f"`{field}."))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_recipe_loads_under_its_own_name(path):
+    recipe = recipes.load(path)
+    assert recipe.name == path.name.removesuffix(".yaml").replace(".", "-")
+    assert recipe.description
+    assert path.name in (FOLDER / "README.md").read_text("utf-8")
+    assert recipes.from_bytes(recipes.to_bytes(recipe)) == recipe
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if ".small." not in path.name], ids=lambda path: path.name)
+def test_a_small_recipe_differs_in_size_only(path):
+    full, small = (
+        dict(leaves(recipes.load(each).model_dump(mode="json", by_alias=True)))
+        for each in (path, path.with_suffix(".small.yaml"))
+    )
+    changed = {field for field in full.keys() | small.keys() if full.get(field) != small.get(field)}
+    assert changed <= SIZE_FIELDS
+
+
+BASE = yaml.safe_load((FOLDER / "tumour-segmentation-mr.small.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"training": {**BASE["training"], "patch_size": [32, 32, 36]}}, "multiples of 8"),
+        ({"training": {**BASE["training"], "patch_size": [8, 8, 8]}}, "not all 8"),
+        ({"network": {"name": "SegResNet", "blocks_down": [1, 1], "blocks_up": [1, 1]}}, "one shorter"),
+        ({"network": {"name": "UNet", "channels": [8, 8], "strides": [2, 2]}}, "expected 1 strides"),
+        ({"network": {"name": "torch.nn.Sequential"}}, "network"),
+        ({"network": {"name": "UNet", "channels": [8, 8], "strides": [2], "norm": "batch"}}, "norm"),
+        ({"augment": [{"name": "RandRotate90", "prob": 0.5, "spatial_axes": [1, 1]}]}, "two different axes"),
+        (
+            {
+                "augment": [{"name": "RandRotate90", "prob": 0.5, "spatial_axes": [0, 2]}],
+                "training": {**BASE["training"], "patch_size": [32, 32, 40]},
+            },
+            "equal sides",
+        ),
+        ({"training": {**BASE["training"], "local_epochs": 2}}, "either local_steps or local_epochs"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_built(change, words):
+    with pytest.raises(FedmedError, match=words) as caught:
+        validate({**BASE, **change}, Recipe, name="recipe", area="RCP")
+    assert caught.value.code == "FM-RCP-03"
