@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.strict import Strict, read_yaml, validate
+from fedmed.strict import PlainText, Strict, read_yaml, validate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,7 +222,7 @@ class Recipe(Strict):
     version: Literal[1] = Field(alias="schema")
     name: Name
     task: Literal["segmentation"]
-    description: str = Field(default="", max_length=500)
+    description: PlainText = Field(default="", max_length=500)
     seed: int = Field(ge=0, le=2**31 - 1)
     data: Data
     augment: tuple[Augment, ...] = ()

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.strict import Strict, read_yaml
+from fedmed.strict import PlainText, Strict, read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ class WorkspaceSettings(Strict):
 class FederationDraft(Strict):
     """federation.yaml: the limits that `start` seals. The roster comes from `admit`."""
 
-    title: Annotated[str, Field(min_length=1, max_length=120)]
+    title: Annotated[PlainText, Field(min_length=1, max_length=120)]
     rounds: Annotated[int, Field(ge=1, le=10_000)] = 10
     min_sites: Annotated[int, Field(ge=1, le=100)] = 2
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.6
