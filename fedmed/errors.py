@@ -6,7 +6,14 @@ patient identifier and no path of the host. `local` text (paths, third-party exc
 
 from __future__ import annotations
 
+import shlex
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 OK, BUG, USAGE, CONFIG, TRUST, PROTOCOL, DATA, PRIVACY, RESOURCES, WAITING = 0, 1, 2, 3, 4, 5, 6, 7, 8, 75
 
@@ -38,6 +45,16 @@ class FedmedError(Exception):
         return f"{self.code} {self.message}"
 
 
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """What is refused inside names this file in its remedy: a hint can be run as it is printed."""
+    try:
+        yield
+    except FedmedError as error:
+        error.next = error.next.replace("FILE", shlex.quote(str(path)))
+        raise
+
+
 CODES: dict[str, Code] = {
     "FM-BUG-01": Code(
         BUG,
@@ -45,7 +62,7 @@ CODES: dict[str, Code] = {
         "send logs/shareable.log to the maintainers; the traceback is in logs/local.log",
     ),
     # --- usage, recipe, settings, federation -------------------------------------------------------------------
-    "FM-USE-01": Code(USAGE, "the options contradict each other or one is missing", "fedmed --help"),
+    "FM-USE-01": Code(USAGE, "the command line has a word or a combination that fedmed does not know", "fedmed --help"),
     "FM-USE-02": Code(USAGE, "the test fold is opened only for the last model", "fedmed evaluate"),
     "FM-RCP-01": Code(CONFIG, "a recipe could not be read as YAML", "check the file name and the line that is named"),
     "FM-RCP-02": Code(
@@ -80,7 +97,7 @@ CODES: dict[str, Code] = {
         "the name of a site is not allowed or already taken",
         "choose 2-32 of a-z, 0-9 and single hyphens, starting with a letter",
     ),
-    "FM-FED-01": Code(CONFIG, "fewer sites are admitted than the federation needs", "fedmed admit JOIN"),
+    "FM-FED-01": Code(CONFIG, "fewer sites are admitted than the federation needs", "fedmed status"),
     "FM-FED-02": Code(CONFIG, "the federation has started: its roster and recipe are frozen", "fedmed status"),
     "FM-FED-03": Code(CONFIG, "the federation has not started", "fedmed start"),
     "FM-FED-04": Code(
@@ -106,8 +123,12 @@ CODES: dict[str, Code] = {
         "ask the sender to seal the file with fedmed",
     ),
     "FM-SIG-03": Code(TRUST, "the key that signed is not in the federation", "fedmed inspect FILE"),
-    "FM-SIG-04": Code(TRUST, "the key signed in a role it does not have", "fedmed inspect FILE"),
-    "FM-SIG-05": Code(TRUST, "signature, kind and sender of a file disagree", "fedmed inspect FILE"),
+    "FM-SIG-04": Code(
+        TRUST, "the key signed in a role it does not have", "ask the sender to seal the file with fedmed"
+    ),
+    "FM-SIG-05": Code(
+        TRUST, "signature, kind and sender of a file disagree", "ask the sender to seal the file with fedmed"
+    ),
     "FM-TRU-01": Code(
         TRUST,
         "the fingerprint typed is not the federation's",
@@ -152,7 +173,9 @@ CODES: dict[str, Code] = {
         "check this computer's clock and call the sender, or --trust-clock REASON",
     ),
     # --- protocol: form, rounds, tensors --------------------------------------------------------------------------
-    "FM-FRM-01": Code(PROTOCOL, "not a fedmed file", "fedmed inspect FILE"),
+    "FM-FRM-01": Code(
+        PROTOCOL, "not a fedmed file", "give a *.fedmed file; if it is one, copy it again from the sender"
+    ),
     "FM-FRM-02": Code(PROTOCOL, "the statement is not canonical JSON", "ask the sender to seal the file with fedmed"),
     "FM-FRM-03": Code(
         PROTOCOL,
@@ -310,12 +333,12 @@ CODES: dict[str, Code] = {
     "FM-TRN-03": Code(
         DATA,
         "a case has no reference segmentation, which training and evaluation need",
-        "fedmed partition, with data.layout.label set in fedmed.yaml",
+        "set data.layout.label in fedmed.yaml, then fedmed partition",
     ),
     "FM-TRN-04": Code(
         DATA,
         "there is no case to train on",
-        "fedmed check, to see which cases were left out and why",
+        "fedmed partition",
     ),
     # --- resources ------------------------------------------------------------------------------------------------
     "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.errors import FedmedError
+from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, federation, intake, keys, sshsig, statement
 from fedmed.learning import params
 
@@ -92,7 +92,8 @@ def check(
 
 def read_federation(path: Path) -> tuple[Federation, dict[str, Expected]]:
     """A federation file as the reference for others. Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TEN-01."""
-    data, envelope, said = intake.open_self_signed(path, "federation")
+    with about(path):
+        data, envelope, said = intake.open_self_signed(path, "federation")
     offset = artifact.payload_offset(envelope, said, "tensors.json")
     size = next(part.bytes for part in said.predicate.payload if part.name == "tensors.json")
     table = params.table_from_bytes(data[offset : offset + size])
@@ -108,7 +109,8 @@ def _opened(path: Path) -> Iterator[int]:
     except OSError as error:
         raise FedmedError("FM-FRM-01", f"{path.name}: cannot be opened as a file", local=str(error)) from error
     try:
-        yield fd
+        with about(path):
+            yield fd
     finally:
         os.close(fd)
 

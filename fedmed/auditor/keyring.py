@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed.errors import FedmedError
+from fedmed.errors import FedmedError, about
 from fedmed.exchange import federation, intake, keys
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
@@ -43,7 +43,8 @@ def allowed_signers(root: Path, federation_path: Path | None) -> str:
         if agreed is None:
             raise FedmedError("FM-FED-03", "no federation is in force here")
         path = root / "archive" / f"{agreed.id}.fedmed"
-    _, envelope, said = intake.open_self_signed(path, "federation")
+    with about(path):
+        _, envelope, said = intake.open_self_signed(path, "federation")
     return federation.allowed_signers(federation.from_statement(said, envelope.id), said.predicate.created)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 import traceback
 
-import click
 import typer
 
 from fedmed import __version__, logs
 from fedmed.cli import audit, experiments, rounds, screen, setup
-from fedmed.errors import BUG, FedmedError
+from fedmed.errors import BUG, USAGE, FedmedError
 
 app = typer.Typer(
     name="fedmed",
@@ -33,6 +32,14 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
+def _usage(error: typer.TyperException) -> FedmedError:
+    """What the parser refused, as one of our own errors."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    command = context.command_path if context else "fedmed"
+    return FedmedError("FM-USE-01", message[:1].lower() + message[1:], next=f"{command} --help")
+
+
 def main() -> None:
     """Entry point of `fedmed`. Exit codes: docs and README list them."""
     arguments = sys.argv[1:]
@@ -42,11 +49,12 @@ def main() -> None:
     except FedmedError as error:
         screen.fail(error, as_json="--json" in arguments, arguments=arguments)
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    except typer.TyperException as error:
+        if error.format_message():  # empty when the help was printed because nothing was asked for
+            screen.fail(_usage(error), as_json="--json" in arguments, arguments=arguments)
+        sys.exit(USAGE)
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the last net: a bug must not print a traceback that may name a patient

@@ -39,9 +39,7 @@ def inspect(file: SignedFile, as_json: Json = False) -> None:
     predicate = found.statement.predicate
     out.say(f"{found.kind} of {found.sender}, id {found.id}")
     out.say(f"fingerprint {found.spoken}")
-    out.say(
-        f"signed by {found.key} (whose key that is, only the federation can tell: fedmed verify FILE --federation F)"
-    )
+    out.say(f"signed by {found.key} (whose key that is, only the federation can tell: fedmed verify --federation)")
     complete = "complete" if found.file_bytes == found.expected_bytes else f"expected {found.expected_bytes}"
     out.say(f"created {predicate.created}, number {predicate.seq} of its sender, {found.file_bytes} bytes ({complete})")
     membership = getattr(predicate, "federation", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +15,6 @@ from fedmed.cli.screen import Device, Json, Screen, Workspace
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fedmed.site.partition import Partitioned
 
 
@@ -147,7 +146,8 @@ def train_local(
         )
     tables.warn(out, trained.arrivals)
     if trained.over:
-        out.say(f"the federation is over: round {trained.round} is the last; fedmed evaluate -w {workspace}")
+        out.say(f"the federation is over: round {trained.round} is the last")
+        out.say(f"next: {screen.hint('evaluate --split test', workspace)}")
     elif trained.body is not None:
         body = trained.body
         out.say(
@@ -236,10 +236,8 @@ def status(workspace: Workspace = Path(), as_json: Json = False) -> None:
 
         found = bedside.status(workspace, screen.now())
         tables.site_status(out, found)
-    next_ = screen.in_this_workspace(found.next, _given(workspace))
+    next_ = found.next
+    if next_.startswith("fedmed "):
+        next_ = screen.hint(next_.removeprefix("fedmed "), workspace)
     out.say(f"next: {next_}")
-    out.result(found)
-
-
-def _given(workspace: Path) -> Sequence[str]:
-    return [] if workspace == Path() else ["-w", str(workspace)]
+    out.result(dataclasses.replace(found, next=next_))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +31,19 @@ Workspace = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; text for people goes to stderr.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda:N or mps; fedmed.yaml decides if left out.")]
 
+OPENS_A_WORKSPACE = (
+    "admit",
+    "start",
+    "approve",
+    "partition",
+    "train-local",
+    "aggregate",
+    "evaluate",
+    "status",
+    "keys",
+    "ledger",
+)
+
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -47,7 +62,8 @@ class Screen:
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Numbers to the right; a column is one of numbers when its title ends in a blank."""
         plain = not self._console.is_terminal
-        table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD, pad_edge=False)
+        self.say(title)
+        table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             table.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
         for row in rows:
@@ -99,10 +115,17 @@ def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None
 
 def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
     """A hint that is a command names the workspace that the failed command named."""
-    for option in ("-w", "--workspace"):
-        if option in arguments[:-1] and next_.startswith("fedmed "):
-            return f"{next_} -w {arguments[arguments.index(option) + 1]}"
-    return next_
+    if not next_.startswith(tuple(f"fedmed {command}" for command in OPENS_A_WORKSPACE)):
+        return next_
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    options.add_argument("-w", "--workspace", default="")
+    folder = options.parse_known_args(list(arguments))[0].workspace
+    return f"{next_} -w {shlex.quote(folder)}" if folder else next_
+
+
+def hint(command: str, workspace: Path) -> str:
+    """The command to run next in the same workspace."""
+    return in_this_workspace(f"fedmed {command}", [] if workspace == Path() else ["-w", str(workspace)])
 
 
 def plain(found: Any) -> Any:

@@ -43,8 +43,8 @@ def init_coordinator(
     founded = found.init(folder, recipe, screen.now(), title=title, rounds=rounds)
     out.say(f"workspace {folder} made for the recipe {founded.recipe}")
     out.say(f"key {founded.key}")
-    out.say("next: edit federation.yaml there if you like; put the sites' join files into inbox/ and run")
-    out.say(f"      fedmed admit {folder}/inbox/join-NAME.fedmed -w {folder}")
+    out.say("edit federation.yaml there if you like, and put the sites' join files into inbox/")
+    out.say(f"next: {screen.hint('status', folder)}")
     out.result(founded)
 
 
@@ -90,7 +90,7 @@ def admit(
         contact = f" ({each.contact})" if each.contact else ""
         out.say(f"{each.name}{contact}: {'admitted' if each.is_new else 'was admitted before'}")
         out.say(f"  compare over the phone: {each.fingerprint}")
-    out.say(f"next: when all are in: fedmed start -w {workspace}")
+    out.say(f"next: when all are in: {screen.hint('start', workspace)}")
     out.result({"admitted": admitted})
 
 
@@ -145,7 +145,7 @@ def approve(
         by = str(typer.prompt("your name", err=True))
     consent = action.approve(workspace, screen.now(), by=by, ask=ask, accept_expired=accept_expired)
     out.say(f"{consent.title}: {'approved' if consent.is_new else 'was approved before'} by {consent.by}")
-    out.say(f"next: bring {consent.posted} to the coordinator, and run fedmed partition -w {workspace}")
+    out.say(f"next: bring {consent.posted} to the coordinator, and run {screen.hint('partition', workspace)}")
     out.result(consent)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import settings
 from fedmed.coordinator import desk
-from fedmed.errors import FedmedError
+from fedmed.errors import FedmedError, about
 from fedmed.exchange import bodies, intake, keys
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def admit(root: Path, paths: Sequence[Path], now: datetime) -> list[Admitted]:
 
 
 def _admit_one(found: Workspace, path: Path, now: datetime) -> Admitted:
-    data, envelope, said = intake.open_self_signed(path, "join")
+    with about(path):
+        data, envelope, said = intake.open_self_signed(path, "join")
     body = said.predicate.body
     if not isinstance(body, bodies.Join):
         raise TypeError("a join has the body of a join")

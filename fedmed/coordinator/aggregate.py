@@ -62,7 +62,7 @@ def aggregate(
         waiting = rounds.why_open(found, running, everyone, now, close=close)
         if waiting:
             _repost(found)
-            raise FedmedError("FM-WAI-03", f"round {round_}: {waiting}")
+            raise rounds.still_open(running, everyone, arrivals, f"round {round_}: {waiting}")
         if close:
             found.write_entry("aggregate", "note", now, what="close", round=round_)
         return _close(found, running, everyone, arrivals, now, progress)

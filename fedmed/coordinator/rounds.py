@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fedmed.errors import OK, WAITING, FedmedError
 from fedmed.exchange import bodies, sealing, statement
 
 if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
+    from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
 
@@ -73,6 +75,15 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     if close or _deadline_is_over(found, limits.deadline_days, now):
         return ""
     return f"{len(usable)} of {len(everyone)} sites are in; not in: {missing}"
+
+
+def still_open(running: Started, everyone: list[Standing], arrivals: list[Arrival], waiting: str) -> FedmedError:
+    """FM-WAI-03 in words; below `min_sites` there is nothing to close."""
+    refused = sum(each.verdict.exit_code not in (OK, WAITING) for each in arrivals)
+    if refused:
+        waiting += f"; {refused} files of the inbox were refused, fedmed status says why"
+    enough = sum(each.status == "used" for each in everyone) >= running.agreement.federation.body.limits.min_sites
+    return FedmedError("FM-WAI-03", waiting, next="" if enough else "ask the sites that are named for their files")
 
 
 def _deadline_is_over(found: Workspace, deadline_days: str | None, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,13 @@ def status(root: Path, now: datetime) -> Status:
     if running is None:
         draft = settings.load_federation(root)
         names = [seat.name for seat in roster(found)]
+        joins = [str(each.path) for each in waiting if each.verdict.statement and each.verdict.statement.kind == "join"]
         sites = [
             rounds.Standing(name, "missing", "admitted; the federation has not started", None, 0) for name in names
         ]
-        next_ = "fedmed start" if len(names) >= draft.min_sites else "fedmed admit inbox/join-NAME.fedmed"
+        next_ = "fedmed start" if len(names) >= draft.min_sites else "put the sites' join files into inbox/"
+        if joins:
+            next_ = shlex.join(["fedmed", "admit", *joins])
         return Status(draft.title, "", -1, draft.rounds, sites, waiting, next_)
     federation = running.agreement.federation
     round_, everyone = rounds.open_round(found), rounds.standings(found, running)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,7 +65,12 @@ class Workspace:
 def create(root: Path) -> None:
     """The folders of a new workspace. Raises FedmedError FM-SET-04 when `root` is one already."""
     if (root / "fedmed.yaml").exists() or (root / "state").exists():
-        raise FedmedError("FM-SET-04", "a workspace is here already; nothing was changed", local=str(root))
+        raise FedmedError(
+            "FM-SET-04",
+            "a workspace is here already; nothing was changed",
+            next=f"fedmed status -w {shlex.quote(str(root))}",
+            local=str(root),
+        )
     for name in PRIVATE:
         files.make_private(root / name)
     for name in ("inbox", "outbox"):

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import recipe
-from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, canonical, federation, intake, keys, sealing, statement
+from fedmed.errors import FedmedError, about
+from fedmed.exchange import bodies, federation, intake, keys, sealing, statement
 from fedmed.learning import params
 from fedmed.site import desk
+from fedmed.strict import is_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def approve(
     Raises FedmedError FM-WAI-02 (no federation file), FM-TRU-01 (other fingerprint), FM-TRU-09 (not in the roster),
     FM-TIM-01, FM-USE-01 (no name).
     """
-    if not by.strip() or not canonical.is_plain_text(by) or len(by) > 200:
+    if not by.strip() or not is_plain_text(by) or len(by) > 200:
         raise FedmedError("FM-USE-01", "--by: expected the name of the person who consents")
     with desk.opened(root, now) as site:
         found = site.workspace
@@ -93,7 +94,8 @@ def _proposals(found: Workspace) -> list[Proposal]:
     fault: FedmedError | None = None
     for path in intake.candidates(found):
         try:
-            data, envelope, said = intake.open_self_signed(path, "federation")
+            with about(path):
+                data, envelope, said = intake.open_self_signed(path, "federation")
             proposals.setdefault(envelope.id, _proposal(data, envelope.id, said, found, envelope.size))
         except FedmedError as error:
             fault = error if path.name.startswith("federation") else fault

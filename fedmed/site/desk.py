@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files, logs, recipe, settings
-from fedmed.errors import FedmedError
+from fedmed.errors import FedmedError, about
 from fedmed.exchange import agreement, intake, keys, sealing, workspace
 from fedmed.exchange.artifact import Expected
 from fedmed.learning import params
@@ -89,9 +89,7 @@ def require_approved(site: Site) -> Approved:
     """Raises FedmedError FM-TRU-07."""
     consent = approved(site)
     if consent is None:
-        raise FedmedError(
-            "FM-TRU-07", "this site has not approved a federation", next=f"fedmed approve -w {site.workspace.root.name}"
-        )
+        raise FedmedError("FM-TRU-07", "this site has not approved a federation")
     return consent
 
 
@@ -108,9 +106,10 @@ def newest_model(site: Site, arrivals: Sequence[Arrival]) -> Known:
     """The model with the highest round. Raises why the one that arrived does not count, or FedmedError FM-WAI-02."""
     known = site.workspace.record.newest("model")
     if known is None:
-        refused = next((each.verdict for each in arrivals if each.verdict.exit_code), None)
+        refused = next((each for each in arrivals if each.verdict.exit_code), None)
         if refused is not None:
-            raise refused.error()
+            with about(refused.path):
+                raise refused.verdict.error()
         raise FedmedError(
             "FM-WAI-02", "no model has arrived", next="put model-r0000.fedmed into inbox/ and run the command again"
         )

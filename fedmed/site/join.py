@@ -11,8 +11,9 @@ import yaml
 from fedmed import __version__, files, settings
 from fedmed.cases import layout as layouts
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, canonical, keys, sealing, sshsig, statement, workspace
+from fedmed.exchange import artifact, bodies, keys, sealing, sshsig, statement, workspace
 from fedmed.site import desk
+from fedmed.strict import is_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def init(
     """Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-DAT-* (no layout recognised)."""
     if not settings.is_site_name(name):
         raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
-    if not canonical.is_plain_text(contact) or len(contact) > 200:
+    if not is_plain_text(contact) or len(contact) > 200:
         raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
     layout = layouts.detect_layout(data, channels)
     workspace.create(root)

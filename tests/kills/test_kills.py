@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,46 +19,10 @@ from fedmed.auditor import books, inspection
 from fedmed.exchange.ledger import Ledger
 from fedmed.site import partition
 from tests import small
+from tests.warm import TRAINING, Warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-HEAVY = ("fedmed.training.fit", "fedmed.training.metrics", "torch._dynamo")
-PROJECT = Path(__file__).parents[2]
-
-
-class Warm:
-    """The process of warm.py: it answers a job with the wait status of the child that did it."""
-
-    def __init__(self, *modules: str) -> None:
-        command = [sys.executable, "-m", "tests.kills.warm", *modules]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT, text=True)
-        self._is_warm = False
-
-    def run(self, call: str, workspace: Path, mode: str = "", at: int = 0) -> dict[str, Any] | None:
-        """What the child reports; None when it was killed as it was told."""
-        out = workspace.with_name("result.json")
-        out.unlink(missing_ok=True)
-        job = {"call": call, "root": str(workspace), "out": str(out), "mode": mode, "at": at}
-        self._is_warm = self._is_warm or self._answer() == "warm"
-        assert self._is_warm
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps({**job, "now": small.now().isoformat()}) + "\n")
-        self._process.stdin.flush()
-        status = int(self._answer())
-        if mode and status == 9:
-            return None
-        assert status == 0, f"{call} ended with wait status {status}"
-        found: dict[str, Any] = json.loads(out.read_text())
-        return found
-
-    def close(self) -> None:
-        self._process.communicate()
-        assert self._process.returncode == 0
-
-    def _answer(self) -> str:
-        assert self._process.stdout
-        return self._process.stdout.readline().strip()
 
 
 @dataclass(frozen=True)
@@ -72,6 +35,18 @@ class Bench:
     scratch: Path
     federation: Path | None = None
 
+    def run(self, workspace: Path, mode: str = "", at: int = 0) -> dict[str, Any] | None:
+        """What the child reports; None when it was killed as it was told."""
+        out = workspace.with_name("result.json")
+        out.unlink(missing_ok=True)
+        job = {"call": self.call, "root": str(workspace), "out": str(out), "mode": mode, "at": at}
+        status = self.warm.run({**job, "now": small.now().isoformat()})
+        if mode and status == signal.SIGKILL:
+            return None
+        assert status == 0, f"{self.call} ended with wait status {status}"
+        found: dict[str, Any] = json.loads(out.read_text())
+        return found
+
     def fresh(self) -> Path:
         workspace = self.scratch / "workspace"
         shutil.rmtree(workspace, ignore_errors=True)
@@ -81,14 +56,14 @@ class Bench:
     def undisturbed(self) -> tuple[dict[str, Any], list[str]]:
         """Its result, and the hashes of what it sealed."""
         workspace = self.fresh()
-        result = self.warm.run(self.call, workspace)
+        result = self.run(workspace)
         assert result is not None
         return result, payloads(workspace)
 
     def kill_and_run_again(self, mode: str, at: int, hashes: list[str]) -> bool:
         """False when the command was over before the `at`-th call."""
         workspace = self.fresh()
-        if self.warm.run(self.call, workspace, mode, at) is not None:
+        if self.run(workspace, mode, at) is not None:
             return False
         left = kept(workspace)
         begun = kept(self.before)
@@ -97,7 +72,7 @@ class Bench:
         books.verify(workspace, lambda _done, _total: None)
 
         steps_behind, is_said = progress_of(workspace)
-        result = self.warm.run(self.call, workspace)
+        result = self.run(workspace)
         assert result is not None
         after = kept(workspace)
         assert after.lines[: len(left.lines)] == left.lines
@@ -162,14 +137,14 @@ def checkpoint_step(path: Path) -> int:
 
 @pytest.fixture(scope="module")
 def light() -> Iterator[Warm]:
-    warm = Warm()
+    warm = Warm("tests.kills.killed")
     yield warm
     warm.close()
 
 
 @pytest.fixture(scope="module")
 def heavy() -> Iterator[Warm]:
-    warm = Warm(*HEAVY)
+    warm = Warm("tests.kills.killed", *TRAINING)
     yield warm
     warm.close()
 

@@ -1,17 +1,15 @@
-"""A process that has its imports behind it and forks a child for each command, which may have to die on the way.
+"""What a forked child does for a kill test: one command, which may have to die on the way.
 
-Reads jobs as JSON lines {call, root, out, mode, at} and answers each with the child's wait status. `mode` is `clean`
-(SIGKILL before the `at`-th call that changes the disk), `torn` (half of the `at`-th write, then SIGKILL) or "" (live).
-A child that lives writes {posted, steps, calls, writes} to `out`. Patched is the child alone, and only `os`.
+A job is {call, root, now, out, mode, at}. `mode` is `clean` (SIGKILL before the `at`-th call that changes the disk),
+`torn` (half of the `at`-th write, then SIGKILL) or "" (live). A child that lives writes {posted, steps, calls, writes}
+to `out`. Patched is the child alone, and only `os`.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
-import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -90,31 +88,9 @@ def next_model(root: Path, now: datetime) -> Path:
         return max((root / "outbox").glob("model-*.fedmed"))
 
 
-def child(job: dict[str, Any]) -> None:
+def child(job: dict[str, Any]) -> int:
     reaper = Reaper(job["mode"], job["at"])
     reaper.arm()
     result = work(job["call"], Path(job["root"]), datetime.fromisoformat(job["now"]))
     Path(job["out"]).write_text(json.dumps({**result, "calls": reaper.calls, "writes": reaper.writes}))
-
-
-def main() -> None:
-    for name in sys.argv[1:]:
-        importlib.import_module(name)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)  # a fork takes no OpenMP threads along
-    print("warm", flush=True)
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                child(json.loads(line))
-                code = 0
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        print(os.waitpid(pid, 0)[1], flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0
