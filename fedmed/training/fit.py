@@ -52,6 +52,7 @@ class _Run:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    start: list[torch.Tensor]  # the round's first params, for the proximal term alone
     step: int = 0
     loss_sum: float = 0.0
 
@@ -93,23 +94,22 @@ def fit(
         raise FedmedError("FM-TRN-04", "training: expected at least one case, got none")
     where = (recipe.seed, site, round, attempt)
     samples = patches.Patches(recipe, cases, root, label_map, where, patches.CACHE_BYTES // max(1, num_workers))
+    inputs = ""
+    if checkpoint is not None:
+        inputs = inputs_digest(recipe, params, samples.cases, label_map, (site, round, rounds, attempt, num_steps))
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
         run = _begin(recipe, params, device, objective.learning_rate(recipe, round, rounds))
-        start = [tensor.detach().clone() for tensor in run.network.parameters()] if recipe.training.proximal_mu else []
-        inputs = ""
         if checkpoint is not None:
-            inputs = inputs_digest(recipe, params, samples.cases, label_map, (site, round, rounds, attempt, num_steps))
             _resume(run, checkpoint, inputs)
         saved = time.monotonic()
         for images, labels in _batches(samples, run.step, num_steps, num_workers, device):
             torch.manual_seed(seeds.seed(*where, "step", run.step))  # dropout
-            loss = _step(recipe, run, images, labels, start)
+            loss = _step(recipe, run, images, labels)
             if not math.isfinite(loss):
                 raise _not_finite(samples, run.step, num_steps, f"the loss is {loss}")
             run.step, run.loss_sum = run.step + 1, run.loss_sum + loss
-            if checkpoint is not None and (
-                run.step == num_steps or time.monotonic() - saved >= checkpoint_minutes * 60
-            ):
+            due = run.step == num_steps or time.monotonic() - saved >= checkpoint_minutes * 60
+            if checkpoint is not None and due:
                 _save(run, checkpoint, inputs)
                 saved = time.monotonic()
             if progress:
@@ -124,7 +124,9 @@ def _begin(recipe: Recipe, params: Params, device: torch.device, lr: float) -> _
     network = networks.build(recipe)
     networks.set_params(network, params)
     network = network.to(device).train()
-    return _Run(network, objective.optimizer(recipe, network.parameters(), lr), objective.loss_function(recipe))
+    start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
+    optimizer = objective.optimizer(recipe, network.parameters(), lr)
+    return _Run(network, optimizer, objective.loss_function(recipe), start)
 
 
 def _batches(
@@ -146,9 +148,7 @@ def _batches(
         yield batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
 
 
-def _step(
-    recipe: Recipe, run: _Run, images: torch.Tensor, labels: torch.Tensor, start: Sequence[torch.Tensor]
-) -> float:
+def _step(recipe: Recipe, run: _Run, images: torch.Tensor, labels: torch.Tensor) -> float:
     """One optimiser step. The loss that is reported leaves the proximal term out; the clip sees the whole gradient."""
     training = recipe.training
     with devices.autocast(images.device):
@@ -157,7 +157,7 @@ def _step(
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if training.proximal_mu:
-        objective.add_proximal(list(run.network.parameters()), start, training.proximal_mu)
+        objective.add_proximal(list(run.network.parameters()), run.start, training.proximal_mu)
     if training.grad_clip:
         torch.nn.utils.clip_grad_norm_(run.network.parameters(), training.grad_clip)
     run.optimizer.step()
