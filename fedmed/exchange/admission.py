@@ -193,6 +193,9 @@ def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
     if statement.party(situation.name, situation.public_key) not in predicate.recipients:
         raise _Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
+    kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
+    if said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
+        raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
 
 
 def _in_sequence(said: Statement, statement_id: str, situation: Situation) -> None:
@@ -268,8 +271,8 @@ def _in_time(said: Statement, situation: Situation) -> None:
 def _of_coordinator(said: Statement, situation: Situation) -> Outcome:
     """A model at a site."""
     predicate = said.predicate
-    if not isinstance(predicate, statement.ModelPredicate) or situation.role != "site" or situation.federation is None:
-        raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
+    if not isinstance(predicate, statement.ModelPredicate) or situation.federation is None:
+        raise TypeError("a site takes models, within a federation")
     rounds = situation.federation.body.limits.rounds
     if predicate.attempt != 1 or predicate.round > rounds or predicate.body.last != (predicate.round == rounds):
         raise FedmedError(
@@ -294,13 +297,11 @@ def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
 
 def _of_site(said: Statement, situation: Situation) -> Outcome:
     """An approval, update or report at the coordinator."""
-    if situation.role != "coordinator" or situation.federation is None:
-        raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
     predicate = said.predicate
     if isinstance(predicate, statement.ApprovalPredicate):
         return Outcome.ACCEPTED
-    if not isinstance(predicate, statement.UpdatePredicate | statement.ReportPredicate):
-        raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
+    if not isinstance(predicate, statement.UpdatePredicate | statement.ReportPredicate) or situation.federation is None:
+        raise TypeError("a coordinator takes approvals, updates and reports, within a federation")
     _answers_a_model(said.sender, predicate, situation)
     if isinstance(predicate, statement.ReportPredicate):
         return Outcome.ACCEPTED
