@@ -27,7 +27,22 @@ def demo(
     out = Screen(as_json=as_json)
     with out.progress() as step:
         shown = action.run(out_folder, out.say, step)
-    rows = [[row.site, str(row.n), f"{row.alone:.3f}", f"{row.federated:.3f}"] for row in shown.rows]
-    out.table("Dice on each hospital's test cases", ["site", "n ", "local-only ", "global "], rows)
+    rows = [
+        [
+            row.site,
+            str(row.n),
+            *(f"{value:.3f}" for value in (row.alone, row.federated, row.alone_everywhere, row.federated_everywhere)),
+        ]
+        for row in shown.rows
+    ]
+    columns = [
+        "site",
+        "n ",
+        "local-only, own cases ",
+        "global, own cases ",
+        "local-only, all cases ",
+        "global, all cases ",
+    ]
+    out.table("Dice on the test cases: each hospital's own, and those of all hospitals", columns, rows)
     out.say("go on by hand in " + ", ".join(str(path) for path in shown.workspaces))
     out.result(shown)
