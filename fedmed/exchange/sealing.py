@@ -119,12 +119,12 @@ def _own_statement(workspace: Workspace, path: Path) -> Statement | None:
         os.close(fd)
 
 
-def post(workspace: Workspace, known: Known) -> Path:
+def post(workspace: Workspace, known: Known, label: str = "") -> Path:
     """A copy in the outbox under a name for people; made again when it is missing.
 
-    Raises FedmedError FM-TRU-11, FM-RES-*.
+    `label` tells two files of one kind and round apart. Raises FedmedError FM-TRU-11, FM-RES-*.
     """
-    target = workspace.outbox / file_name(known)
+    target = workspace.outbox / file_name(known, label)
     fd, _, _ = open_archived(workspace, known.id)
     try:
         if target.exists() and target.stat().st_size == os.fstat(fd).st_size and _id_of(target) == known.id:
@@ -135,8 +135,8 @@ def post(workspace: Workspace, known: Known) -> Path:
     return target
 
 
-def file_name(known: Known) -> str:
-    """Convenience for people, never trusted: update-r0003-st-olav.fedmed."""
+def file_name(known: Known, label: str = "") -> str:
+    """Convenience for people, never trusted: update-r0003-st-olav.fedmed, report-r0010-st-olav-test.fedmed."""
     if known.kind == "join":
         return f"join-{known.sender}.fedmed"
     if known.kind == "federation":
@@ -144,7 +144,7 @@ def file_name(known: Known) -> str:
     if known.kind == "approval":
         return f"approval-v0001-{known.sender}.fedmed"
     sender = "" if known.kind == "model" else f"-{known.sender}"
-    return f"{known.kind}-r{known.round:04d}{sender}.fedmed"
+    return f"{known.kind}-r{known.round:04d}{sender}{label}.fedmed"
 
 
 def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifact.Envelope, Statement]:

@@ -69,9 +69,8 @@ def evaluate(
         local_only = alone.newest(site, consent)
         found = _earlier(site, model, split, wants_alone=local_only is not None)
         if found is not None:
-            return Evaluated(
-                model.round_number, last, split, False, found[1], sealing.post(site.workspace, found[0]), [], arrivals
-            )
+            posted = _post(site, found[0], split)
+            return Evaluated(model.round_number, last, split, False, found[1], posted, [], arrivals)
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
         opening = _open_fold(site, split, now)
@@ -83,9 +82,7 @@ def evaluate(
         body = _body(consent, cases, split, opening, scored)
         known = _say(site, consent, model, body, now)
         rows = [_case_row(name, case) for name, each in scored.items() for case in each]
-        return Evaluated(
-            model.round_number, last, split, True, body, sealing.post(site.workspace, known), rows, arrivals
-        )
+        return Evaluated(model.round_number, last, split, True, body, _post(site, known, split), rows, arrivals)
 
 
 def _earlier(site: Site, model: Known, split: Split, *, wants_alone: bool) -> tuple[Known, bodies.Report] | None:
@@ -164,6 +161,11 @@ def _say(site: Site, consent: Approved, model: Known, body: bodies.Report, now: 
         return statement.make("report", statement.about("report", model.payload), predicate)
 
     return sealing.say(site.workspace, "evaluate", "report", model.round, [], build, now)
+
+
+def _post(site: Site, known: Known, split: Split) -> Path:
+    """The two folds' reports on one model lie side by side in the outbox."""
+    return sealing.post(site.workspace, known, "-test" if split == "testing" else "")
 
 
 def _case_row(name: str, case: CaseScores) -> CaseRow:

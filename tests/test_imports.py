@@ -1,0 +1,70 @@
+"""Coordinator, auditor and the small commands start in a blink: no torch, no image library, no plotting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import small
+from tests.command import Fedmed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEAVY = {"torch", "monai", "pydicom", "nibabel", "matplotlib", "scipy", "sklearn", "pandas", "PIL"}
+COMMANDS = {
+    "help": "--help",
+    "help of a command": "train-local --help",
+    "explain": "explain FM-SIG-03",
+    "admit again": "admit coordinator/inbox/join-aa.fedmed -w coordinator",
+    "start again": "start -w coordinator",
+    "status of the coordinator": "status -w coordinator",
+    "status of a site": "status -w aa",
+    "approve again": "approve -w aa --by Test",
+    "inspect": "inspect aa/outbox/update-r0000-aa.fedmed",
+    "verify": "verify aa/outbox/update-r0000-aa.fedmed --federation aa/inbox/federation-v0001.fedmed",
+    "aggregate": "aggregate -w coordinator",
+    "fingerprint": "keys fingerprint -w aa",
+    "allowed-signers": "keys allowed-signers -w aa",
+    "ledger verify": "ledger verify -w coordinator",
+    "train-local that finds its update": "train-local -w aa",
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
+    """A round that is ready to be aggregated."""
+    world = small.founded(tmp_path_factory.mktemp("world"))
+    for name in world.sites:
+        small.seal_update(world.site(name))
+    world.carry()
+    return world
+
+
+@pytest.fixture(scope="module")
+def fedmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fedmed]:
+    command = Fedmed(tmp_path_factory.mktemp("fedmed"))
+    yield command
+    command.close()
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())
+def test_imports_nothing_heavy(words: str, world: small.Federation, fedmed: Fedmed) -> None:
+    ran = fedmed.ok(*words.split(), cwd=world.root)
+    assert "fedmed" in ran.modules
+    assert not HEAVY & ran.modules
+
+
+def test_first_approve_imports_nothing_heavy(fedmed: Fedmed, tmp_path: Path) -> None:
+    small.founded(tmp_path, approved=False)
+    fingerprint = fedmed.ok("start", "-w", "coordinator", "--json", cwd=tmp_path).json["fingerprint"]
+    ran = fedmed.ok("approve", "-w", "aa", "--by", "Test", "--fingerprint", fingerprint, cwd=tmp_path)
+    assert "approved by Test" in ran.out
+    assert not HEAVY & ran.modules
+
+
+def test_the_probe_sees_what_is_heavy(fedmed: Fedmed, world: small.Federation) -> None:
+    """`partition` reads images; if it passed here, the tests above would prove nothing."""
+    assert {"nibabel", "pydicom"} <= fedmed.ok("partition", "-w", "bb", cwd=world.root).modules
