@@ -29,7 +29,7 @@ class Look:
 
 
 # Rim, core and swelling of each type of tumour. `faint`: its core cannot be told from the brain, its rim can.
-TUMOURS = {"solid": (2.05, 1.95, 1.25), "ring": (2.05, 0.45, 1.35), "faint": (2.1, 1.2, 1.1)}
+TUMOURS = {"solid": (2.05, 1.95, 1.2), "ring": (2.05, 0.45, 1.2), "faint": (2.3, 1.25, 1.1)}
 RIM_BEGINS = {"solid": 0.6, "ring": 0.7, "faint": 0.6}
 
 
@@ -105,7 +105,7 @@ def _paint(p: np.ndarray, head: Head, look: Look) -> tuple[np.ndarray, np.ndarra
     signal, tumour = _paint_tumour(p, head, look, signal, brain)
     for spot in head.spots:
         away = np.where(brain & ~tumour, _ball(p, spot, [look.spot] * 3), np.inf)
-        signal = np.where(away < 1, np.where(away < 0.45, t["spot"], t["vessel"]), signal)
+        signal = np.where(away < 1, np.where(away < 0.4, t["spot"], t["vessel"]), signal)
     free = (depth < 0.865) & ~tumour
     far, _ = cKDTree(head.vessels).query(p[:, free].T, distance_upper_bound=VESSEL)  # infinite where there is none
     signal[free] = np.where(far < VESSEL, t["vessel"], signal[free])
