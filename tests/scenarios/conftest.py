@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import small
 from tests.command import ACTORS, Fedmed, Ran
 from tests.warm import TRAINING
 
@@ -57,3 +58,32 @@ def training_fedmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fedmed
 @pytest.fixture
 def executable(tmp_path: Path) -> Executable:
     return Executable(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, small.Federation]:
+    """Federations to copy from; only `torch` has the recipe's own network as its model."""
+    folder = tmp_path_factory.mktemp("worlds")
+    return {
+        "approved": small.founded(folder / "approved"),
+        "unapproved": small.founded(folder / "unapproved", approved=False),
+        "torch": small.founded(folder / "torch", initial=small.unet_initial),
+    }
+
+
+@pytest.fixture
+def world(worlds: dict[str, small.Federation], tmp_path: Path) -> small.Federation:
+    """Everyone approved; model r0, two small arrays, lies in every inbox."""
+    return worlds["approved"].copy(tmp_path / "world")
+
+
+@pytest.fixture
+def unapproved(worlds: dict[str, small.Federation], tmp_path: Path) -> small.Federation:
+    """The federation has started; nobody has approved it."""
+    return worlds["unapproved"].copy(tmp_path / "world")
+
+
+@pytest.fixture
+def torch_world(worlds: dict[str, small.Federation], tmp_path: Path) -> small.Federation:
+    """Everyone approved, and the model is one that can be trained."""
+    return worlds["torch"].copy(tmp_path / "world")

@@ -1,0 +1,225 @@
+"""Every published exit code, reached as a person would reach it. 7 is for the privacy budget, which comes later."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fedmed.errors import CODES
+from fedmed.exchange import workspace
+from fedmed.exchange.ledger import Ledger
+from tests import small
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.command import Fedmed, Ran
+
+
+def refused(ran: Ran, exit_code: int, code: str) -> Ran:
+    """The command ended with this exit code and this error and said what to do next."""
+    assert (ran.code, ran.err.split(" ")[0]) == (exit_code, code), ran.err + ran.out
+    assert ran.err.splitlines()[1].startswith("next: ")
+    assert "Traceback" not in ran.err + ran.out
+    return ran
+
+
+def test_0_done_and_already_done(fedmed: Fedmed, world: small.Federation) -> None:
+    for _ in range(2):
+        fedmed.ok("start", "-w", "coordinator", cwd=world.root)
+
+
+def test_1_a_bug_keeps_its_traceback_in_the_local_log(fedmed: Fedmed, world: small.Federation) -> None:
+    """An entry that no version of fedmed writes, on an unbroken chain."""
+    Ledger(world.coordinator / "state" / "ledger.jsonl").append("x", "received", small.now(), outcome="nordmann")
+    ran = refused(fedmed.run("aggregate", "-w", "coordinator", cwd=world.root), 1, "FM-BUG-01")
+    assert "nordmann" not in ran.err
+    logs = world.coordinator / "logs"
+    assert "Traceback" in (logs / "local.log").read_text()
+    assert "Traceback" not in (logs / "shareable.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train-locally",
+        "status --workspce aa",
+        "aggregate --close=yes",
+        "evaluate --split train",
+        "init site cc --name cc",
+        "train-local --again --alone",
+        "partition data --sites 3",
+        "partition data --recipe recipe.yaml --out out --how sizes",
+        "partition data --recipe recipe.yaml --out out --how sizes --sites 2 --sizes 1,x",
+        "explain FM-XXX-01",
+    ],
+)
+def test_2_usage(words: str, fedmed: Fedmed, world: small.Federation) -> None:
+    refused(fedmed.run(*words.split(), cwd=world.root), 2, "FM-USE-01")
+
+
+def test_2_approve_without_a_terminal_needs_the_fingerprint(fedmed: Fedmed, unapproved: small.Federation) -> None:
+    ran = refused(fedmed.run("approve", "-w", "aa", "--by", "Test", cwd=unapproved.root), 2, "FM-USE-01")
+    assert "--fingerprint" in ran.err
+    refused(fedmed.run("approve", "-w", "aa", "--fingerprint", "0" * 32, cwd=unapproved.root), 2, "FM-USE-01")
+
+
+def test_2_the_test_fold_before_the_last_model(fedmed: Fedmed, world: small.Federation) -> None:
+    fedmed.ok("partition", "-w", "aa", cwd=world.root)
+    refused(fedmed.run("evaluate", "-w", "aa", "--split", "test", cwd=world.root), 2, "FM-USE-02")
+    assert "test-fold-opened" not in (world.site("aa") / "state" / "ledger.jsonl").read_text()
+
+
+def test_3_init_again_touches_nothing(fedmed: Fedmed, world: small.Federation) -> None:
+    before = {path: path.read_bytes() for path in world.root.rglob("*") if path.is_file()}
+    words = ["init", "coordinator", "coordinator", "--recipe", "recipe.yaml"]
+    refused(fedmed.run(*words, cwd=world.root), 3, "FM-SET-04")
+    data = small.write_hospital(world.root / "data")
+    refused(fedmed.run("init", "site", "aa", "--name", "aa", "--data", data, cwd=world.root), 3, "FM-SET-04")
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "meant"),
+    [
+        ("aa/fedmed.yaml", "device: auto", "devise: auto", "device"),
+        ("aa/fedmed.yaml", "label_map: {}", "label_maps: {}", "label_map"),
+        ("aa/fedmed.yaml", "    image:", "    images:", "image"),
+    ],
+)
+def test_3_unknown_key_in_fedmed_yaml(
+    file: str, old: str, new: str, meant: str, fedmed: Fedmed, world: small.Federation
+) -> None:
+    path = world.root / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    ran = refused(fedmed.run("status", "-w", "aa", cwd=world.root), 3, "FM-SET-02")
+    assert f"did you mean {meant}?" in ran.err
+
+
+def test_3_unknown_key_in_the_federation_draft(fedmed: Fedmed, tmp_path: Path) -> None:
+    world = small.joined(tmp_path)
+    path = world.coordinator / "federation.yaml"
+    path.write_text(path.read_text().replace("min_sites", "min_site"))
+    ran = refused(fedmed.run("start", "-w", "coordinator", cwd=tmp_path), 3, "FM-SET-02")
+    assert "did you mean min_sites?" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "meant"),
+    [("top", "netwerk", "network"), ("training", "batchsize", "batch_size"), ("network", "chanels", "channels")],
+)
+def test_3_unknown_key_in_a_recipe(part: str, key: str, meant: str, fedmed: Fedmed, tmp_path: Path) -> None:
+    changed = {key: 1} if part == "top" else {part: {**small.RECIPE[part], key: 1}}
+    small.write_recipe(tmp_path / "recipe.yaml", **changed)
+    ran = refused(fedmed.run("init", "coordinator", "c", "--recipe", "recipe.yaml", cwd=tmp_path), 3, "FM-RCP-02")
+    assert f"did you mean {meant}?" in ran.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_3_not_a_workspace_and_the_wrong_role(fedmed: Fedmed, world: small.Federation) -> None:
+    for command in ("status", "aggregate", "train-local", "partition", "evaluate", "start"):
+        refused(fedmed.run(command, cwd=world.root), 3, "FM-SET-01")
+    refused(fedmed.run("aggregate", "-w", "aa", cwd=world.root), 3, "FM-SET-05")
+    refused(fedmed.run("train-local", "-w", "coordinator", cwd=world.root), 3, "FM-SET-05")
+
+
+def test_4_the_wrong_fingerprint(fedmed: Fedmed, unapproved: small.Federation) -> None:
+    words = ["approve", "-w", "aa", "--by", "Test", "--fingerprint", "0123 " * 8]
+    refused(fedmed.run(*words, cwd=unapproved.root), 4, "FM-TRU-01")
+    assert not list((unapproved.site("aa") / "outbox").glob("approval*"))
+
+
+def test_4_no_consent_no_training(fedmed: Fedmed, unapproved: small.Federation) -> None:
+    for command in ("train-local", "partition", "evaluate"):
+        refused(fedmed.run(command, "-w", "aa", cwd=unapproved.root), 4, "FM-TRU-07")
+
+
+def test_4_one_bit(fedmed: Fedmed, world: small.Federation) -> None:
+    path = world.site("aa") / "inbox" / "model-r0000.fedmed"
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"b.bias")] ^= 1  # in the payload, behind the signature
+    path.write_bytes(data)
+    refused(fedmed.run("verify", path, cwd=world.root), 4, "FM-TRU-10")
+
+
+def test_5_not_a_fedmed_file(fedmed: Fedmed, world: small.Federation) -> None:
+    (world.root / "picture.fedmed").write_bytes(b"\x89PNG" * 1000)
+    for command in ("inspect", "verify", "admit -w coordinator"):
+        refused(fedmed.run(*command.split(), "picture.fedmed", cwd=world.root), 5, "FM-FRM-01")
+        refused(fedmed.run(*command.split(), "not-there.fedmed", cwd=world.root), 5, "FM-FRM-01")
+
+
+def test_6_data(fedmed: Fedmed, world: small.Federation, tmp_path: Path) -> None:
+    refused(fedmed.run("train-local", "-w", "aa", cwd=world.root), 6, "FM-DAT-43")
+    settings = world.site("aa") / "fedmed.yaml"
+    lines = [f"  root: {tmp_path}/gone" if "root:" in line else line for line in settings.read_text().splitlines()]
+    settings.write_text("\n".join(lines))
+    ran = refused(fedmed.run("partition", "-w", "aa", cwd=world.root), 6, "FM-DAT-04")
+    assert "gone" not in ran.err
+
+
+def test_8_the_share_behind_the_outbox_is_not_there(fedmed: Fedmed, unapproved: small.Federation) -> None:
+    site = unapproved.site("aa")
+    shutil.rmtree(site / "outbox")
+    fingerprint = fedmed.ok("start", "-w", "coordinator", "--json", cwd=unapproved.root).json["fingerprint"]
+    words = ["approve", "-w", "aa", "--by", "Test", "--fingerprint", fingerprint]
+    refused(fedmed.run(*words, cwd=unapproved.root), 8, "FM-RES-02")
+    (site / "outbox").mkdir()
+    fedmed.ok(*words, cwd=unapproved.root)
+    assert (site / "outbox" / "approval-v0001-aa.fedmed").exists()
+
+
+def test_75_early(fedmed: Fedmed, world: small.Federation, tmp_path: Path) -> None:
+    refused(fedmed.run("aggregate", "-w", "coordinator", cwd=world.root), 75, "FM-WAI-03")
+    refused(fedmed.run("evaluate", "-w", "coordinator", cwd=world.root), 75, "FM-WAI-02")
+    (world.site("aa") / "inbox" / "model-r0000.fedmed").unlink()
+    refused(fedmed.run("train-local", "-w", "aa", cwd=world.root), 75, "FM-WAI-02")
+    refused(fedmed.run("evaluate", "-w", "aa", cwd=world.root), 75, "FM-WAI-02")
+
+
+def test_75_a_federation_that_has_not_arrived(fedmed: Fedmed, tmp_path: Path) -> None:
+    world = small.joined(tmp_path)
+    refused(fedmed.run("approve", "-w", "aa", "--by", "T", "--fingerprint", "0", cwd=tmp_path), 75, "FM-WAI-02")
+    assert world.site("aa").is_dir()
+
+
+def test_75_half_a_file(fedmed: Fedmed, world: small.Federation) -> None:
+    path = world.site("aa") / "inbox" / "model-r0000.fedmed"
+    path.write_bytes(path.read_bytes()[:3000])
+    refused(fedmed.run("verify", path, cwd=world.root), 75, "FM-WAI-04")
+    refused(fedmed.run("train-local", "-w", "aa", cwd=world.root), 75, "FM-WAI-04")
+
+
+def test_75_somebody_else_works_here(fedmed: Fedmed, world: small.Federation) -> None:
+    with workspace.locked(world.coordinator):
+        refused(fedmed.run("aggregate", "-w", "coordinator", cwd=world.root), 75, "FM-WAI-01")
+        fedmed.ok("status", "-w", "coordinator", cwd=world.root)
+
+
+def test_the_codes_in_the_table_are_the_published_ones() -> None:
+    assert {row.exit for row in CODES.values()} == {1, 2, 3, 4, 5, 6, 8, 75}
+
+
+def test_8_no_such_device(training_fedmed: Fedmed, torch_world: small.Federation) -> None:
+    training_fedmed.ok("partition", "-w", "aa", cwd=torch_world.root)
+    ran = training_fedmed.run("train-local", "-w", "aa", "--device", "cuda:63", cwd=torch_world.root)
+    refused(ran, 8, "FM-RES-03")
+
+
+def test_6_the_images_vanish_before_training(
+    training_fedmed: Fedmed, torch_world: small.Federation, worlds: dict[str, small.Federation], tmp_path: Path
+) -> None:
+    data = shutil.copytree(worlds["torch"].root / "data-aa", tmp_path / "nordmann")
+    settings = torch_world.site("aa") / "fedmed.yaml"
+    settings.write_text(
+        "\n".join(f"  root: {data}" if "root:" in line else line for line in settings.read_text().splitlines())
+    )
+    training_fedmed.ok("partition", "-w", "aa", cwd=torch_world.root)
+    shutil.rmtree(data)
+    ran = training_fedmed.run("train-local", "-w", "aa", cwd=torch_world.root)
+    assert ran.code == 6
+    assert "nordmann" not in ran.err
+    assert not list((torch_world.site("aa") / "outbox").glob("update*"))
