@@ -54,7 +54,8 @@ def fedavg() -> Strategy:
             total = base.astype(np.float64)
             for meta, delta in zip(updates.meta, block, strict=True):
                 total += meta.share * delta.astype(np.float64)
-            out(total.astype(np.float32))
+            with np.errstate(over="ignore"):  # `out` refuses what is not finite
+                out(total.astype(np.float32))
         return state
 
     return Strategy(init=dict, apply=apply)

@@ -1,0 +1,240 @@
+"""The parameter table and its one encoding on the wire, against the stock safetensors writer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedmed.learning import params
+from tests.coded import code_of
+
+NAMES = st.from_regex(r"[A-Za-z0-9_]{1,10}(\.[A-Za-z0-9_]{1,10}){0,3}", fullmatch=True).filter(
+    lambda name: name != "__metadata__"
+)
+SHAPES = st.lists(st.integers(1, 4), max_size=4)
+ROWS = st.lists(
+    st.fixed_dictionaries({"name": NAMES, "shape": SHAPES, "group": st.sampled_from(["param", "buffer"])}),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda row: row["name"],
+)
+FINITE = st.integers(0, 2**32 - 1)
+
+
+def filled(table: params.Table, seed: int) -> params.Params:
+    random = np.random.default_rng(seed)
+    return {tensor.name: random.normal(size=tensor.shape).astype(np.float32) for tensor in table}
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS, FINITE)
+def test_a_payload_is_what_the_stock_writer_writes(rows: list[dict[str, Any]], seed: int) -> None:
+    table = params.table_from_rows(rows)
+    values = filled(table, seed)
+    payload = params.to_payload(values, table)
+    stock = safetensors.numpy.save(values)
+    assert payload == stock
+    assert stock[: len(params.wire_table(table))] == params.wire_table(table)
+    assert params.payload_size(table) == len(stock)
+    assert params.digest(table) == hashlib.sha256(params.wire_table(table)).hexdigest()
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS, FINITE)
+def test_a_payload_is_read_back_by_us_and_by_the_stock_reader(rows: list[dict[str, Any]], seed: int) -> None:
+    table = params.table_from_rows(rows)
+    values = filled(table, seed)
+    payload = params.to_payload(values, table)
+    for found in (params.from_payload(payload, table), safetensors.numpy.load(payload)):
+        assert {name: (array.shape, array.tobytes()) for name, array in found.items()} == {
+            name: (array.shape, array.tobytes()) for name, array in values.items()
+        }
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS)
+def test_the_table_is_read_back(rows: list[dict[str, Any]]) -> None:
+    table = params.table_from_rows(rows)
+    assert params.table_from_bytes(params.table_to_bytes(table)) == table
+    assert params.elements(table) == sum(math.prod(row["shape"]) for row in rows)
+    assert [tensor.name for tensor in params.in_wire_order(table)] == sorted(row["name"] for row in rows)
+
+
+def test_what_is_read_is_a_copy_that_may_be_changed() -> None:
+    payload = params.to_payload(VALUES, TABLE)
+    found = params.from_payload(payload, TABLE)
+    found["b"] += 1
+    assert params.from_payload(payload, TABLE)["b"].tolist() == [5, 6]
+
+
+TABLE = params.table_from_rows(
+    [{"name": "a", "shape": [2, 2], "group": "param"}, {"name": "b", "shape": [2], "group": "buffer"}]
+)
+VALUES = {"a": np.array([[1, 2], [3, 4]], np.float32), "b": np.array([5, 6], np.float32)}
+GOOD = params.table_to_bytes(TABLE)
+
+
+def test_the_wire_table_by_hand() -> None:
+    text = b'{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},'
+    text += b'"b":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}'
+    text += b" " * (-len(text) % 8)
+    assert params.wire_table(TABLE) == len(text).to_bytes(8, "little") + text
+    assert params.to_payload(VALUES, TABLE)[8 + len(text) :] == np.arange(1, 7, dtype="<f4").tobytes()
+
+
+def row(**change: Any) -> list[dict[str, Any]]:
+    return [{"name": "a", "shape": [2], "group": "param", **change}]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [*row(), *row()],
+        [*row(), *row(shape=[3])],
+        row(name=""),
+        row(name="a b"),
+        row(name="a..b"),
+        row(name=".a"),
+        row(name="a\n"),
+        row(name="ä"),
+        row(name="a/b"),
+        row(name="__metadata__"),
+        row(group="control"),
+        row(group=""),
+        row(shape=[0]),
+        row(shape=[-1]),
+        row(shape=[2.0]),
+        row(shape=[True]),
+        row(shape=["2"]),
+        row(shape="22"),
+        row(shape=None),
+        row(shape=[1] * 9),
+        row(shape=[2**31]),
+        row(shape=[2**16, 2**16, 2**16, 2**16]),
+        row(shape=[2**31 - 1]),
+        row(extra=1),
+        [{"name": "a", "shape": [2]}],
+        ["abc"],
+        [1],
+        [None],
+        [{"name": f"t{number}", "shape": [1], "group": "param"} for number in range(params.MAX_TENSORS + 1)],
+    ],
+    ids=range(30),
+)
+def test_tables_of_no_network_are_refused(rows: list[Any]) -> None:
+    assert code_of(lambda: params.table_from_rows(rows)) == "FM-TEN-01"
+    assert code_of(lambda: params.table_from_bytes(json.dumps(rows, separators=(",", ":")).encode())) == "FM-TEN-01"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GOOD + b"\n",
+        b" " + GOOD,
+        GOOD.replace(b",", b", "),
+        b"\xef\xbb\xbf" + GOOD,
+        GOOD.decode().encode("utf-16"),
+        GOOD.replace(b'"group":"param"', b'"group":"param","group":"param"'),
+        GOOD.replace(b'"name":"a"', b'"name":"\\u0061"'),
+        GOOD.replace(b"[2,2]", b"[2,2.0]"),
+        GOOD.replace(b"[2,2]", b"[2,02]"),
+        GOOD.replace(b"[2,2]", b"[2,NaN]"),
+        GOOD.replace(b"[2,2]", b"[2," + b"9" * 5000 + b"]"),
+        GOOD[:-1],
+        b"",
+        b"{}",
+        b"null",
+        b"[" * 100_000,
+        b"\xff",
+        GOOD.replace(b'"name":"a"', b'"name":1'),
+    ],
+    ids=range(18),
+)
+def test_other_bytes_than_the_one_encoding_are_refused(data: bytes) -> None:
+    assert data != GOOD
+    assert code_of(lambda: params.table_from_bytes(data)) == "FM-TEN-01"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 8 * len(GOOD) - 1))
+def test_no_bit_of_the_table_is_free(bit: int) -> None:
+    data = bytearray(GOOD)
+    data[bit // 8] ^= 1 << bit % 8
+    if code_of(lambda: params.table_from_bytes(bytes(data))) == "ok":
+        assert params.table_from_bytes(bytes(data)) != TABLE, "another table, and another digest in the federation"
+
+
+PAYLOAD = params.to_payload(VALUES, TABLE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        PAYLOAD[:-1],
+        PAYLOAD + b"\0",
+        PAYLOAD[1:],
+        PAYLOAD.replace(b"[2,2]", b"[4,1]"),
+        PAYLOAD.replace(b"F32", b"I32", 1),
+    ],
+)
+def test_other_payloads_are_refused(data: bytes) -> None:
+    assert code_of(lambda: params.from_payload(data, TABLE)) == "FM-TEN-01"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"a": np.zeros((4,))}, {"a": np.zeros((2, 2, 1))}, {"c": np.zeros(1)}, {"b": np.float32(1)}],
+)
+def test_other_names_or_shapes_are_refused(change: dict[str, np.ndarray]) -> None:
+    assert code_of(lambda: params.to_payload({**VALUES, **change}, TABLE)) == "FM-TEN-01"
+    assert code_of(lambda: params.check({**VALUES, **change}, TABLE)) == "FM-TEN-01"
+
+
+def test_a_missing_tensor_is_refused() -> None:
+    assert code_of(lambda: params.to_payload({"a": VALUES["a"]}, TABLE)) == "FM-TEN-01"
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39])
+def test_what_is_not_finite_as_float32_is_refused(value: float) -> None:
+    assert code_of(lambda: params.to_payload({**VALUES, "b": np.array([1, value])}, TABLE)) == "FM-TEN-02"
+
+
+@pytest.mark.parametrize(
+    ("bits", "finite"),
+    [
+        (0x00000000, True),
+        (0x80000000, True),
+        (0x00000001, True),
+        (0x7F7FFFFF, True),
+        (0x7F800000, False),
+        (0xFF800000, False),
+        (0x7FC00000, False),
+        (0x7F800001, False),
+        (0xFFFFFFFF, False),
+    ],
+)
+def test_finite_is_judged_on_the_bytes(bits: int, finite: bool) -> None:
+    data = np.ones(5, "<f4").tobytes() + bits.to_bytes(4, "little")
+    assert params.is_finite(data) is finite
+    assert params.is_finite(b"")
+
+
+def test_other_dtypes_and_layouts_are_written_as_float32() -> None:
+    other = {"a": np.asfortranarray([[1, 2], [3, 4]]).astype(">f8"), "b": np.array([9, 5, 9, 6], np.int64)[1::2]}
+    assert params.to_payload(other, TABLE) == PAYLOAD
+
+
+def test_a_difference_is_taken_name_by_name() -> None:
+    found = params.subtract({"a": np.array([3.0]), "b": np.array([1.0])}, {"b": np.array([5.0]), "a": np.array([1.0])})
+    assert {name: array.tolist() for name, array in found.items()} == {"a": [2.0], "b": [-4.0]}
