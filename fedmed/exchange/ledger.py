@@ -57,7 +57,7 @@ class Ledger:
         if event not in EVENTS:
             raise ValueError(event)
         entry = Entry(self.length, now.strftime("%Y-%m-%dT%H:%M:%SZ"), command, event, facts)
-        line = canonical.encode(
+        line = _encoded(
             {
                 "n": entry.number,
                 "prev": self.head,
@@ -67,7 +67,6 @@ class Ledger:
                 "facts": facts,
             }
         )
-        _require_readable(line, event)
         try:
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
             try:
@@ -97,14 +96,17 @@ class Ledger:
                 entry = Entry(row["n"], row["time"], row["command"], row["event"], row["facts"])
             except (FedmedError, KeyError) as error:
                 raise FedmedError("FM-TRU-08", f"ledger line {self.length + 1}: not an entry") from error
-            if len(row) != 6 or row["prev"] != self.head or entry.number != self.length or entry.event not in EVENTS:
+            follows = row.get("prev") == self.head and entry.number == self.length
+            if len(row) != 6 or not follows or entry.event not in EVENTS or not isinstance(entry.facts, dict):
                 raise FedmedError("FM-TRU-08", f"ledger line {self.length + 1}: does not follow from the line before")
             self._accept(entry, line)
 
 
-def _require_readable(line: bytes, event: str) -> None:
-    """A reason that an operator pasted must not make the ledger unreadable for ever."""
+def _encoded(row: dict[str, Any]) -> bytes:
+    """A line that can be read back: a reason that an operator pasted must not close the ledger for ever."""
     try:
+        line = canonical.encode(row)
         canonical.decode(line)
-    except FedmedError as error:
-        raise FedmedError("FM-USE-01", f"{event}: expected plain text without control characters") from error
+    except (FedmedError, UnicodeEncodeError) as error:
+        raise FedmedError("FM-USE-01", f"{row['event']}: expected plain text without control characters") from error
+    return line
