@@ -41,7 +41,7 @@ class _UniqueKeys(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, (str, int)):
+            if not isinstance(key, (str, int)) or isinstance(key, bool):  # `true` would pass for 1
                 raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
