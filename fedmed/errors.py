@@ -55,6 +55,7 @@ def about(path: Path) -> Iterator[None]:
         raise
 
 
+_CASES = "restore cases.json from a backup; without one, move it away and fedmed partition draws the folds anew"
 CODES: dict[str, Code] = {
     "FM-BUG-01": Code(
         BUG,
@@ -154,7 +155,9 @@ CODES: dict[str, Code] = {
         "stop here and call the other side: files you signed are missing from archive/",
     ),
     "FM-TRU-07": Code(TRUST, "the site has not approved the federation", "fedmed approve"),
-    "FM-TRU-08": Code(TRUST, "the ledger was changed", "fedmed ledger verify"),
+    "FM-TRU-08": Code(
+        TRUST, "the ledger was changed", "keep a copy of the workspace as it is, and find out who or what changed it"
+    ),
     "FM-TRU-09": Code(
         TRUST,
         "this site, or its key, is not in the federation's roster",
@@ -165,7 +168,11 @@ CODES: dict[str, Code] = {
         "a payload is not the one that was signed",
         "copy the file again; if it fails again, call the sender",
     ),
-    "FM-TRU-11": Code(TRUST, "a file of the archive is missing or damaged", "fedmed ledger verify"),
+    "FM-TRU-11": Code(
+        TRUST,
+        "a file of the archive is missing or damaged",
+        "put an intact copy into archive/ under the same name; inbox/ or outbox/ may still hold it",
+    ),
     "FM-TIM-01": Code(TRUST, "the file has expired", "ask the sender for a new one, or --accept-expired REASON"),
     "FM-TIM-02": Code(
         TRUST,
@@ -180,9 +187,11 @@ CODES: dict[str, Code] = {
     "FM-FRM-03": Code(
         PROTOCOL,
         "the statement does not follow the schema of its kind",
-        "ask the sender which version of fedmed sealed it",
+        "ask the sender for its version of fedmed",
     ),
-    "FM-FRM-04": Code(PROTOCOL, "the file is larger than the federation allows", "fedmed inspect FILE"),
+    "FM-FRM-04": Code(
+        PROTOCOL, "the file is larger than the federation allows", "ask the sender for the file of this federation"
+    ),
     "FM-FRM-05": Code(
         PROTOCOL,
         "the container holds other members than the statement says",
@@ -207,9 +216,9 @@ CODES: dict[str, Code] = {
         "ask the site for the true number",
     ),
     # --- data and training ----------------------------------------------------------------------------------------
-    "FM-DAT-01": Code(DATA, "cases.json cannot be read", "fedmed partition"),
-    "FM-DAT-02": Code(DATA, "cases.json has a key that fedmed does not know", "fedmed partition"),
-    "FM-DAT-03": Code(DATA, "cases.json has a value outside its bounds", "fedmed partition"),
+    "FM-DAT-01": Code(DATA, "cases.json cannot be read", _CASES),
+    "FM-DAT-02": Code(DATA, "cases.json has a key that fedmed does not know", _CASES),
+    "FM-DAT-03": Code(DATA, "cases.json has a value outside its bounds", _CASES),
     "FM-DAT-04": Code(
         DATA,
         "the data folder is not there or cannot be listed",
@@ -351,7 +360,7 @@ CODES: dict[str, Code] = {
     "FM-RES-04": Code(
         RESOURCES,
         "the device ran out of memory",
-        "--device cpu, or a smaller window_batch or batch_size in the recipe",
+        "use --device cpu, or a smaller window_batch or batch_size in the recipe",
     ),
     # --- nothing to do yet ----------------------------------------------------------------------------------------
     "FM-WAI-01": Code(

@@ -45,7 +45,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     logs.silence()
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="fedmed", standalone_mode=False)
     except FedmedError as error:
         screen.fail(error, as_json="--json" in arguments, arguments=arguments)
         sys.exit(error.exit_code)

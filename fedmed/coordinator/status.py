@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from fedmed.coordinator.rounds import Standing
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,37 @@ def status(root: Path, now: datetime) -> Status:
         return Status(draft.title, "", -1, draft.rounds, sites, waiting, next_)
     federation = running.agreement.federation
     round_, everyone = rounds.open_round(found), rounds.standings(found, running)
+    expected = _with_what_waits(found, everyone, waiting, round_)
+    missing = ", ".join(each.site for each in expected if each.status != "used")
     if round_ == federation.body.limits.rounds:
-        next_ = "fedmed evaluate"
-    elif waiting or not rounds.why_open(found, running, everyone, now, close=False):
-        next_ = "fedmed aggregate"
-    else:
-        missing = ", ".join(each.site for each in everyone if each.status != "used")
+        has_report = found.record.of("report") or "report" in {kind for kind, _ in _acceptable(waiting)}
+        next_ = "fedmed evaluate" if has_report else f"wait for the reports of {', '.join(federation.site_names)}"
+    elif rounds.why_open(found, running, expected, now, close=False):
         next_ = f"wait for {missing}"
+    else:
+        next_ = "fedmed aggregate"
     fingerprint = keys.spoken(federation.digest)
     return Status(
         federation.founding.title, fingerprint, round_, federation.body.limits.rounds, everyone, waiting, next_
     )
+
+
+def _with_what_waits(found: Workspace, everyone: list[Standing], waiting: list[Arrival], round_: int) -> list[Standing]:
+    """Where the sites will stand once the inbox is taken in."""
+    new = _acceptable(waiting)
+
+    def is_in(site: str) -> bool:
+        has_approval = found.record.of("approval", sender=site) or ("approval", site) in new
+        has_update = found.record.newest("update", sender=site, round=round_) or ("update", site) in new
+        return bool(has_approval and has_update)
+
+    return [
+        dataclasses.replace(each, status="used") if each.status != "excluded" and is_in(each.site) else each
+        for each in everyone
+    ]
+
+
+def _acceptable(waiting: list[Arrival]) -> set[tuple[str, str]]:
+    """Kind and sender of what would be accepted now."""
+    said = [each.verdict.statement for each in waiting if each.verdict.outcome == "accepted"]
+    return {(each.kind, each.sender) for each in said if each}
