@@ -9,15 +9,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import yaml
 
 from fedmed.coordinator import admit, found, start
-from fedmed.exchange import artifact, bodies
+from fedmed.exchange import artifact, bodies, intake, sealing
 from fedmed.learning import params
-from fedmed.site import approve, desk, join, train
+from fedmed.site import approve, desk, evaluate, join, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -168,8 +168,6 @@ def seal_update(site_root: Path, value: float = 1.0, *, num_cases: int = 3, mome
     moment = moment or now()
     with desk.opened(site_root, moment) as site:
         consent = desk.require_approved(site)
-        from fedmed.exchange import intake, sealing  # noqa: PLC0415
-
         arrivals = intake.receive_all(site.workspace, desk.terms(consent), moment, "train-local")
         model = desk.newest_model(site, arrivals)
         delta: Params = {tensor.name: np.full(tensor.shape, value, np.float32) for tensor in consent.table}
@@ -190,4 +188,29 @@ def seal_update(site_root: Path, value: float = 1.0, *, num_cases: int = 3, mome
         )
         known = train._say(site, consent, model, body, content, moment)
         sealing.post(site.workspace, known)
+        return known
+
+
+def seal_report(
+    site_root: Path, *, mean: float, n: int, split: Literal["validation", "testing"] = "validation"
+) -> Known:
+    """What `evaluate` seals about the newest model: one mean Dice over n cases."""
+    with desk.opened(site_root, now()) as site:
+        consent = desk.require_approved(site)
+        model = desk.newest_model(site, intake.receive_all(site.workspace, desk.terms(consent), now(), "evaluate"))
+        score = bodies.Score(
+            model="global",
+            metric="dice",
+            label="all",
+            n=n,
+            mean=bodies.decimal(mean),
+            sd="0",
+            missed=0,
+            spurious=0,
+            empty=0,
+            histogram=None,
+        )
+        body = bodies.Report(split=split, opening=0, num_cases=n, scores=[score], exclusions=[])
+        known = evaluate._say(site, consent, model, body, now())
+        evaluate._post(site, known, split)
         return known

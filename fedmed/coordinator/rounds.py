@@ -81,7 +81,7 @@ def still_open(running: Started, everyone: list[Standing], arrivals: list[Arriva
     """FM-WAI-03 in words; below `min_sites` there is nothing to close."""
     refused = sum(each.verdict.exit_code not in (OK, WAITING) for each in arrivals)
     if refused:
-        waiting += f"; {refused} files of the inbox were refused, fedmed status says why"
+        waiting += f"; refused in the inbox: {refused}, fedmed status says why"
     enough = sum(each.status == "used" for each in everyone) >= running.agreement.federation.body.limits.min_sites
     return FedmedError("FM-WAI-03", waiting, next="" if enough else "ask the sites that are named for their files")
 
