@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedmed import files
 from fedmed.cases import datalist
 from fedmed.coordinator import admit, aggregate, found, start
 from fedmed.coordinator import evaluate as pool
@@ -82,6 +84,9 @@ def _found(folder: Path, data: Path, names: list[str], say: Callable[[str], None
     )
     for name in names:
         join.init(folder / name, name, data / name, _now())
+        # invented patients: with a fixed key the folds, and so the table at the end, repeat from run to run
+        key = hashlib.sha256(f"rehearsal {name}".encode()).digest()
+        files.write_atomic(folder / name / "keys" / "pseudonym.key", key, mode=0o600)
     carry(folder, names)
     admit.admit(coordinator, sorted((coordinator / "inbox").glob("join-*.fedmed")), _now())
     started = start.start(coordinator, networks.initial_params, _now())
