@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedmed.learning.params import Table
     from fedmed.learning.strategies import Meta
 
-BLOCK = 1 << 17  # elements: half a megabyte of each site at a time
+BLOCK = 1 << 19  # elements held at a time, all sites together: 2 MB, however many they are
 
 
 @dataclass
@@ -45,7 +45,7 @@ class _Source:
 
 
 class ArchivedUpdates:
-    """`learning.strategies.Updates` over archived files: memory of one block a site, whatever the model's size."""
+    """`learning.strategies.Updates` over archived files: memory of one block, whatever the model's size and the number of sites."""
 
     def __init__(
         self, found: Workspace, table: Table, model: str, updates: Sequence[str], meta: Sequence[Meta]
@@ -63,7 +63,7 @@ class ArchivedUpdates:
                 source.read(header)
             left = params.elements(self._table)
             while left:
-                count = min(BLOCK, left)
+                count = min(BLOCK // len(sources), left)
                 rows = np.stack([np.frombuffer(source.read(4 * count), "<f4") for source in sources])
                 yield rows[0], rows[1:]
                 left -= count
