@@ -45,8 +45,14 @@ def coordinator(**change: Any) -> Situation:
     known = record(said=(FOUNDED, MODEL_0))
     return Situation(
         **{
-            "role": "coordinator", "name": "coordinator", "public_key": public, "federation": FEDERATION,
-            "record": known, "round": 0, "now": NOW, "tables": TABLES,
+            "role": "coordinator",
+            "name": "coordinator",
+            "public_key": public,
+            "federation": FEDERATION,
+            "record": known,
+            "round": 0,
+            "now": NOW,
+            "tables": TABLES,
             **change,
         }
     )
