@@ -76,8 +76,8 @@ BASE = yaml.safe_load((FOLDER / "tumour-segmentation-mr.small.yaml").read_text("
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"training": {**BASE["training"], "patch_size": [32, 32, 36]}}, "multiples of 8"),
-        ({"training": {**BASE["training"], "patch_size": [8, 8, 8]}}, "not all 8"),
+        ({"training": {**BASE["training"], "patch_size": [32, 32, 34]}}, "multiples of 4"),
+        ({"training": {**BASE["training"], "patch_size": [4, 4, 4]}}, "not all 4"),
         ({"network": {"name": "SegResNet", "blocks_down": [1, 1], "blocks_up": [1, 1]}}, "one shorter"),
         ({"network": {"name": "UNet", "channels": [8, 8], "strides": [2, 2]}}, "expected 1 strides"),
         ({"network": {"name": "torch.nn.Sequential"}}, "network"),

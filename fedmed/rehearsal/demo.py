@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RECIPE = "tumour-segmentation-mr.small.yaml"
 TASK = "mr-tumour"
-ROUNDS = 8
+ROUNDS = 10
 
 
 @dataclass(frozen=True)
