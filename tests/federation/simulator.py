@@ -18,7 +18,7 @@ import yaml
 from fedmed import files, settings
 from fedmed.coordinator import admit, aggregate, found, start
 from fedmed.coordinator import desk as coordinator_desk
-from fedmed.exchange import artifact, bodies, intake, keys, sealing, statement, workspace
+from fedmed.exchange import artifact, bodies, intake, keys, sealing, workspace
 from fedmed.exchange.admission import Outcome
 from fedmed.learning import params
 from fedmed.site import approve, evaluate, join, train
@@ -254,10 +254,6 @@ def statement_id(data: bytes) -> str:
 
 def predicate_of(data: bytes) -> dict[str, Any]:
     return samples.statement_in(data)["predicate"]
-
-
-def is_statement_of(data: bytes, kind: str) -> bool:
-    return statement.decode(samples.members(data)[0][1]).kind == kind
 
 
 def restore(actor: Actor, backup: Path) -> None:

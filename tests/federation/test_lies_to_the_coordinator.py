@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from .simulator import End, Simulation
 
-Lie = "Callable[[Simulation, bytes], bytes]"
-ZEROS, ONES = "0" * 64, "1" * 64
+ZEROS = "0" * 64
 
 
 def put(**fields: Any) -> Any:
