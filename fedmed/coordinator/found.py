@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed import files, recipe
+from fedmed import files, logs, recipe
 from fedmed.coordinator import desk
-from fedmed.exchange import keys, workspace
+from fedmed.exchange import federation, keys, workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +26,7 @@ _DRAFT = """\
 title: {title}
 # How many times the updates become the next model.
 rounds: {rounds}
-# A round closes when all sites are in; or when min_sites are in and deadline_days have passed, or by `aggregate --close`.
+# A round closes when all sites are in, or min_sites and deadline_days have passed or `aggregate --close` is said.
 min_sites: {min_sites}
 # deadline_days: 14
 # No site counts for more than this share of a model.
@@ -61,12 +61,10 @@ def init(
 ) -> Founded:
     """Raises FedmedError FM-SET-04 when something is here already, FM-RCP-* for the recipe."""
     chosen = recipe.load(recipe_path)
-    workspace.create(root)
     draft = _DRAFT.format(title=title or chosen.name, rounds=rounds, min_sites=min_sites, min_count=min_count)
-    files.write_atomic(root / "recipe.yaml", files.read_bounded(recipe_path, recipe.MAX_BYTES))
-    files.write_atomic(root / "federation.yaml", draft.encode())
-    key = keys.create(root / "keys" / "signing.key").public_key().public_bytes_raw()
-    files.write_atomic(root / "fedmed.yaml", _SETTINGS.encode())
-    with desk.opened(root, now) as found:
-        found.write_entry("init", "founded", now, role="coordinator", name=found.name, key=keys.fingerprint(key))
-    return Founded(chosen.name, keys.fingerprint(key))
+    with workspace.founded(root, desk.ROLE, federation.COORDINATOR, now) as found:
+        logs.open_logs(root / "logs")
+        files.write_atomic(root / "recipe.yaml", files.read_bounded(recipe_path, recipe.MAX_BYTES))
+        files.write_atomic(root / "federation.yaml", draft.encode())
+        files.write_atomic(root / "fedmed.yaml", _SETTINGS.encode())
+        return Founded(chosen.name, keys.fingerprint(found.public_key))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """One site in a round. `status` is `used`, `missing`, `excluded` or `unapproved`, as the next model will acknowledge."""
+    """One site in a round. `status` is `used`, `missing`, `excluded` or `unapproved`, as the next model will say."""
 
     site: str
     status: bodies.SiteStatus

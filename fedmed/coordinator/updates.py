@@ -45,7 +45,7 @@ class _Source:
 
 
 class ArchivedUpdates:
-    """`learning.strategies.Updates` over archived files: memory of one block, whatever the model's size and the number of sites."""
+    """`learning.strategies.Updates` over archived files: memory of one block, whatever the model's size."""
 
     def __init__(
         self, found: Workspace, table: Table, model: str, updates: Sequence[str], meta: Sequence[Meta]
@@ -55,7 +55,7 @@ class ArchivedUpdates:
         self._ids = [(model, "model.safetensors"), *((update, "update.safetensors") for update in updates)]
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Base [elements] and updates [sites, elements], float32. Raises FedmedError FM-TRU-11 at the end when a file rotted."""
+        """Base [elements] and updates [sites, elements], float32. Raises FedmedError FM-TRU-11 when a file rotted."""
         header = len(params.wire_table(self._table))
         with ExitStack() as stack:
             sources = [self._open(stack, statement_id, name) for statement_id, name in self._ids]

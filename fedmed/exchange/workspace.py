@@ -62,15 +62,42 @@ class Workspace:
         return self.write_entry(command, event, now, **facts_of(known), **facts)
 
 
+@contextmanager
+def founded(root: Path, role: str, name: str, now: datetime) -> Iterator[Workspace]:
+    """A new workspace with its key, or one whose `init` was killed; the caller writes fedmed.yaml last and ends it.
+
+    Raises FedmedError FM-SET-04 when `root` is a workspace already, FM-WAI-01.
+    """
+    if (root / "fedmed.yaml").exists():
+        raise _exists(root)
+    _make_folders(root)
+    with locked(root):
+        if not (root / "keys" / "signing.key").exists():
+            keys.create(root / "keys" / "signing.key")
+        found = load(root, role, name, "inbox", "outbox")
+        begun = next((entry.facts for entry in found.ledger.entries), None)
+        if begun is None:
+            found.write_entry("init", "founded", now, role=role, name=name, key=keys.fingerprint(found.public_key))
+        elif (begun["role"], begun["name"]) != (role, name):
+            raise FedmedError(
+                "FM-SET-04", f"the workspace of {begun['name']} was begun here", next="choose another folder"
+            )
+        yield found
+
+
 def create(root: Path) -> None:
     """The folders of a new workspace. Raises FedmedError FM-SET-04 when `root` is one already."""
     if (root / "fedmed.yaml").exists() or (root / "state").exists():
-        raise FedmedError(
-            "FM-SET-04",
-            "a workspace is here already; nothing was changed",
-            next=f"fedmed status -w {shlex.quote(str(root))}",
-            local=str(root),
-        )
+        raise _exists(root)
+    _make_folders(root)
+
+
+def _exists(root: Path) -> FedmedError:
+    message, next_ = "a workspace is here already; nothing was changed", f"fedmed status -w {shlex.quote(str(root))}"
+    return FedmedError("FM-SET-04", message, next=next_, local=str(root))
+
+
+def _make_folders(root: Path) -> None:
     for name in PRIVATE:
         files.make_private(root / name)
     for name in ("inbox", "outbox"):

@@ -1,4 +1,4 @@
-"""`approve`: show the federation and what will leave the hospital, compare the fingerprint, record a person's consent."""
+"""`approve`: show the federation and what will leave the hospital, compare the fingerprint, record who consents."""
 
 from __future__ import annotations
 

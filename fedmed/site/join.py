@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from fedmed import __version__, files, settings
+from fedmed import __version__, files, logs, settings
 from fedmed.cases import layout as layouts
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, keys, sealing, sshsig, statement, workspace
@@ -63,19 +63,18 @@ def init(
     if not is_plain_text(contact) or len(contact) > 200:
         raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
     layout = layouts.detect_layout(data, channels)
-    workspace.create(root)
     folder = {"data": {"root": str(data.resolve()), "layout": layout.model_dump(mode="json", exclude_none=True)}}
     text = _SETTINGS.format(name=name, data=yaml.safe_dump(folder, sort_keys=False, allow_unicode=True).rstrip())
-    files.write_atomic(root / "keys" / "pseudonym.key", secrets.token_bytes(32), mode=0o600)
-    keys.create(root / "keys" / "signing.key")
-    files.write_atomic(root / "fedmed.yaml", text.encode())
-    with desk.opened(root, now) as site:
-        found = site.workspace
-        found.write_entry("init", "founded", now, role="site", name=name, key=keys.fingerprint(found.public_key))
-        known = _say_join(found, contact, now)
-        return Joined(
-            name, keys.fingerprint(found.public_key), keys.spoken(known.id), sealing.post(found, known), layout
-        )
+    with workspace.founded(root, desk.ROLE, name, now) as found:
+        logs.open_logs(root / "logs")
+        files.empty(found.spool)
+        sealing.complete_intent(found, now)
+        known = found.record.newest("join") or _say_join(found, contact, now)
+        if not (root / "keys" / "pseudonym.key").exists():
+            files.write_atomic(root / "keys" / "pseudonym.key", secrets.token_bytes(32), mode=0o600)
+        posted = sealing.post(found, known)
+        files.write_atomic(root / "fedmed.yaml", text.encode())
+        return Joined(name, keys.fingerprint(found.public_key), keys.spoken(known.id), posted, layout)
 
 
 def _say_join(found: Workspace, contact: str, now: datetime) -> Known:

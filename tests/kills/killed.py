@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmed.coordinator import aggregate, start
+from fedmed.coordinator import aggregate, found, start
 from fedmed.errors import FedmedError
-from fedmed.site import approve, evaluate, train
+from fedmed.site import approve, evaluate, join, train
 from tests import small
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ def work(call: str, root: Path, now: datetime) -> dict[str, Any]:
 
     posted: dict[str, Callable[[], Path | None]] = {
         "train": lambda: train.train(root, now, train.Options(device="cpu"), progress).posted,
-        "evaluate": lambda: evaluate.evaluate(root, now, "testing", "cpu", progress).posted,
+        "evaluate": lambda: evaluate.evaluate(root, now, "validation", "cpu", progress).posted,
         "aggregate": lambda: next_model(root, now),
+        "init-coordinator": lambda: new_workspace(root, lambda: found.init(root, root.parent / "recipe.yaml", now)),
+        "init-site": lambda: new_workspace(root, lambda: join.init(root, "aa", root.parent / "data", now)),
         "start": lambda: start.start(root, small.numpy_initial, now).posted[1],
         "approve": lambda: (
             approve.approve(root, now, by="Dr. Test", ask=lambda found: found[0].statement_id[:32]).posted
@@ -86,6 +88,16 @@ def next_model(root: Path, now: datetime) -> Path:
         if error.code != "FM-WAI-03":
             raise
         return max((root / "outbox").glob("model-*.fedmed"))
+
+
+def new_workspace(root: Path, init: Callable[[], object]) -> Path:
+    """A run behind one that wrote fedmed.yaml finds a workspace."""
+    try:
+        init()
+    except FedmedError as error:
+        if error.code != "FM-SET-04":
+            raise
+    return root / "fedmed.yaml"
 
 
 def child(job: dict[str, Any]) -> int:

@@ -172,6 +172,12 @@ def test_train_local_killed(mode: str, stride: int, heavy: Warm, trained_on: sma
     assert bench.every(mode, stride) >= 25 // stride
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["clean", "torn"])
+def test_evaluate_killed(mode: str, heavy: Warm, trained_on: small.Federation, tmp_path: Path) -> None:
+    assert bench_of(heavy, "evaluate", trained_on.site("aa"), tmp_path, trained_on).every(mode) >= 15
+
+
 @HOW
 def test_aggregate_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     world = small.founded(tmp_path / "world")
@@ -191,3 +197,35 @@ def test_start_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> No
 def test_approve_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     world = small.founded(tmp_path / "world", approved=False)
     assert bench_of(light, "approve", world.site("aa"), tmp_path, world).every(mode, stride) >= 12 // stride
+
+
+@HOW
+def test_init_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    """A half-made workspace is made whole by the same command; a whole one is left alone."""
+    small.write_recipe(tmp_path / "recipe.yaml")
+    small.write_hospital(tmp_path / "data")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for call in ("init-coordinator", "init-site"):
+        bench, at = Bench(light, call, empty, tmp_path), 1
+        while bench.run(workspace := bench.fresh(), mode, at) is None:
+            begun = entries(workspace)
+            assert bench.run(workspace)
+            assert entries(workspace)[: len(begun)] == begun
+            events = [entry.event for entry in Ledger(workspace / "state" / "ledger.jsonl").entries]
+            assert events == (["founded"] if call == "init-coordinator" else ["founded", "intent", "said"])
+            if call == "init-site":
+                join = workspace / "outbox" / "join-aa.fedmed"
+                assert inspection.verify(join, None).inspected.sender == "aa"
+                assert len((workspace / "keys" / "pseudonym.key").read_bytes()) == 32
+            assert (workspace / "fedmed.yaml").read_text().startswith("# Local settings")
+            books.verify(workspace, lambda _done, _total: None)
+            at += stride
+        assert at > 2
+        print(f"{call}: {(at - 1) // stride} kills, {mode}")
+
+
+def entries(workspace: Path) -> list[bytes]:
+    """The ledger's whole lines, if there is one."""
+    path = workspace / "state" / "ledger.jsonl"
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
