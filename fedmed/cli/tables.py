@@ -51,7 +51,7 @@ def shares(out: Screen, made: Aggregated) -> None:
 
 def report(out: Screen, found: Evaluated) -> None:
     opened = f", opening {found.body.opening} of the test fold" if found.body.opening else ""
-    title = f"model r{found.round:04d} on {found.body.num_cases} {found.split} cases{opened}"
+    title = f"model r{found.round:04d} on {found.body.num_cases} {_fold(found.split)} cases{opened}"
     rows = [
         [_model(row), row.label, *_numbers(row), str(row.missed), str(row.spurious), str(row.empty)]
         for row in found.body.scores
@@ -70,7 +70,7 @@ def pooled(out: Screen, table: PooledTable) -> None:
             if row.label == "all"
         ]
     out.table(
-        f"model r{table.round:04d}, {table.split} cases",
+        f"model r{table.round:04d}, {_fold(table.split)} cases",
         ["site", "model", "label", "metric", "n ", "mean ", "sd "],
         rows,
     )
@@ -110,6 +110,11 @@ def _round(round_: int, rounds: int) -> str:
     if round_ < 0:
         return "not started" if rounds else "no model yet"
     return f"round {round_} of {rounds}" + (", the last model" if round_ == rounds else "")
+
+
+def _fold(split: str) -> str:
+    """The word that `--split` takes."""
+    return "test" if split == "testing" else split
 
 
 def _model(row: Score) -> str:
