@@ -101,11 +101,6 @@ CODES: dict[str, Code] = {
     "FM-FED-01": Code(CONFIG, "fewer sites are admitted than the federation needs", "fedmed status"),
     "FM-FED-02": Code(CONFIG, "the federation has started: its roster and recipe are frozen", "fedmed status"),
     "FM-FED-03": Code(CONFIG, "the federation has not started", "fedmed start"),
-    "FM-FED-04": Code(
-        CONFIG,
-        "the weights do not fit the network of the recipe",
-        "leave --weights out, or give weights of this network",
-    ),
     # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
     "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/signing.key"),
     "FM-KEY-02": Code(
@@ -141,12 +136,12 @@ CODES: dict[str, Code] = {
     "FM-TRU-03": Code(
         TRUST,
         "a sender signed two different statements with one number",
-        "call the sender: both files are kept in quarantine/",
+        "call the sender: one file is in archive/, the other in quarantine/",
     ),
     "FM-TRU-04": Code(
         TRUST,
         "a sender's statements have two successors",
-        "call the sender: both files are kept in quarantine/",
+        "call the sender: one file is in archive/, the other in quarantine/",
     ),
     "FM-TRU-05": Code(TRUST, "the sender went back in time, as after a restored backup", "call the sender"),
     "FM-TRU-06": Code(
@@ -207,7 +202,7 @@ CODES: dict[str, Code] = {
     ),
     "FM-TEN-02": Code(
         PROTOCOL,
-        "a tensor holds NaN or infinity",
+        "a tensor holds NaN, infinity or a number beyond 1e30",
         "ask the sender to train again: fedmed train-local --again",
     ),
     "FM-TEN-03": Code(

@@ -53,8 +53,9 @@ def aggregate(
     """Raises FedmedError FM-WAI-03 with the list of missing sites, FM-FED-03, FM-TIM-01, FM-TRU-*, FM-RES-*."""
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
-        agreement.require_valid(running.agreement, now)
-        arrivals = intake.receive_all(found, _terms(found, running, trust_clock, now), now, "aggregate")
+        terms = _terms(found, running, trust_clock, now)
+        agreement.require_valid(found, running.agreement, now)
+        arrivals = intake.receive_all(found, terms, now, "aggregate")
         round_ = rounds.open_round(found)
         if round_ >= running.agreement.federation.body.limits.rounds:
             return _already(found, arrivals)

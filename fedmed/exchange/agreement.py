@@ -22,7 +22,6 @@ class Agreement:
     federation: Federation
     recipe: bytes
     tensors: bytes
-    floor: str
 
 
 def in_force(workspace: Workspace) -> Agreement | None:
@@ -32,10 +31,10 @@ def in_force(workspace: Workspace) -> Agreement | None:
         return None
     said = sealing.read_archived(workspace, known.id)
     recipe, tensors = (sealing.read_payload(workspace, known.id, name) for name in ("recipe.json", "tensors.json"))
-    return Agreement(federation.from_statement(said, known.id), recipe, tensors, workspace.record.floor)
+    return Agreement(federation.from_statement(said, known.id), recipe, tensors)
 
 
-def require_valid(agreement: Agreement, now: datetime) -> None:
+def require_valid(workspace: Workspace, agreement: Agreement, now: datetime) -> None:
     """Raises FedmedError FM-TIM-01 when the federation is over; a clock set back does not revive it."""
-    if max(statement.to_time(now), agreement.floor) > agreement.federation.expires:
+    if max(statement.to_time(now), workspace.record.floor) > agreement.federation.expires:
         raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}")

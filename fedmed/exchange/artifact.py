@@ -122,7 +122,7 @@ def _read_payload(reader: Reader, name: str, size: int, sha256: str, expected: E
     if expected and head != expected.header:
         raise FedmedError("FM-TEN-01", f"{name}: the table of tensors is not the federation's")
     if not finite:
-        raise FedmedError("FM-TEN-02", f"{name}: expected finite numbers, got NaN or infinity")
+        raise FedmedError("FM-TEN-02", f"{name}: expected finite numbers, got NaN, infinity or beyond 1e30")
 
 
 def verified_copy(source: Callable[[int], bytes], write: Callable[[bytes], object]) -> Callable[[int], bytes]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, container, intake, statement
+from fedmed.exchange import artifact, intake, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,8 +71,13 @@ def say(
     files.write_stream(part, artifact.seal(raw, workspace.key, kind, contents), mode=0o600)
     files.publish(part, workspace.archived(statement_id))
     known = intake.to_known(statement_id, said, "said", workspace.name)
-    workspace.write_known(command, "said", now, known)
+    workspace.write_known(command, "said", now, known, **_floor(workspace, opening.created, now))
     return known
+
+
+def _floor(workspace: Workspace, created: str, now: datetime) -> dict[str, str]:
+    """At the coordinator time has come at least as far as what it signed; a site's own clock proves nothing to it."""
+    return {"floor": min(created, statement.to_time(now))} if workspace.role == "coordinator" else {}
 
 
 def _open(workspace: Workspace, command: str, kind: str, round_: int | None, now: datetime) -> Opening:
@@ -98,13 +103,14 @@ def complete_intent(workspace: Workspace, now: datetime) -> None:
     intent = workspace.record.intent
     if intent is None:
         return
-    known = workspace.record.ids()
+    recorded = workspace.record.ids()
     for path in sorted((workspace.root / "archive").glob("*.fedmed")):
-        if path.stem in known:
+        if path.stem in recorded:
             continue
         said = _own_statement(workspace, path)
         if said is not None and said.predicate.seq == intent.seq:
-            workspace.write_known(intent.command, "said", now, intake.to_known(path.stem, said, "said", workspace.name))
+            known = intake.to_known(path.stem, said, "said", workspace.name)
+            workspace.write_known(intent.command, "said", now, known, **_floor(workspace, intent.created, now))
             return
 
 
@@ -127,7 +133,7 @@ def post(workspace: Workspace, known: Known, label: str = "") -> Path:
     target = workspace.outbox / file_name(known, label)
     fd, _, _ = open_archived(workspace, known.id)
     try:
-        if target.exists() and target.stat().st_size == os.fstat(fd).st_size and _id_of(target) == known.id:
+        if _same_bytes(target, fd):
             return target
         files.write_atomic(target, files.read_chunks(fd, 0, os.fstat(fd).st_size))
     finally:
@@ -188,14 +194,15 @@ def check_digest(said: Statement, name: str, found: str) -> None:
         raise FedmedError("FM-TRU-11", f"archive: {name} of {said.kind} {said.sender} is damaged")
 
 
-def _id_of(path: Path) -> str | None:
+def _same_bytes(path: Path, fd: int) -> bool:
+    """Whether `path` holds exactly what the open file holds; a damaged copy in the outbox is made again."""
     try:
-        fd = files.open_regular(path)
+        other = files.open_regular(path)
     except OSError:
-        return None
+        return False
     try:
-        return artifact.read_envelope(intake.reader(fd)).id
-    except (FedmedError, container.Incomplete):
-        return None
+        size = os.fstat(fd).st_size
+        pairs = zip(files.read_chunks(fd, 0, size), files.read_chunks(other, 0, size), strict=False)
+        return os.fstat(other).st_size == size and all(ours == theirs for ours, theirs in pairs)
     finally:
-        os.close(fd)
+        os.close(other)

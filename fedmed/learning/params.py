@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Params = dict[str, np.ndarray]
 MAX_TENSORS, MAX_ELEMENTS = 20_000, 2**31 - 4096
 _NAME = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+# No weight is anywhere near it, and a mean of such numbers cannot overflow: one absurd update must not stop a round.
+MAX_MAGNITUDE = np.float32(1e30)
 _RESERVED = "__metadata__"  # safetensors' own key
 
 
@@ -112,8 +114,8 @@ def in_wire_order(table: Table) -> list[Tensor]:
 
 
 def is_finite(chunk: bytes) -> bool:
-    """No NaN and no infinity in little-endian float32 bytes."""
-    return bool(np.isfinite(np.frombuffer(chunk, "<f4")).all())
+    """No NaN, no infinity and nothing beyond MAX_MAGNITUDE in little-endian float32 bytes."""
+    return bool((np.abs(np.frombuffer(chunk, "<f4")) <= MAX_MAGNITUDE).all())
 
 
 def to_payload(params: Mapping[str, np.ndarray], table: Table) -> bytes:

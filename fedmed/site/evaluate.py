@@ -57,7 +57,7 @@ def evaluate(
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
-        agreement.require_valid(consent.agreement, now)
+        agreement.require_valid(site.workspace, consent.agreement, now)
         arrivals = intake.receive_all(site.workspace, desk.terms(consent), now, "evaluate")
         model = desk.newest_model(site, arrivals)
         last = model.round == consent.agreement.federation.body.limits.rounds

@@ -58,8 +58,9 @@ def train(root: Path, now: datetime, options: Options, progress: Callable[[str, 
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
-        agreement.require_valid(consent.agreement, now)
-        arrivals = intake.receive_all(site.workspace, _terms(site, consent, options, now), now, "train-local")
+        terms = _terms(site, consent, options, now)
+        agreement.require_valid(site.workspace, consent.agreement, now)
+        arrivals = intake.receive_all(site.workspace, terms, now, "train-local")
         model = desk.newest_model(site, arrivals)
         round_ = model.round_number
         if round_ >= consent.agreement.federation.body.limits.rounds:

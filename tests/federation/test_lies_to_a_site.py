@@ -299,16 +299,17 @@ def test_a_federation_that_is_over_stays_over_when_the_clock_is_set_back(simulat
     with desk.opened(site.root, far) as opened:
         agreed = agreement.in_force(opened.workspace)
     assert agreed is not None
-    assert code_of(lambda: agreement.require_valid(agreed, far)) == "ok"
-    assert code_of(lambda: agreement.require_valid(agreed, far + timedelta(days=2))) == "FM-TIM-01"
-    assert agreed.floor == statement.to_time(far)
+    assert code_of(lambda: agreement.require_valid(site.workspace(), agreed, far)) == "ok"
+    assert code_of(lambda: agreement.require_valid(site.workspace(), agreed, far + timedelta(days=2))) == "FM-TIM-01"
+    assert site.workspace().record.floor == statement.to_time(far)
 
 
 def test_the_floor_alone_can_end_a_federation(simulation: Simulation) -> None:
-    agreed = agreement.in_force(simulation.sites["aa"].workspace())
+    found = simulation.sites["aa"].workspace()
+    agreed = agreement.in_force(found)
     assert agreed is not None
-    late = agreement.Agreement(agreed.federation, agreed.recipe, agreed.tensors, "2040-01-01T00:00:00Z")
-    assert code_of(lambda: agreement.require_valid(late, START)) == "FM-TIM-01"
+    found.record.floor = "2040-01-01T00:00:00Z"
+    assert code_of(lambda: agreement.require_valid(found, agreed, START)) == "FM-TIM-01"
 
 
 def test_a_model_dated_in_the_future_does_not_brick_the_site(round_one: Simulation) -> None:

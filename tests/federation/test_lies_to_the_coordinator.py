@@ -343,7 +343,9 @@ def test_a_future_statement_moves_no_clock_and_is_accepted_when_its_time_comes(s
     later = put(created="2031-03-03T08:00:00Z")(simulation, simulation.update("cc", 1.0))
     path = simulation.coordinator.deliver(later, simulation.now)
     assert simulation.coordinator.look(simulation.now)[-1].verdict.code == "FM-TIM-02"
-    assert simulation.coordinator.workspace().record.floor == ""
+    model = simulation.coordinator.workspace().record.model(0)
+    assert model is not None
+    assert simulation.coordinator.workspace().record.floor == model.created, "only what it signed itself"
     simulation.pass_time(days=1)
     found = next(each for each in simulation.coordinator.look(simulation.now) if each.path == path)
     assert found.verdict.outcome is Outcome.ACCEPTED

@@ -220,17 +220,20 @@ def test_an_aggregate_that_runs_twice_makes_one_model(simulation: Simulation) ->
     assert simulation.coordinator.posted("model-r0001") == model
 
 
-def test_updates_that_are_finite_and_whose_sum_is_not_make_no_model(simulation: Simulation) -> None:
-    simulation.send_update("aa", 3e38)
-    simulation.send_update("bb", 3e38)
+def test_one_absurd_update_is_refused_and_the_others_go_on(simulation: Simulation) -> None:
+    """3e38 is finite, and two of it are not: it must end with its sender, not with the round."""
+    simulation.send_update("aa", 1.0)
+    simulation.send_update("bb", 1.0)
     simulation.send_update("cc", 3e38)
-    first = code_of(lambda: simulation.coordinator.aggregate(simulation.now))
-    assert first == "ok", "3e38 + 7 is still a float32"
-    simulation.carry_down()
+    made = simulation.coordinator.aggregate(simulation.now, close=True)
+    assert [parent.site for parent in made.parents] == ["aa", "bb"]
+    assert [each.verdict.code for each in made.arrivals if each.verdict.code] == ["FM-TEN-02"]
+
+
+def test_the_largest_updates_that_are_admitted_make_a_model(simulation: Simulation) -> None:
     for name in simulation.names:
-        simulation.send_update(name, 3e38)
-    assert code_of(lambda: simulation.coordinator.aggregate(simulation.now)) == "FM-TEN-02"
-    assert simulation.coordinator.newest_model()[0].round == 1
+        simulation.send_update(name, 9.9e29)
+    assert code_of(lambda: simulation.coordinator.aggregate(simulation.now)) == "ok"
 
 
 def test_reports_are_admitted_for_any_round_that_was(simulation: Simulation) -> None:

@@ -216,7 +216,10 @@ def test_what_is_not_finite_as_float32_is_refused(value: float) -> None:
         (0x00000000, True),
         (0x80000000, True),
         (0x00000001, True),
-        (0x7F7FFFFF, True),
+        (0x7149F2CA, True),  # 1e30, the bound
+        (0xF149F2CA, True),
+        (0x7149F2CB, False),
+        (0x7F7FFFFF, False),
         (0x7F800000, False),
         (0xFF800000, False),
         (0x7FC00000, False),
