@@ -51,8 +51,8 @@ def peak_of_aggregate(root: Path, sites: int, megabytes: int) -> float:
     small.start_and_approve(world, initial)
     seal_updates(world, {"w": values})
     command = [sys.executable, "-c", PROBE, "aggregate", "-w", str(world.coordinator)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "model r0001 made" in done.stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "model r0001 made" in done.stdout, done.stdout + done.stderr
     shutil.rmtree(root)
     return int(done.stdout.split()[-1]) / 1024
 

@@ -1,4 +1,4 @@
-"""The command line: a thin face. Each command parses, calls one actor function, prints, and exits with a published code."""
+"""The command line: a thin face. Each command parses, calls one actor function, prints, exits with a published code."""
 
 from __future__ import annotations
 
@@ -55,8 +55,6 @@ def main() -> None:
         if error.format_message():  # empty when the help was printed because nothing was asked for
             screen.fail(_usage(error), as_json="--json" in arguments, arguments=arguments)
         sys.exit(USAGE)
-    except BrokenPipeError:
-        sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the last net: a bug must not print a traceback that may name a patient
         logs.local.info("%s", "".join(traceback.format_exception(error)))
         bug = FedmedError("FM-BUG-01", f"{type(error).__name__} in fedmed itself")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedmed.cli.screen import Json, Screen, Workspace, plain
+from fedmed.cli.screen import Json, Screen, Workspace, plain, write
 from fedmed.errors import CODES, FedmedError
 
 keys_app = typer.Typer(help="Fingerprints, and the roster for ssh-keygen.", no_args_is_help=True)
@@ -121,7 +120,7 @@ def allowed_signers(workspace: Workspace = Path(), federation: FederationFile = 
 
     text = keyring.allowed_signers(workspace, federation)
     if not as_json:
-        sys.stdout.write(text)
+        write(text)
     Screen(as_json=as_json).result({"allowed_signers": text})
 
 

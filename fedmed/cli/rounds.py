@@ -127,7 +127,7 @@ def train_local(
     Example: fedmed train-local -w st-olav
     """
     from fedmed.site import alone as baseline  # noqa: PLC0415
-    from fedmed.site import train as action
+    from fedmed.site import train as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
     if again and alone:
@@ -135,9 +135,8 @@ def train_local(
     if alone:
         with out.progress() as step:
             done = baseline.train_alone(workspace, screen.now(), device, step)
-        out.say(
-            f"local-only model {'trained' if done.is_new else 'was trained before'}: {done.rounds} rounds, {done.num_steps} steps"
-        )
+        what = "trained" if done.is_new else "was trained before"
+        out.say(f"local-only model {what}: {done.rounds} rounds, {done.num_steps} steps")
         out.result(done)
         return
     with out.progress() as step:
@@ -150,10 +149,9 @@ def train_local(
         out.say(f"next: {screen.hint('evaluate --split test', workspace)}")
     elif trained.body is not None:
         body = trained.body
-        out.say(
-            f"round {trained.round}: {'trained' if trained.is_new else 'was trained before'}, {body.num_steps} steps on "
-            f"{body.num_cases} cases, loss {screen.number(body.train_loss)}"
-        )
+        what = "trained" if trained.is_new else "was trained before"
+        loss = screen.number(body.train_loss)
+        out.say(f"round {trained.round}: {what}, {body.num_steps} steps on {body.num_cases} cases, loss {loss}")
         received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in body.base_metrics)
         out.say(f"the model received, on this site's validation cases: {received or '-'}")
         out.say(f"next: bring {trained.posted} to the coordinator")

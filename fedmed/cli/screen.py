@@ -1,4 +1,4 @@
-"""What a person or a script sees: text and tables, one JSON object, progress with time left, errors with a next step."""
+"""What a person or a script sees: text and tables, one JSON object, progress with time left, errors with a hint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -73,7 +73,7 @@ class Screen:
     def result(self, found: Any) -> None:
         """Print the JSON object when one was asked for."""
         if self._json:
-            sys.stdout.write(json.dumps(plain(found), ensure_ascii=False) + "\n")
+            write(json.dumps(plain(found), ensure_ascii=False) + "\n")
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
@@ -99,6 +99,15 @@ class Screen:
             yield step
 
 
+def write(text: str) -> None:
+    """To stdout as it is."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _nobody_reads(sys.stdout)
+
+
 def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None:
     """Code, words and the exact next step; the local log keeps what must not be shown."""
     logs.shareable.info("%s %s", error.code, error.message)
@@ -110,7 +119,7 @@ def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None
     console.print(f"next: {next_}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         found = {"code": error.code, "exit": error.exit_code, "message": error.message, "next": next_}
-        sys.stdout.write(json.dumps({"error": found}, ensure_ascii=False) + "\n")
+        write(json.dumps({"error": found}, ensure_ascii=False) + "\n")
 
 
 def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
@@ -143,11 +152,27 @@ def plain(found: Any) -> Any:
     return found
 
 
+def file_name(path: Path) -> str:
+    """A name that came with a stick: what could steer the terminal is shown escaped."""
+    return path.name if path.name.isprintable() else ascii(path.name)
+
+
 def number(text: str | None, places: int = 3) -> str:
     """A decimal string of a statement, or a dash where there is none."""
     return "-" if text is None else f"{float(text):.{places}f}"
 
 
+class _Console(Console):
+    """`fedmed explain | head` is no fault: the command goes on and only its words are lost."""
+
+    def on_broken_pipe(self) -> None:
+        _nobody_reads(self.file)
+
+
+def _nobody_reads(stream: IO[str]) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _console(*, stderr: bool) -> Console:
     width = None if (sys.stderr if stderr else sys.stdout).isatty() else int(os.environ.get("COLUMNS", "120"))
-    return Console(stderr=stderr, width=width, emoji=False)
+    return _Console(stderr=stderr, width=width, emoji=False)

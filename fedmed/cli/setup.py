@@ -13,6 +13,7 @@ from fedmed.cli.screen import Json, Screen, Workspace
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
+    from fedmed.recipe import Recipe
     from fedmed.site.approve import Proposal
 
 init_app = typer.Typer(help="Make a workspace: for the coordinator or for a site.", no_args_is_help=True)
@@ -100,7 +101,6 @@ def start(workspace: Workspace = Path(), as_json: Json = False) -> None:
     Example: fedmed start -w coord
     """
     from fedmed.coordinator import start as action  # noqa: PLC0415
-    from fedmed.recipe import Recipe  # noqa: PLC0415
 
     def initial(recipe: Recipe) -> action.Initial:
         from fedmed.training import networks  # noqa: PLC0415 - the one place where the coordinator's side needs torch

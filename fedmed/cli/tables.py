@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.cli.screen import Screen, number
+from fedmed.cli.screen import Screen, file_name, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def warn(out: Screen, arrivals: Sequence[Arrival]) -> None:
     for arrival in arrivals:
         verdict = arrival.verdict
         if verdict.outcome not in QUIET:
-            out.say(f"{arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
+            out.say(f"{file_name(arrival.path)}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
 
 
 def shares(out: Screen, made: Aggregated) -> None:
@@ -92,9 +92,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
     if found.fingerprint:
         out.say(f"federation {found.fingerprint}")
         out.say(_round(found.round, found.rounds))
-        out.say(
-            f"cases: {'partitioned' if found.has_cases else 'not partitioned'}; update of this round: {'sealed' if found.update_sent else 'not yet'}"
-        )
+        cases = "partitioned" if found.has_cases else "not partitioned"
+        out.say(f"cases: {cases}; update of this round: {'sealed' if found.update_sent else 'not yet'}")
     if found.ack:
         out.say(f"the coordinator says of the last update: {found.ack}")
     _waiting(out, found.waiting)
@@ -103,7 +102,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
 def _waiting(out: Screen, waiting: Sequence[Arrival]) -> None:
     for arrival in waiting:
         verdict = arrival.verdict
-        out.say(f"in the inbox: {arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
+        name = file_name(arrival.path)
+        out.say(f"in the inbox: {name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
 
 
 def _round(round_: int, rounds: int) -> str:
