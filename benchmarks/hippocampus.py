@@ -179,18 +179,22 @@ def _write(rows: list[Row], rounds: int) -> None:
     lines = [
         "# Hippocampus: federated, pooled, local-only",
         "",
-        f"{rounds} rounds, one seed; {rows[0].dice.n} common test cases (the test folds of all sites), mean over the two",
-        "labels of a case. Made by `python benchmarks/hippocampus.py`; settings were chosen on training and validation cases.",
+        f"{rounds} rounds, one seed; {rows[0].dice.n} common test cases (the test folds of all sites), mean over the",
+        "two labels of a case. Made by `python benchmarks/hippocampus.py`; settings were chosen on training and",
+        "validation cases.",
         "",
         "| model | training cases | steps | Dice | sd | HD95 mm | sd |",
         "|---|---:|---:|---:|---:|---:|---:|",
         *(
-            f"| {r.model} | {r.cases} | {r.steps} | {r.dice.mean:.4f} | {r.dice.sd:.4f} | {r.hd95.mean:.2f} | {r.hd95.sd:.2f} |"
-            for r in rows
+            f"| {row.model} | {row.cases} | {row.steps} | {row.dice.mean:.4f} | {row.dice.sd:.4f} "
+            f"| {row.hd95.mean:.2f} | {row.hd95.sd:.2f} |"
+            for row in rows
         ),
         "",
-        f"Mean of local-only {mean:.4f}; federated minus pooled {by_name['federated'] - by_name['pooled']:+.4f}; "
-        f"federated minus the mean of local-only {by_name['federated'] - mean:+.4f}.",
+        (
+            f"Mean of local-only {mean:.4f}; federated minus pooled {by_name['federated'] - by_name['pooled']:+.4f}; "
+            f"federated minus the mean of local-only {by_name['federated'] - mean:+.4f}."
+        ),
     ]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "hippocampus.md").write_text("\n".join(lines) + "\n")
@@ -205,7 +209,7 @@ def _steps(chosen: Recipe, each: datalist.Datalist) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=TOP.parent / "shared" / "data" / "hippocampus_msd04")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with images/ and labels/")
     parser.add_argument("--work", type=Path, default=TOP / "work" / "hippocampus")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--device", default="cpu")

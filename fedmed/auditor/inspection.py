@@ -1,4 +1,4 @@
-"""`inspect` and `verify`: what a file says, and whether it holds, on any machine that has the file. No workspace, no torch."""
+"""`inspect` and `verify`: what a file says, and whether it holds, on any machine. No workspace, no torch."""
 
 from __future__ import annotations
 

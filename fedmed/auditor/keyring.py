@@ -35,7 +35,7 @@ def fingerprints(root: Path) -> Fingerprints:
 
 
 def allowed_signers(root: Path, federation_path: Path | None) -> str:
-    """From a federation file, or from the federation in force in a workspace. Raises FedmedError FM-FED-03, FM-FRM-*."""
+    """From a federation file, or the federation in force in a workspace. Raises FedmedError FM-FED-03, FM-FRM-*."""
     if federation_path is not None:
         path = federation_path
     else:

@@ -170,11 +170,25 @@ def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) 
 
 
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
-    """Of this federation and addressed to this actor; joins and the first federation are taken by their own commands."""
+    """New here, of this federation and addressed to this actor."""
     if envelope.signature.public_key == situation.public_key:
         raise _Decided(Outcome.NOT_FOR_ME, "", "a file of this workspace itself")
     if any(known.id == envelope.id for known in situation.record.received):
         raise _Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender} is here already")
+    predicate, federation = _of_federation(said, situation)
+    if predicate.federation != federation.membership:
+        raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
+    if statement.party(situation.name, situation.public_key) not in predicate.recipients:
+        raise _Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
+    kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
+    if said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
+        raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
+
+
+def _of_federation(
+    said: Statement, situation: Situation
+) -> tuple[statement.ApprovalPredicate | statement.RoundPredicate, Federation]:
+    """What is said within a running federation. Joins and the first federation are taken by commands of their own."""
     predicate, federation = said.predicate, situation.federation
     if isinstance(predicate, statement.JoinPredicate):
         if situation.role == "site" or federation is not None:
@@ -183,19 +197,11 @@ def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
     if federation is None:
         raise _Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
     if isinstance(predicate, statement.FederationPredicate):
-        if (
-            predicate.federation.id == federation.founding.id
-            and predicate.federation.version == federation.founding.version
-        ):
+        founding, known = predicate.federation, federation.founding
+        if (founding.id, founding.version) == (known.id, known.version):
             raise _Decided(Outcome.CONFLICT, "FM-TRU-03", "a second statement of the same federation version")
         raise FedmedError("FM-TRU-02", "a federation other than the one in force here")
-    if predicate.federation != federation.membership:
-        raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
-    if statement.party(situation.name, situation.public_key) not in predicate.recipients:
-        raise _Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
-    kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
-    if said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
-        raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
+    return predicate, federation
 
 
 def _in_sequence(said: Statement, statement_id: str, situation: Situation) -> None:
@@ -259,7 +265,8 @@ def _in_time(said: Statement, situation: Situation) -> None:
         raise _Decided(
             Outcome.FUTURE,
             "FM-TIM-02",
-            f"{said.kind} of {said.sender}: signed {predicate.created}, this clock says {statement.to_time(situation.now)}",
+            f"{said.kind} of {said.sender}: signed {predicate.created}, "
+            f"this clock says {statement.to_time(situation.now)}",
         )
     expires = (
         predicate.expires if isinstance(predicate, statement.FederationPredicate | statement.ModelPredicate) else None

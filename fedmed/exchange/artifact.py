@@ -95,7 +95,8 @@ def payload_offset(envelope: Envelope, verified: statement.Statement, name: str)
 def read_payloads(reader: Reader, verified: statement.Statement, expected: Mapping[str, Expected]) -> Iterator[None]:
     """Consume everything after the envelope: hashes, tensor headers, finite numbers, trailer, end.
 
-    A generator that yields after every chunk, so that a caller can pass the chunks on without keeping them. Raises Incomplete, FedmedError FM-FRM-01, FM-FRM-05, FM-TRU-10, FM-TEN-01, FM-TEN-02.
+    A generator that yields after every chunk, so that a caller can pass the chunks on without keeping them. Raises
+    Incomplete, FedmedError FM-FRM-01, FM-FRM-05, FM-TRU-10, FM-TEN-01, FM-TEN-02.
     """
     for part in verified.predicate.payload:
         size = reader.member_size(part.name, container.MAX_MEMBER)

@@ -1,8 +1,8 @@
 """The container of a signed file: one strict POSIX ustar archive that has exactly one valid encoding.
 
-A member's header is never interpreted: only its size is read, the one canonical header is rebuilt from it, and equality
-is required. Links, paths, devices, sparse files, duplicates and bombs therefore cannot be expressed. Source: POSIX.1-1988
-ustar; FORMAT.md section 1.
+A member's header is never interpreted: only its size is read, the one canonical header is rebuilt from it, and
+equality is required. Links, paths, devices, sparse files, duplicates and bombs therefore cannot be expressed. Source:
+POSIX.1-1988 ustar; FORMAT.md section 1.
 """
 
 from __future__ import annotations

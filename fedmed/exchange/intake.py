@@ -60,7 +60,7 @@ class Terms:
 
 
 def receive_all(workspace: Workspace, terms: Terms, now: datetime, command: str) -> list[Arrival]:
-    """Look at everything that has arrived. Raises FedmedError FM-RES-*, and FM-TRU-06 when this workspace was restored."""
+    """Look at everything that has arrived. Raises FedmedError FM-RES-*, and FM-TRU-06 (this workspace was restored)."""
     arrivals = []
     for path in candidates(workspace):
         verdict = receive(workspace, path, situate(workspace, terms, now), terms, command)

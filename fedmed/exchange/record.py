@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Known:
-    """One statement that was accepted or said; `payload` is its first subject's digest, for a model that of its tensors."""
+    """One statement, accepted or said; `payload` is the digest of its first subject, a model's that of its tensors."""
 
     id: str
     kind: str

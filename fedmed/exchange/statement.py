@@ -153,7 +153,7 @@ PAYLOADS = {
 
 
 class Statement(Sent):
-    """A parsed statement. `payload[i]` describes `subject[i]`; a kind without payload has one subject: what it is about."""
+    """A parsed statement. `payload[i]` describes `subject[i]`; without payload the one subject is what it is about."""
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
     subject: list[Subject] = Field(min_length=1, max_length=8)

@@ -119,7 +119,7 @@ def is_finite(chunk: bytes) -> bool:
 
 
 def to_payload(params: Mapping[str, np.ndarray], table: Table) -> bytes:
-    """The payload of `params`. Raises FedmedError FM-TEN-01 for other names or shapes, FM-TEN-02 for NaN or infinity."""
+    """The payload of `params`. Raises FedmedError FM-TEN-01 (other names or shapes), FM-TEN-02 (NaN or infinity)."""
     check(params, table)
     parts = [wire_table(table)]
     for tensor in in_wire_order(table):

@@ -27,7 +27,7 @@ class Meta:
 
 
 class Updates(Protocol):
-    """The updates of a round; `blocks` may be iterated again and yields base [elements] with updates [sites, elements]."""
+    """The updates of a round; `blocks` may be iterated again: base [elements] with updates [sites, elements]."""
 
     meta: Sequence[Meta]
 
@@ -45,8 +45,8 @@ class Strategy:
 def fedavg() -> Strategy:
     """Federated averaging: w' = w + sum_i share_i * delta_i, in float64 per block, sites by name.
 
-    McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017. The order is
-    fixed, so the same updates give the same bytes whatever the order of their arrival.
+    McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017. The order
+    is fixed, so the same updates give the same bytes whatever the order of their arrival.
     """
 
     def apply(state: State, updates: Updates, out: Callable[[np.ndarray], None]) -> State:

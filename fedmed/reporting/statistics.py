@@ -47,6 +47,6 @@ def pool(parts: Sequence[Summary]) -> Summary:
 
 
 def histogram(values: Sequence[float], metric: str) -> list[int]:
-    """Counts in 20 equal bins from 0 to the metric's upper end (1, or 50 mm for HD95); what lies above is in the last."""
+    """Counts in 20 equal bins from 0 to the metric's upper end (1, or 50 mm for HD95); the last takes what is above."""
     clipped = np.clip(np.asarray(values, np.float64), 0, UPPER[metric])
     return [int(count) for count in np.histogram(clipped, bins=BINS, range=(0, UPPER[metric]))[0]]
