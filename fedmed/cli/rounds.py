@@ -213,6 +213,7 @@ def evaluate(
         found = action.evaluate(workspace, screen.now(), fold, device, step)
     tables.warn(out, found.arrivals)
     tables.report(out, found)
+    out.say(f"case by case, for this hospital only: {found.case_table}")
     out.say(f"next: bring {found.posted} to the coordinator")
     out.result(found)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from fedmed import files
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, bodies, intake, sealing, statement
@@ -26,17 +29,8 @@ Split = Literal["validation", "testing"]
 
 
 @dataclass(frozen=True)
-class CaseRow:
-    """Scores of one case by alias; for this site's screen and folder only, never in an artifact."""
-
-    model: str
-    case: str
-    values: dict[str, float | None]
-
-
-@dataclass(frozen=True)
 class Evaluated:
-    """The sealed report and, when it was made now, the rows behind it."""
+    """The sealed report. `case_table` has the scores of single cases by alias: it stays in this workspace."""
 
     round: int
     last: bool
@@ -44,7 +38,7 @@ class Evaluated:
     is_new: bool
     body: bodies.Report
     posted: Path
-    cases: list[CaseRow] = field(default_factory=list)
+    case_table: Path
     arrivals: list[Arrival] = field(default_factory=list)
 
 
@@ -67,10 +61,11 @@ def evaluate(
             )
         cases = train.require_cases(site, consent)
         local_only = alone.newest(site, consent)
+        table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
         found = _earlier(site, model, split, wants_alone=local_only is not None)
         if found is not None:
             posted = _post(site, found[0], split)
-            return Evaluated(model.round_number, last, split, False, found[1], posted, [], arrivals)
+            return Evaluated(model.round_number, last, split, False, found[1], posted, table, arrivals)
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
         opening = _open_fold(site, split, now)
@@ -80,9 +75,9 @@ def evaluate(
             for name, weights in models.items()
         }
         body = _body(consent, cases, split, opening, scored)
+        files.write_atomic(table, _case_table(scored), mode=0o600)
         known = _say(site, consent, model, body, now)
-        rows = [_case_row(name, case) for name, each in scored.items() for case in each]
-        return Evaluated(model.round_number, last, split, True, body, _post(site, known, split), rows, arrivals)
+        return Evaluated(model.round_number, last, split, True, body, _post(site, known, split), table, arrivals)
 
 
 def _earlier(site: Site, model: Known, split: Split, *, wants_alone: bool) -> tuple[Known, bodies.Report] | None:
@@ -168,5 +163,15 @@ def _post(site: Site, known: Known, split: Split) -> Path:
     return sealing.post(site.workspace, known, "-test" if split == "testing" else "")
 
 
-def _case_row(name: str, case: CaseScores) -> CaseRow:
-    return CaseRow(name, case.case, {f"{score.metric} {score.label}": score.value for score in case.rows})
+def _case_table(scored: dict[str, list[CaseScores]]) -> bytes:
+    """CSV, one line a model, case, label and metric; an undefined value is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", "case", "label", "metric", "value", "missed", "spurious", "empty"])
+    for model, cases in scored.items():
+        for case in cases:
+            for row in case.rows:
+                value = "" if row.value is None else f"{row.value:.6f}"
+                flags = (int(row.missed), int(row.spurious), int(row.empty))
+                writer.writerow([model, case.case, row.label, row.metric, value, *flags])
+    return text.getvalue().encode()

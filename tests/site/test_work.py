@@ -145,7 +145,7 @@ def test_validation_is_not_counted_and_found_again(world: small.Federation) -> N
     second = evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", quiet)
     assert (second.is_new, second.body) == (False, first.body)
     assert second.posted.read_bytes() == data
-    assert not second.cases, "rows of single cases are shown once and stored nowhere"
+    assert second.case_table == first.case_table
 
 
 def test_every_opening_of_the_test_fold_is_counted(world: small.Federation) -> None:
@@ -180,8 +180,11 @@ def test_an_opening_that_was_interrupted_counts(world: small.Federation) -> None
 
 def test_a_report_names_no_case(world: small.Federation) -> None:
     found = evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", quiet)
-    assert [row.case[:5] for row in found.cases] == ["case-"]
-    assert found.cases[0].case.encode() not in found.posted.read_bytes()
+    head, *rows = found.case_table.read_text().splitlines()
+    assert head == "model,case,label,metric,value,missed,spurious,empty"
+    assert {row.split(",")[1][:5] for row in rows} == {"case-"}
+    assert found.case_table.stat().st_mode & 0o777 == 0o600
+    assert rows[0].split(",")[1].encode() not in found.posted.read_bytes()
 
 
 def test_status_says_what_became_of_the_update(world: small.Federation) -> None:
