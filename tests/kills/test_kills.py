@@ -79,6 +79,7 @@ class Bench:
         assert left.files.items() <= after.files.items()
         books.verify(workspace, lambda _done, _total: None)
         assert payloads(workspace) == hashes
+        assert set(after.files) == ledgered(workspace), "a second statement with one number would be equivocation"
         posted = Path(result["posted"])
         assert inspection.verify(posted, self.federation).inspected.id in after.files
         if self.call == "train":
@@ -120,6 +121,12 @@ def payloads(workspace: Path) -> list[str]:
         verified = inspection.verify(workspace / "archive" / f"{facts['id']}.fedmed", None)
         found.append(" ".join([facts["kind"], str(facts["round"]), *(digest for _, _, digest in verified.payloads)]))
     return found
+
+
+def ledgered(workspace: Path) -> set[str]:
+    """Ids of all statements that the ledger says are archived."""
+    entries_ = Ledger(workspace / "state" / "ledger.jsonl").entries
+    return {entry.facts["id"] for entry in entries_ if entry.event in ("said", "received")}
 
 
 def progress_of(site: Path) -> tuple[int, bool]:
