@@ -10,8 +10,8 @@ import typer.main
 from fedmed.cli.app import app
 from fedmed.errors import CODES
 from fedmed.exchange import bodies
-from fedmed.exchange.admission import Outcome
 from fedmed.exchange.statement import KINDS, STATEMENT_TYPE
+from fedmed.exchange.verdict import Outcome
 
 TOP = Path(__file__).resolve().parents[1]
 

@@ -97,3 +97,26 @@ def test_what_cannot_work_is_refused_before_anything_is_built(change, words):
     with pytest.raises(FedmedError, match=words) as caught:
         validate({**BASE, **change}, Recipe, name="recipe", area="RCP")
     assert caught.value.code == "FM-RCP-03"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xfe", b"- a list", b"a: [1, 2", b"seed: 1\nseed: 2\n", b"x" * (recipes.MAX_BYTES + 1)],
+    ids=["not UTF-8", "a list", "an open bracket", "a key twice", "too large"],
+)
+def test_what_is_no_recipe_file(tmp_path, data):
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(data)
+    with pytest.raises(FedmedError) as caught:
+        recipes.load(path)
+    assert caught.value.code == "FM-RCP-01"
+
+
+def test_a_recipe_that_travels_has_one_form():
+    chosen = recipes.load(FOLDER / "tumour-segmentation-mr.small.yaml")
+    data = recipes.to_bytes(chosen)
+    assert recipes.from_bytes(data) == chosen
+    for other in (data + b"\n", data.replace(b'"seed":20', b'"seed":20.0'), b"[" * 100_000, data[:-1]):
+        with pytest.raises(FedmedError) as caught:
+            recipes.from_bytes(other)
+        assert caught.value.code == "FM-RCP-01"

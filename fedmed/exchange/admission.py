@@ -7,90 +7,21 @@ follow (`artifact.read_payloads`) once a statement is accepted. Nothing is parse
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import sshsig, statement
+from fedmed.errors import FedmedError
+from fedmed.exchange import answers, sshsig, statement
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.keys import fingerprint, public_line
+from fedmed.exchange.verdict import Decided, Outcome, Situation, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fedmed.exchange.artifact import Envelope
     from fedmed.exchange.federation import Federation, Owner
-    from fedmed.exchange.record import Known, Record
     from fedmed.exchange.statement import Statement
 
 AHEAD = timedelta(hours=26)
-
-
-class Outcome(StrEnum):
-    """What becomes of a file; FORMAT.md section 6."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    NOT_FOR_ME = "not-for-me"
-    INCOMPLETE = "incomplete"
-    EARLY = "early"
-    SUPERSEDED = "superseded"
-    LATE = "late"
-    CONFLICT = "conflict"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    FUTURE = "future"
-    ROLLBACK = "rollback"
-
-
-ARCHIVED = (Outcome.ACCEPTED, Outcome.SUPERSEDED, Outcome.LATE)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome for one file, with the words for a person; `statement` is set once it was parsed and verified."""
-
-    outcome: Outcome
-    code: str = ""
-    message: str = ""
-    statement: Statement | None = None
-
-    @property
-    def exit_code(self) -> int:
-        return CODES[self.code].exit if self.code else 0
-
-    def error(self) -> FedmedError:
-        return FedmedError(self.code, self.message)
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What the receiver knows. `round` is the open round (coordinator) or the newest model's (site; -1 before)."""
-
-    role: str
-    name: str
-    public_key: bytes
-    federation: Federation | None
-    record: Record
-    round: int
-    now: datetime
-    tables: Mapping[str, str] = field(default_factory=dict)
-    accept_expired: bool = False
-    trust_clock: bool = False
-
-    @property
-    def effective_now(self) -> datetime:
-        """Never earlier than signed time that was already seen, so that a clock set back revives no expired file."""
-        floor = self.record.floor
-        return max(self.now, statement.from_time(floor)) if floor else self.now
-
-
-class _Decided(Exception):  # noqa: N818 - carries a verdict out of the first rule that decides
-    def __init__(self, outcome: Outcome, code: str = "", message: str = "") -> None:
-        super().__init__(message)
-        self.verdict = (outcome, code, message)
 
 
 def judge(envelope: Envelope, situation: Situation) -> Verdict:
@@ -104,8 +35,8 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
         _in_sequence(said, envelope.id, situation)
         _acknowledges(said, situation)
         _in_time(said, situation)
-        outcome = (_of_coordinator if kind in statement.COORDINATOR_KINDS else _of_site)(said, situation)
-    except _Decided as decided:
+        outcome = (answers.of_coordinator if kind in statement.COORDINATOR_KINDS else answers.of_site)(said, situation)
+    except Decided as decided:
         return Verdict(*decided.verdict, said)
     except FedmedError as error:
         return Verdict(Outcome.REJECTED, error.code, error.message, said)
@@ -148,7 +79,7 @@ def _signer(envelope: Envelope, situation: Situation) -> tuple[Owner | None, str
     federation = situation.federation
     if federation is None:
         if kind not in ("federation", "join") and situation.role == "site":
-            raise _Decided(Outcome.EARLY, "FM-WAI-05", f"a {kind} came before this site approved the federation")
+            raise Decided(Outcome.EARLY, "FM-WAI-05", f"a {kind} came before this site approved the federation")
         if kind not in ("federation", "join"):
             raise FedmedError("FM-SIG-03", f"a {kind}: the federation has not started, so no key is known")
         return None, kind
@@ -172,14 +103,14 @@ def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) 
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
     """New here, of this federation and addressed to this actor."""
     if envelope.signature.public_key == situation.public_key:
-        raise _Decided(Outcome.NOT_FOR_ME, "", "a file of this workspace itself")
+        raise Decided(Outcome.NOT_FOR_ME, "", "a file of this workspace itself")
     if any(known.id == envelope.id for known in situation.record.received):
-        raise _Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender} is here already")
+        raise Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender} is here already")
     predicate, federation = _of_federation(said, situation)
     if predicate.federation != federation.membership:
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
     if statement.party(situation.name, situation.public_key) not in predicate.recipients:
-        raise _Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
+        raise Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
     kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
     if said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
         raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
@@ -192,14 +123,14 @@ def _of_federation(
     predicate, federation = said.predicate, situation.federation
     if isinstance(predicate, statement.JoinPredicate):
         if situation.role == "site" or federation is not None:
-            raise _Decided(Outcome.NOT_FOR_ME, "", "a join is for a coordinator that has not started")
-        raise _Decided(Outcome.EARLY, "FM-WAI-05", f"{said.sender} asks to join: fedmed admit")
+            raise Decided(Outcome.NOT_FOR_ME, "", "a join is for a coordinator that has not started")
+        raise Decided(Outcome.EARLY, "FM-WAI-05", f"{said.sender} asks to join: fedmed admit")
     if federation is None:
-        raise _Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
+        raise Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
     if isinstance(predicate, statement.FederationPredicate):
         founding, known = predicate.federation, federation.founding
         if (founding.id, founding.version) == (known.id, known.version):
-            raise _Decided(Outcome.CONFLICT, "FM-TRU-03", "a second statement of the same federation version")
+            raise Decided(Outcome.CONFLICT, "FM-TRU-03", "a second statement of the same federation version")
         raise FedmedError("FM-TRU-02", "a federation other than the one in force here")
     return predicate, federation
 
@@ -209,16 +140,14 @@ def _in_sequence(said: Statement, statement_id: str, situation: Situation) -> No
     predicate, received = said.predicate, situation.record.received
     mine = [known for known in received if known.sender == said.sender]
     if any(known.seq == predicate.seq for known in mine):
-        raise _Decided(
-            Outcome.CONFLICT, "FM-TRU-03", f"{said.sender} signed two statements with number {predicate.seq}"
-        )
+        raise Decided(Outcome.CONFLICT, "FM-TRU-03", f"{said.sender} signed two statements with number {predicate.seq}")
     before = next((known for known in mine if known.seq == predicate.seq - 1), None)
     after = next((known for known in mine if known.seq == predicate.seq + 1), None)
     forked = any(known.prev == predicate.prev for known in mine)
     forked = forked or (before is not None and before.id != predicate.prev)
     forked = forked or (after is not None and after.prev != statement_id)
     if forked:
-        raise _Decided(
+        raise Decided(
             Outcome.CONFLICT,
             "FM-TRU-04",
             f"{said.sender}: number {predicate.seq} does not fit its neighbours",
@@ -233,7 +162,7 @@ def _acknowledges(said: Statement, situation: Situation) -> None:
     record = situation.record
     position = record.own_seq(ack)
     if position is None:
-        raise _Decided(
+        raise Decided(
             Outcome.ROLLBACK,
             "FM-TRU-06",
             f"{said.sender} has a file of this workspace that its ledger does not know",
@@ -243,7 +172,7 @@ def _acknowledges(said: Statement, situation: Situation) -> None:
             continue
         older = (record.own_seq(known.ack) or 0) - position
         if older * (known.seq - said.predicate.seq) < 0:
-            raise _Decided(
+            raise Decided(
                 Outcome.ROLLBACK,
                 "FM-TRU-05",
                 f"{said.sender}: number {said.predicate.seq} acknowledges an older file than before",
@@ -262,7 +191,7 @@ def _in_time(said: Statement, situation: Situation) -> None:
     predicate = said.predicate
     created = statement.from_time(predicate.created)
     if created > situation.now + AHEAD and not situation.trust_clock:
-        raise _Decided(
+        raise Decided(
             Outcome.FUTURE,
             "FM-TIM-02",
             f"{said.kind} of {said.sender}: signed {predicate.created}, "
@@ -272,80 +201,4 @@ def _in_time(said: Statement, situation: Situation) -> None:
         predicate.expires if isinstance(predicate, statement.FederationPredicate | statement.ModelPredicate) else None
     )
     if expires and situation.effective_now > statement.from_time(expires) and not situation.accept_expired:
-        raise _Decided(Outcome.EXPIRED, "FM-TIM-01", f"{said.kind} of {said.sender}: expired {expires}")
-
-
-def _of_coordinator(said: Statement, situation: Situation) -> Outcome:
-    """A model at a site."""
-    predicate = said.predicate
-    if not isinstance(predicate, statement.ModelPredicate) or situation.federation is None:
-        raise TypeError("a site takes models, within a federation")
-    rounds = situation.federation.body.limits.rounds
-    if predicate.attempt != 1 or predicate.round > rounds or predicate.body.last != (predicate.round == rounds):
-        raise FedmedError(
-            "FM-RND-01",
-            f"model of round {predicate.round}, attempt {predicate.attempt}: the federation has {rounds} rounds",
-        )
-    if predicate.tensor_table != situation.tables["model"]:
-        raise FedmedError("FM-TEN-01", "model: the table of tensors is not the federation's")
-    _chained(predicate, situation)
-    return Outcome.LATE if predicate.round < situation.round else Outcome.ACCEPTED
-
-
-def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
-    """One model a round, each naming the one before."""
-    record = situation.record
-    if any(known.kind == "model" and known.round == predicate.round for known in record.received):
-        raise _Decided(Outcome.CONFLICT, "FM-TRU-03", f"the coordinator signed two models for round {predicate.round}")
-    before = record.model(predicate.round - 1)
-    if (predicate.round == 0) != (predicate.body.previous is None) or (before and before.id != predicate.body.previous):
-        raise FedmedError("FM-RND-02", f"model of round {predicate.round}: does not follow the model before it")
-
-
-def _of_site(said: Statement, situation: Situation) -> Outcome:
-    """An approval, update or report at the coordinator."""
-    predicate = said.predicate
-    if isinstance(predicate, statement.ApprovalPredicate):
-        return Outcome.ACCEPTED
-    if not isinstance(predicate, statement.UpdatePredicate | statement.ReportPredicate) or situation.federation is None:
-        raise TypeError("a coordinator takes approvals, updates and reports, within a federation")
-    _answers_a_model(said.sender, predicate, situation)
-    if isinstance(predicate, statement.ReportPredicate):
-        return Outcome.ACCEPTED
-    if predicate.tensor_table != situation.tables["update"]:
-        raise FedmedError("FM-TEN-01", f"update of {said.sender}: the table of tensors is not the federation's")
-    bound = situation.federation.member(said.sender).max_num_cases
-    if predicate.body.num_cases > bound or predicate.body.num_patients > predicate.body.num_cases:
-        raise FedmedError(
-            "FM-TEN-03",
-            f"update of {said.sender}: expected at most {bound} cases, got {predicate.body.num_cases}",
-        )
-    return Outcome.LATE if predicate.round < situation.round else _newest_of(said.sender, predicate, situation)
-
-
-def _answers_a_model(
-    sender: str, predicate: statement.UpdatePredicate | statement.ReportPredicate, situation: Situation
-) -> None:
-    if predicate.round > situation.round:
-        raise _Decided(
-            Outcome.EARLY,
-            "FM-WAI-05",
-            f"{predicate.kind} of {sender}: round {predicate.round} is not open yet",
-        )
-    model = situation.record.model(predicate.round)
-    if predicate.attempt != 1 or model is None:
-        raise FedmedError(
-            "FM-RND-01",
-            f"{predicate.kind} of {sender}: round {predicate.round}, attempt {predicate.attempt} does not exist",
-        )
-    if predicate.base_model != model.payload:
-        raise FedmedError(
-            "FM-RND-02",
-            f"{predicate.kind} of {sender}: starts from another model than that of round {predicate.round}",
-        )
-
-
-def _newest_of(sender: str, predicate: statement.UpdatePredicate, situation: Situation) -> Outcome:
-    """A later statement of the same sender and round counts; this one does not if a later one is here."""
-    held: Known | None = situation.record.newest(predicate.kind, sender=sender, round=predicate.round)
-    return Outcome.SUPERSEDED if held and held.seq > predicate.seq else Outcome.ACCEPTED
+        raise Decided(Outcome.EXPIRED, "FM-TIM-01", f"{said.kind} of {said.sender}: expired {expires}")

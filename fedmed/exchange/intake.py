@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, container, statement
-from fedmed.exchange.admission import ARCHIVED, Outcome, Situation, Verdict, acknowledged, judge, judge_self_signed
+from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
 from fedmed.exchange.record import Known
 from fedmed.exchange.seen import Seen
+from fedmed.exchange.verdict import ARCHIVED, Outcome, Situation, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

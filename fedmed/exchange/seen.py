@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fedmed import files, logs
-from fedmed.exchange.admission import ARCHIVED, Outcome, Verdict
+from fedmed.exchange.verdict import ARCHIVED, Outcome, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import intake
 from fedmed.learning import params
-from fedmed.site import desk, train
+from fedmed.site import desk, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,16 +46,16 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
                 "model r0 has not arrived",
                 next="put model-r0000.fedmed into inbox/ and run the command again",
             )
-        rounds = consent.agreement.federation.body.limits.rounds
-        cases = train.require_cases(site, consent)
-        steps = rounds * _steps(consent, cases)
-        if load(site, consent, rounds) is not None:
-            return Alone(rounds, steps, False)
-        for round_ in range(rounds):
+        total = consent.agreement.federation.body.limits.rounds
+        cases = rounds.require_cases(site, consent)
+        steps = total * rounds.steps(consent, cases)
+        if load(site, consent, total) is not None:
+            return Alone(total, steps, False)
+        for round_ in range(total):
             if load(site, consent, round_ + 1) is None:
                 start = desk.model_params(site, consent, first) if round_ == 0 else load(site, consent, round_)
                 _one_round(site, consent, cases, round_, start or {}, device, progress)
-        return Alone(rounds, steps, True)
+        return Alone(total, steps, True)
 
 
 def load(site: Site, consent: Approved, round_: int) -> Params | None:
@@ -78,12 +78,6 @@ def _path(site: Site, round_: int) -> Path:
     return site.workspace.root / "state" / "alone" / data / f"r{round_:04d}.safetensors"
 
 
-def _steps(consent: Approved, cases: datalist.Datalist) -> int:
-    from fedmed.training import fit  # noqa: PLC0415 - torch, only when there is work
-
-    return fit.local_steps(consent.recipe, len(cases.training))
-
-
 def _one_round(
     site: Site,
     consent: Approved,
@@ -93,31 +87,14 @@ def _one_round(
     device: str,
     progress: Callable[[str, int, int], None],
 ) -> None:
-    from fedmed.training import devices, fit  # noqa: PLC0415
-
-    training = datalist.cases(cases, "training")
     path = _path(site, round_ + 1)
     files.make_private(path.parent)
     checkpoint = path.with_suffix(".checkpoint")
-    rounds = consent.agreement.federation.body.limits.rounds
-    steps = fit.local_steps(consent.recipe, len(training))
-    fitted = fit.fit(
-        consent.recipe,
-        start,
-        training,
-        root=site.data_root,
-        label_map=site.settings.label_map,
-        site=site.workspace.name,
-        round=round_,
-        rounds=rounds,
-        attempt=1,
-        num_steps=steps,
-        device=devices.pick(device or site.settings.device),
-        num_workers=site.settings.num_workers,
-        checkpoint=checkpoint,
-        checkpoint_minutes=site.settings.checkpoint_minutes,
-        progress=lambda step, _, __: progress("training alone", round_ * steps + step, rounds * steps),
-    )
+    total = consent.agreement.federation.body.limits.rounds
+    fitted = rounds.train_round(
+        site, consent, cases, round_, start, checkpoint=checkpoint, device=device,
+        progress=lambda step, steps: progress("training alone", round_ * steps + step, total * steps),
+    )  # fmt: skip
     files.write_atomic(path, params.to_payload(fitted.params, consent.table), mode=0o600)
     checkpoint.unlink(missing_ok=True)
     if round_:

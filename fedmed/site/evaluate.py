@@ -11,7 +11,7 @@ from fedmed import files
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, bodies, intake, sealing, statement
-from fedmed.site import alone, desk, scores, train
+from fedmed.site import alone, desk, rounds, scores, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
-    from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
     from fedmed.training.metrics import CaseScores
 
@@ -59,7 +58,7 @@ def evaluate(
             raise FedmedError(
                 "FM-USE-02", f"the test fold is for the last model, and this is that of round {model.round}"
             )
-        cases = train.require_cases(site, consent)
+        cases = rounds.require_cases(site, consent)
         local_only = alone.newest(site, consent)
         table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
         found = _earlier(site, model, split, wants_alone=local_only is not None)
@@ -71,13 +70,17 @@ def evaluate(
         opening = _open_fold(site, split, now)
         models = {"global": desk.model_params(site, consent, model), **({"alone": local_only} if local_only else {})}
         scored = {
-            name: _score(site, consent, weights, cases, split, device, name, progress)
+            name: rounds.score(site, consent, cases, split, weights, device=device, progress=_of(name, progress))
             for name, weights in models.items()
         }
         body = _body(consent, cases, split, opening, scored)
         files.write_atomic(table, _case_table(scored), mode=0o600)
         known = _say(site, consent, model, body, now)
         return Evaluated(model.round_number, last, split, True, body, _post(site, known, split), table, arrivals)
+
+
+def _of(model: str, progress: Callable[[str, int, int], None]) -> Callable[[int, int], None]:
+    return lambda done, total: progress(f"scoring the {model} model", done, total)
 
 
 def _earlier(site: Site, model: Known, split: Split, *, wants_alone: bool) -> tuple[Known, bodies.Report] | None:
@@ -96,29 +99,6 @@ def _open_fold(site: Site, split: Split, now: datetime) -> int:
         return 0
     site.workspace.write_entry("evaluate", "note", now, what="test-fold-opened")
     return sum(1 for _, facts in site.workspace.record.notes if facts.get("what") == "test-fold-opened")
-
-
-def _score(
-    site: Site,
-    consent: Approved,
-    weights: Params,
-    cases: datalist.Datalist,
-    split: Split,
-    device: str,
-    name: str,
-    progress: Callable[[str, int, int], None],
-) -> list[CaseScores]:
-    from fedmed.training import devices, metrics  # noqa: PLC0415 - torch and monai, only when there is work
-
-    return metrics.evaluate(
-        consent.recipe,
-        weights,
-        datalist.cases(cases, split),
-        root=site.data_root,
-        label_map=site.settings.label_map,
-        device=devices.pick(device or site.settings.device),
-        progress=lambda done, total: progress(f"scoring the {name} model", done, total),
-    )
 
 
 def _body(

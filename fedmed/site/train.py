@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
-from fedmed import __version__, recipe
+from fedmed import __version__
 from fedmed.cases import datalist
-from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, canonical, intake, sealing, statement
 from fedmed.learning import params
-from fedmed.site import desk, scores
+from fedmed.site import desk, rounds, scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +67,7 @@ def train(root: Path, now: datetime, options: Options, progress: Callable[[str, 
         said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
         if said is not None and not options.again:
             return _found(site, said, arrivals)
-        cases = require_cases(site, consent)
+        cases = rounds.require_cases(site, consent)
         body, content = _train(site, consent, model, cases, options, progress)
         known = _say(site, consent, model, body, content, now)
         checkpoint(site, round_).unlink(missing_ok=True)
@@ -80,16 +79,6 @@ def _terms(site: Site, consent: Approved, options: Options, now: datetime) -> in
         if reason:
             site.workspace.write_entry("train-local", "note", now, what=what, reason=reason)
     return desk.terms(consent, accept_expired=bool(options.accept_expired), trust_clock=bool(options.trust_clock))
-
-
-def require_cases(site: Site, consent: Approved) -> Datalist:
-    """Raises FedmedError FM-DAT-43 before `partition`, FM-DAT-44 when it was made for another recipe."""
-    if not site.cases_file.exists():
-        raise FedmedError("FM-DAT-43", "cases.json: not written yet")
-    cases = datalist.load(site.cases_file)
-    if cases.header.recipe != recipe.digest(consent.recipe):
-        raise FedmedError("FM-DAT-44", "cases.json: made with another recipe than the federation's")
-    return cases
 
 
 def checkpoint(site: Site, round_: int) -> Path:
@@ -104,41 +93,19 @@ def _train(
     options: Options,
     progress: Callable[[str, int, int], None],
 ) -> tuple[bodies.Update, artifact.Content]:
-    from fedmed.training import devices, fit, metrics  # noqa: PLC0415 - torch and monai, only when there is work
-
-    device = devices.pick(options.device or site.settings.device)
     base = desk.model_params(site, consent, model)
     path = checkpoint(site, model.round_number)
     if options.again:
         path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True, mode=0o700)
-    training = datalist.cases(cases, "training")
-    fitted = fit.fit(
-        consent.recipe,
-        base,
-        training,
-        root=site.data_root,
-        label_map=site.settings.label_map,
-        site=site.workspace.name,
-        round=model.round_number,
-        rounds=consent.agreement.federation.body.limits.rounds,
-        attempt=1,
-        num_steps=fit.local_steps(consent.recipe, len(training)),
-        device=device,
-        num_workers=site.settings.num_workers,
-        checkpoint=path,
-        checkpoint_minutes=site.settings.checkpoint_minutes,
-        progress=lambda step, total, _: progress("training", step, total),
-    )
-    scored = metrics.evaluate(
-        consent.recipe,
-        base,
-        datalist.cases(cases, "validation"),
-        root=site.data_root,
-        label_map=site.settings.label_map,
-        device=device,
+    fitted = rounds.train_round(
+        site, consent, cases, model.round_number, base, checkpoint=path, device=options.device,
+        progress=lambda step, total: progress("training", step, total),
+    )  # fmt: skip
+    scored = rounds.score(
+        site, consent, cases, "validation", base, device=options.device,
         progress=lambda done, total: progress("validating the received model", done, total),
-    )
+    )  # fmt: skip
     payload = params.to_payload(params.subtract(fitted.params, base), consent.table)
     body = bodies.Update(
         num_cases=fitted.num_cases,

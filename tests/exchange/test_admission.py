@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from fedmed.errors import CODES
 from fedmed.exchange import admission, artifact, canonical, federation, statement
-from fedmed.exchange.admission import AHEAD, Outcome, Situation, Verdict
+from fedmed.exchange.admission import AHEAD
 from fedmed.exchange.container import Reader
 from fedmed.exchange.record import Known, Record
+from fedmed.exchange.verdict import Outcome, Situation, Verdict
 from fedmed.learning import params
 from tests.vectors import samples
 

@@ -12,8 +12,8 @@ import pytest
 from fedmed import files
 from fedmed.coordinator import desk
 from fedmed.exchange import artifact, intake, seen
-from fedmed.exchange.admission import Outcome
 from fedmed.exchange.container import Reader
+from fedmed.exchange.verdict import Outcome
 from tests.coded import code_of
 from tests.federation.simulator import statement_id
 from tests.vectors import samples

@@ -19,7 +19,7 @@ from fedmed import files, settings
 from fedmed.coordinator import admit, aggregate, found, start
 from fedmed.coordinator import desk as coordinator_desk
 from fedmed.exchange import artifact, bodies, intake, keys, sealing, workspace
-from fedmed.exchange.admission import Outcome
+from fedmed.exchange.verdict import Outcome
 from fedmed.learning import params
 from fedmed.site import approve, evaluate, join, train
 from fedmed.site import desk as site_desk
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from fedmed.coordinator.aggregate import Aggregated
-    from fedmed.exchange.admission import Verdict
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
+    from fedmed.exchange.verdict import Verdict
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.params import Params
 

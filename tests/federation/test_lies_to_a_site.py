@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedmed.exchange import agreement, statement
-from fedmed.exchange.admission import Outcome
+from fedmed.exchange.verdict import Outcome
 from fedmed.site import desk
 from tests.coded import code_of
 from tests.vectors import samples

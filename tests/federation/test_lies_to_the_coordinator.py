@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fedmed.exchange.admission import Outcome
+from fedmed.exchange.verdict import Outcome
 from fedmed.learning import params
 from tests.coded import code_of
 from tests.vectors import samples

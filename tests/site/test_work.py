@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -176,6 +177,19 @@ def test_an_opening_that_was_interrupted_counts(world: small.Federation) -> None
         evaluate.evaluate(world.site("aa"), small.now(), "testing", "cpu", interrupted)
     found = evaluate.evaluate(world.site("aa"), small.now(), "testing", "cpu", quiet)
     assert found.body.opening == 2, "somebody may have seen the scores"
+
+
+def test_a_fold_without_a_case_cannot_be_scored(world: small.Federation) -> None:
+    path = world.site("aa") / "cases.json"
+    cases = json.loads(path.read_text())
+    cases["training"] += cases["validation"]
+    cases["validation"] = []
+    for count in ("counts", "patients"):
+        cases["fedmed"][count] |= {"training": len(cases["training"]), "validation": 0}
+    path.write_text(json.dumps(cases))
+    with pytest.raises(FedmedError) as refused:
+        evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", quiet)
+    assert refused.value.code == "FM-DAT-45"
 
 
 def test_a_report_names_no_case(world: small.Federation) -> None:

@@ -1,0 +1,90 @@
+"""The rules of a round: which model follows which, and what an approval, update or report must answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import statement
+from fedmed.exchange.verdict import Decided, Outcome
+
+if TYPE_CHECKING:
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.statement import Statement
+    from fedmed.exchange.verdict import Situation
+
+
+def of_coordinator(said: Statement, situation: Situation) -> Outcome:
+    """A model at a site."""
+    predicate = said.predicate
+    if not isinstance(predicate, statement.ModelPredicate) or situation.federation is None:
+        raise TypeError("a site takes models, within a federation")
+    rounds = situation.federation.body.limits.rounds
+    if predicate.attempt != 1 or predicate.round > rounds or predicate.body.last != (predicate.round == rounds):
+        raise FedmedError(
+            "FM-RND-01",
+            f"model of round {predicate.round}, attempt {predicate.attempt}: the federation has {rounds} rounds",
+        )
+    if predicate.tensor_table != situation.tables["model"]:
+        raise FedmedError("FM-TEN-01", "model: the table of tensors is not the federation's")
+    _chained(predicate, situation)
+    return Outcome.LATE if predicate.round < situation.round else Outcome.ACCEPTED
+
+
+def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
+    """One model a round, each naming the one before."""
+    record = situation.record
+    if any(known.kind == "model" and known.round == predicate.round for known in record.received):
+        raise Decided(Outcome.CONFLICT, "FM-TRU-03", f"the coordinator signed two models for round {predicate.round}")
+    before = record.model(predicate.round - 1)
+    if (predicate.round == 0) != (predicate.body.previous is None) or (before and before.id != predicate.body.previous):
+        raise FedmedError("FM-RND-02", f"model of round {predicate.round}: does not follow the model before it")
+
+
+def of_site(said: Statement, situation: Situation) -> Outcome:
+    """An approval, update or report at the coordinator."""
+    predicate = said.predicate
+    if isinstance(predicate, statement.ApprovalPredicate):
+        return Outcome.ACCEPTED
+    if not isinstance(predicate, statement.UpdatePredicate | statement.ReportPredicate) or situation.federation is None:
+        raise TypeError("a coordinator takes approvals, updates and reports, within a federation")
+    _answers_a_model(said.sender, predicate, situation)
+    if isinstance(predicate, statement.ReportPredicate):
+        return Outcome.ACCEPTED
+    if predicate.tensor_table != situation.tables["update"]:
+        raise FedmedError("FM-TEN-01", f"update of {said.sender}: the table of tensors is not the federation's")
+    bound = situation.federation.member(said.sender).max_num_cases
+    if predicate.body.num_cases > bound or predicate.body.num_patients > predicate.body.num_cases:
+        raise FedmedError(
+            "FM-TEN-03",
+            f"update of {said.sender}: expected at most {bound} cases, got {predicate.body.num_cases}",
+        )
+    return Outcome.LATE if predicate.round < situation.round else _newest_of(said.sender, predicate, situation)
+
+
+def _answers_a_model(
+    sender: str, predicate: statement.UpdatePredicate | statement.ReportPredicate, situation: Situation
+) -> None:
+    if predicate.round > situation.round:
+        raise Decided(
+            Outcome.EARLY,
+            "FM-WAI-05",
+            f"{predicate.kind} of {sender}: round {predicate.round} is not open yet",
+        )
+    model = situation.record.model(predicate.round)
+    if predicate.attempt != 1 or model is None:
+        raise FedmedError(
+            "FM-RND-01",
+            f"{predicate.kind} of {sender}: round {predicate.round}, attempt {predicate.attempt} does not exist",
+        )
+    if predicate.base_model != model.payload:
+        raise FedmedError(
+            "FM-RND-02",
+            f"{predicate.kind} of {sender}: starts from another model than that of round {predicate.round}",
+        )
+
+
+def _newest_of(sender: str, predicate: statement.UpdatePredicate, situation: Situation) -> Outcome:
+    """A later statement of the same sender and round counts; this one does not if a later one is here."""
+    held: Known | None = situation.record.newest(predicate.kind, sender=sender, round=predicate.round)
+    return Outcome.SUPERSEDED if held and held.seq > predicate.seq else Outcome.ACCEPTED

@@ -1,0 +1,83 @@
+"""What a receiver knows, and what it can decide about one file. No rule stands here: those are in `admission`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from fedmed.errors import CODES, FedmedError
+from fedmed.exchange import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.record import Record
+    from fedmed.exchange.statement import Statement
+
+
+class Outcome(StrEnum):
+    """What becomes of a file; FORMAT.md section 6."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    NOT_FOR_ME = "not-for-me"
+    INCOMPLETE = "incomplete"
+    EARLY = "early"
+    SUPERSEDED = "superseded"
+    LATE = "late"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    FUTURE = "future"
+    ROLLBACK = "rollback"
+
+
+ARCHIVED = (Outcome.ACCEPTED, Outcome.SUPERSEDED, Outcome.LATE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome for one file, with the words for a person; `statement` is set once it was parsed and verified."""
+
+    outcome: Outcome
+    code: str = ""
+    message: str = ""
+    statement: Statement | None = None
+
+    @property
+    def exit_code(self) -> int:
+        return CODES[self.code].exit if self.code else 0
+
+    def error(self) -> FedmedError:
+        return FedmedError(self.code, self.message)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the receiver knows. `round` is the open round (coordinator) or the newest model's (site; -1 before)."""
+
+    role: str
+    name: str
+    public_key: bytes
+    federation: Federation | None
+    record: Record
+    round: int
+    now: datetime
+    tables: Mapping[str, str] = field(default_factory=dict)
+    accept_expired: bool = False
+    trust_clock: bool = False
+
+    @property
+    def effective_now(self) -> datetime:
+        """Never earlier than signed time that was already seen, so that a clock set back revives no expired file."""
+        floor = self.record.floor
+        return max(self.now, statement.from_time(floor)) if floor else self.now
+
+
+class Decided(Exception):  # noqa: N818 - carries a verdict out of the first rule that decides
+    def __init__(self, outcome: Outcome, code: str = "", message: str = "") -> None:
+        super().__init__(message)
+        self.verdict = (outcome, code, message)
