@@ -12,6 +12,13 @@ shareable = logging.getLogger("fedmed.shareable")
 local = logging.getLogger("fedmed.local")
 
 
+class _LogFile(logging.FileHandler):
+    """Opened at once, so that a missing folder shows here; a full disk costs the line and prints nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        pass
+
+
 def open_logs(folder: Path) -> None:
     """Send both logs to `folder`; a folder that cannot be written to costs the log, never the command."""
     for logger, name in ((shareable, "shareable.log"), (local, "local.log")):
@@ -21,7 +28,7 @@ def open_logs(folder: Path) -> None:
             logger.removeHandler(handler)
             handler.close()
         try:
-            handler = logging.FileHandler(folder / name, encoding="utf-8", delay=True)
+            handler = _LogFile(folder / name, encoding="utf-8")
         except OSError:
             continue
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
