@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def open_logs(folder: Path) -> None:
         logger.propagate = False
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # a full disk, once more
+                handler.close()
         try:
             handler = _LogFile(folder / name, encoding="utf-8")
         except OSError:
