@@ -40,7 +40,7 @@ def test_a_disk_that_is_full_prints_nothing(tmp_path: Path, capfd: pytest.Captur
     logs.open_logs(tmp_path)
     handler = logs.shareable.handlers[0]
     assert isinstance(handler, logging.FileHandler)
-    handler.setStream(Path("/dev/full").open("w", encoding="utf-8"))
+    handler.setStream(Path("/dev/full").open("w", encoding="utf-8"))  # noqa: SIM115 - the handler closes it
     logs.shareable.info("unheard")
     assert capfd.readouterr() == ("", "")
     logs.open_logs(tmp_path)
