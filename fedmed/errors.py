@@ -102,7 +102,7 @@ CODES: dict[str, Code] = {
     "FM-FED-02": Code(CONFIG, "the federation has started: its roster and recipe are frozen", "fedmed status"),
     "FM-FED-03": Code(CONFIG, "the federation has not started", "fedmed start"),
     # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
-    "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/signing.key"),
+    "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/*.key"),
     "FM-KEY-02": Code(
         TRUST,
         "a key is missing or is not an OpenSSH Ed25519 key",
@@ -167,6 +167,9 @@ CODES: dict[str, Code] = {
         TRUST,
         "a file of the archive is missing or damaged",
         "put an intact copy into archive/ under the same name; inbox/ or outbox/ may still hold it",
+    ),
+    "FM-TRU-12": Code(
+        TRUST, "a join has another fingerprint than the one given", "ask the site to read its fingerprint again"
     ),
     "FM-TIM-01": Code(TRUST, "the file has expired", "ask the sender for a new one, or --accept-expired REASON"),
     "FM-TIM-02": Code(
@@ -356,6 +359,9 @@ CODES: dict[str, Code] = {
         RESOURCES,
         "the device ran out of memory",
         "use --device cpu, or a smaller window_batch or batch_size in the recipe",
+    ),
+    "FM-RES-05": Code(
+        RESOURCES, "the inbox folder is not there", "mount or make the folder that fedmed.yaml names as inbox"
     ),
     # --- nothing to do yet ----------------------------------------------------------------------------------------
     "FM-WAI-01": Code(

@@ -27,6 +27,7 @@ RESERVED = {
     "nul",
     *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
 }
+NumCases = Annotated[int, Field(ge=1, le=1_000_000)]
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -87,7 +88,15 @@ class FederationDraft(Strict):
     valid_days: Annotated[int, Field(ge=1, le=3650)] = 180
     federation_days: Annotated[int, Field(ge=1, le=3650)] = 730
     min_count: Annotated[int, Field(ge=1, le=1000)] = 10
-    max_num_cases: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
+    max_num_cases: NumCases | dict[str, NumCases] = 100_000
+
+    def bound(self, site: str) -> int:
+        """The most cases that an update of `site` may claim. Raises FedmedError FM-SET-03 for a site not listed."""
+        if isinstance(self.max_num_cases, int):
+            return self.max_num_cases
+        if site not in self.max_num_cases:
+            raise FedmedError("FM-SET-03", f"federation.yaml: max_num_cases: expected a number for {site}, got none")
+        return self.max_num_cases[site]
 
 
 def is_site_name(name: str) -> bool:

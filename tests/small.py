@@ -221,5 +221,5 @@ def seal_report(
         )
         body = bodies.Report(split=split, opening=0, num_cases=n, scores=[score], exclusions=[])
         known = evaluate._say(site, consent, model, body, now())
-        evaluate._post(site, known, split)
+        sealing.post(site.workspace, known)
         return known

@@ -40,10 +40,14 @@ class Inspected:
 
 @dataclass(frozen=True)
 class Verified:
-    """`owner` is set when a federation file was given; without one only self-signed kinds have one."""
+    """`owner` and `federation` (its spoken fingerprint) are empty without a federation file.
+
+    That file is self-signed: it vouches only for who has compared its fingerprint with the coordinator's.
+    """
 
     inspected: Inspected
     owner: str
+    federation: str
     payloads: list[tuple[str, int, str]]
     checked: list[str]
 
@@ -72,7 +76,8 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
     if known is not None:
         checked += ["key and role in the federation", "federation id, version and digest"]
         checked += ["tensor table and finite numbers"] if any(name in expected for name, _, _ in names) else []
-    return Verified(found, owner.name if owner else "", names, checked)
+    spoken = keys.spoken(known.digest) if known else ""
+    return Verified(found, owner.name if owner else "", spoken, names, checked)
 
 
 def check(
@@ -94,9 +99,7 @@ def read_federation(path: Path) -> tuple[Federation, dict[str, Expected]]:
     """A federation file as the reference for others. Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TEN-01."""
     with about(path):
         data, envelope, said = intake.open_self_signed(path, "federation")
-    offset = artifact.payload_offset(envelope, said, "tensors.json")
-    size = next(part.bytes for part in said.predicate.payload if part.name == "tensors.json")
-    table = params.table_from_bytes(data[offset : offset + size])
+    table = params.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
     tensors = artifact.Expected(params.wire_table(table), params.payload_size(table), params.is_finite)
     names = ("model.safetensors", "update.safetensors")
     return federation.from_statement(said, envelope.id), dict.fromkeys(names, tensors)
@@ -127,9 +130,9 @@ def _role(envelope: Envelope, known: Federation | None) -> Owner | None:
     owner = known.owner(envelope.signature.public_key)
     if owner is None:
         key = keys.fingerprint(envelope.signature.public_key)
-        raise FedmedError("FM-SIG-03", f"a {kind}: {key} is not in the roster")
+        raise FedmedError("FM-SIG-03", f"{kind}: {key} is not in the roster")
     if kind not in owner.kinds:
-        raise FedmedError("FM-SIG-04", f"{owner.name} signed a {kind}: expected one of {', '.join(owner.kinds)}")
+        raise FedmedError("FM-SIG-04", f"{owner.name} signed {kind}: expected one of {', '.join(owner.kinds)}")
     return owner
 
 

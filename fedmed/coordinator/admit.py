@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import settings
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import bodies, intake, keys
+from fedmed.exchange import admission, bodies, intake, keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,35 +29,48 @@ class Admitted:
     is_new: bool
 
 
-def admit(root: Path, paths: Sequence[Path], now: datetime) -> list[Admitted]:
-    """Raises FedmedError FM-FED-02 after `start`, FM-SET-06 for a name or key that is taken, FM-SIG-*, FM-FRM-*."""
+def admit(root: Path, paths: Sequence[Path], now: datetime, fingerprint: str = "") -> list[Admitted]:
+    """`fingerprint`, had from the site by another channel, must be that of the one join given; it may then take the
+    place of an earlier join of that name, which was an impostor's or a mistake.
+
+    Raises FedmedError FM-FED-02 after `start`, FM-SET-06 for a name or key that is taken, FM-TRU-12 for another
+    fingerprint, FM-TIM-02, FM-SIG-*, FM-FRM-*, FM-USE-01.
+    """
+    if fingerprint and len(paths) != 1:
+        raise FedmedError("FM-USE-01", f"--fingerprint: expected one join file, got {len(paths)}")
     with desk.opened(root, now) as found:
-        return [_admit_one(found, path, now) for path in paths]
+        return [_admit_one(found, path, now, keys.normalise_spoken(fingerprint)) for path in paths]
 
 
-def _admit_one(found: Workspace, path: Path, now: datetime) -> Admitted:
+def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str) -> Admitted:
     with about(path):
         data, envelope, said = intake.open_self_signed(path, "join")
+        admission.require_past(said, now)
+    if fingerprint and fingerprint != envelope.id[:32]:
+        raise FedmedError("FM-TRU-12", f"{said.sender}: the join has another fingerprint than the one given")
     body = said.predicate.body
     if not isinstance(body, bodies.Join):
         raise TypeError("a join has the body of a join")
     fresh = all(known.id != envelope.id for known in found.record.received)
     if fresh:
-        _check_free(found, body.name, body.key)
+        _check_free(found, body.name, body.key, may_replace=bool(fingerprint))
         known = intake.to_known(envelope.id, said, "accepted", found.name)
         intake.keep(found, data, known, "admit", now, roster={"name": body.name, "key": body.key})
     key = keys.fingerprint(envelope.signature.public_key)
     return Admitted(body.name, body.contact, key, keys.spoken(envelope.id), fresh)
 
 
-def _check_free(found: Workspace, name: str, key: str) -> None:
+def _check_free(found: Workspace, name: str, key: str, *, may_replace: bool) -> None:
     if found.record.newest("federation"):
         raise FedmedError("FM-FED-02", f"{name}: the roster is frozen since the federation started")
     if not settings.is_site_name(name):
         raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
     for other in roster(found):
-        if name == other.name or key == other.key:
-            raise FedmedError("FM-SET-06", f"{name}: the name or key is already in the roster as {other.name}")
+        if name == other.name and not may_replace:
+            next_ = "compare both fingerprints with the site, then fedmed admit the right join with --fingerprint"
+            raise FedmedError("FM-SET-06", f"{name}: another join of that name was admitted before", next=next_)
+        if key == other.key and name != other.name:
+            raise FedmedError("FM-SET-06", f"{name}: the key is already in the roster as {other.name}")
     if key == keys.public_line(found.public_key):
         raise FedmedError("FM-SET-06", f"{name}: the key is the coordinator's own")
 
@@ -73,9 +86,11 @@ class Seat:
 
 def roster(found: Workspace) -> list[Seat]:
     """Admitted sites, by name."""
-    seats = [
-        Seat(entry.facts["roster"]["name"], entry.facts["roster"]["key"], entry.facts["id"])
+    seats = {
+        entry.facts["roster"]["name"]: Seat(
+            entry.facts["roster"]["name"], entry.facts["roster"]["key"], entry.facts["id"]
+        )
         for entry in found.ledger.entries
         if entry.event == "received" and entry.facts["kind"] == "join"
-    ]
-    return sorted(seats, key=lambda seat: seat.name)
+    }
+    return sorted(seats.values(), key=lambda seat: seat.name)

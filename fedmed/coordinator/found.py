@@ -37,6 +37,7 @@ federation_days: 730
 # Numbers about fewer cases than this are not broken down in reports.
 min_count: {min_count}
 # An update that claims more cases than this is refused.
+# One number for all, or one for each site: {{st-olav: 300, lakeside: 120}}.
 max_num_cases: 100000
 """
 

@@ -86,7 +86,7 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
     body = bodies.Federation(
         coordinator=keys.public_line(found.public_key),
         roster=[
-            bodies.Member(name=seat.name, key=seat.key, join=seat.join, max_num_cases=draft.max_num_cases)
+            bodies.Member(name=seat.name, key=seat.key, join=seat.join, max_num_cases=draft.bound(seat.name))
             for seat in seats
         ],
         limits=bodies.Limits(
@@ -98,7 +98,7 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
             min_count=draft.min_count,
         ),
     )
-    recipients = [statement.party(seat.name, keys.parse_public_line(seat.key)) for seat in seats]
+    recipients = [statement.actor(seat.name, keys.parse_public_line(seat.key)) for seat in seats]
 
     def build(
         opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]

@@ -17,6 +17,8 @@ from fedmed.exchange.keys import fingerprint, public_line
 from fedmed.exchange.verdict import Decided, Outcome, Situation, Verdict
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fedmed.exchange.artifact import Envelope
     from fedmed.exchange.federation import Federation, Owner
     from fedmed.exchange.statement import Statement
@@ -50,7 +52,7 @@ def judge_self_signed(envelope: Envelope, kind: str) -> Statement:
     """
     sshsig.verify(envelope.signature, envelope.raw)
     if statement.kind_of(envelope.signature.namespace) != kind:
-        raise FedmedError("FM-SIG-04", f"expected a {kind}, got a signature for {envelope.signature.namespace[:40]!r}")
+        raise FedmedError("FM-SIG-04", f"expected {kind}, got a signature for {envelope.signature.namespace[:40]!r}")
     said = statement.decode(envelope.raw)
     agrees(said, envelope, None, kind)
     brings_its_key(said, envelope)
@@ -79,15 +81,15 @@ def _signer(envelope: Envelope, situation: Situation) -> tuple[Owner | None, str
     federation = situation.federation
     if federation is None:
         if kind not in ("federation", "join") and situation.role == "site":
-            raise Decided(Outcome.EARLY, "FM-WAI-05", f"a {kind} came before this site approved the federation")
+            raise Decided(Outcome.EARLY, "FM-WAI-05", f"{kind} came before this site approved the federation")
         if kind not in ("federation", "join"):
-            raise FedmedError("FM-SIG-03", f"a {kind}: the federation has not started, so no key is known")
+            raise FedmedError("FM-SIG-03", f"{kind}: the federation has not started, so no key is known")
         return None, kind
     owner = federation.owner(envelope.signature.public_key)
     if owner is None and kind != "join":
-        raise FedmedError("FM-SIG-03", f"a {kind}: {fingerprint(envelope.signature.public_key)} is not in the roster")
+        raise FedmedError("FM-SIG-03", f"{kind}: {fingerprint(envelope.signature.public_key)} is not in the roster")
     if owner is not None and kind not in owner.kinds:
-        raise FedmedError("FM-SIG-04", f"{owner.name} signed a {kind}: expected one of {', '.join(owner.kinds)}")
+        raise FedmedError("FM-SIG-04", f"{owner.name} signed {kind}: expected one of {', '.join(owner.kinds)}")
     return owner, kind
 
 
@@ -97,7 +99,7 @@ def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) 
     if said.kind != kind or sender.key != key or (owner is not None and sender.name != owner.name):
         raise FedmedError("FM-SIG-05", f"signed as {kind} by {key}, but says {said.kind} by {sender.name} {sender.key}")
     if (kind in statement.COORDINATOR_KINDS) != (sender.name == COORDINATOR):
-        raise FedmedError("FM-SIG-05", f"a {kind} cannot come from {sender.name}")
+        raise FedmedError("FM-SIG-05", f"{kind} cannot come from {sender.name}")
 
 
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
@@ -109,11 +111,11 @@ def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
     predicate, federation = _of_federation(said, situation)
     if predicate.federation != federation.membership:
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
-    if statement.party(situation.name, situation.public_key) not in predicate.recipients:
+    if statement.actor(situation.name, situation.public_key) not in predicate.recipients:
         raise Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
     kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
     if said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
-        raise FedmedError("FM-RND-03", f"a {said.kind} is not expected here")
+        raise FedmedError("FM-RND-03", f"{said.kind} is not expected here")
 
 
 def _of_federation(
@@ -187,16 +189,22 @@ def acknowledged(said: Statement, name: str) -> str | None:
     return None if isinstance(predicate, statement.JoinPredicate) else predicate.ack
 
 
+def require_past(said: Statement, now: datetime) -> None:
+    """Raises FedmedError FM-TIM-02 when it was signed more than 26 h ahead of this clock."""
+    if words := _ahead(said, now):
+        raise FedmedError("FM-TIM-02", words)
+
+
+def _ahead(said: Statement, now: datetime) -> str:
+    signed, clock = said.predicate.created, statement.to_time(now)
+    is_ahead = statement.from_time(signed) > now + AHEAD
+    return f"{said.kind} of {said.sender}: signed {signed}, this clock says {clock}" if is_ahead else ""
+
+
 def _in_time(said: Statement, situation: Situation) -> None:
     predicate = said.predicate
-    created = statement.from_time(predicate.created)
-    if created > situation.now + AHEAD and not situation.trust_clock:
-        raise Decided(
-            Outcome.FUTURE,
-            "FM-TIM-02",
-            f"{said.kind} of {said.sender}: signed {predicate.created}, "
-            f"this clock says {statement.to_time(situation.now)}",
-        )
+    if not situation.trust_clock and (words := _ahead(said, situation.now)):
+        raise Decided(Outcome.FUTURE, "FM-TIM-02", words)
     expires = (
         predicate.expires if isinstance(predicate, statement.FederationPredicate | statement.ModelPredicate) else None
     )

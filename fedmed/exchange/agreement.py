@@ -37,4 +37,5 @@ def in_force(workspace: Workspace) -> Agreement | None:
 def require_valid(workspace: Workspace, agreement: Agreement, now: datetime) -> None:
     """Raises FedmedError FM-TIM-01 when the federation is over; a clock set back does not revive it."""
     if max(statement.to_time(now), workspace.record.floor) > agreement.federation.expires:
-        raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}")
+        next_ = "ask the coordinator to found a new federation"
+        raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}", next=next_)

@@ -92,6 +92,12 @@ def payload_offset(envelope: Envelope, verified: statement.Statement, name: str)
     raise KeyError(name)
 
 
+def payload_bytes(data: bytes, envelope: Envelope, verified: statement.Statement, name: str) -> bytes:
+    """The payload `name` out of a whole verified file."""
+    offset = payload_offset(envelope, verified, name)
+    return data[offset : offset + next(part.bytes for part in verified.predicate.payload if part.name == name)]
+
+
 def read_payloads(reader: Reader, verified: statement.Statement, expected: Mapping[str, Expected]) -> Iterator[None]:
     """Consume everything after the envelope: hashes, tensor headers, finite numbers, trailer, end.
 

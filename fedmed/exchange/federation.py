@@ -54,12 +54,12 @@ class Federation:
     def member(self, name: str) -> bodies.Member:
         return next(member for member in self.body.roster if member.name == name)
 
-    def sites(self) -> list[statement.Party]:
+    def sites(self) -> list[statement.Actor]:
         """All sites as recipients, by name."""
-        return [statement.party(name, keys.parse_public_line(self.member(name).key)) for name in self.site_names]
+        return [statement.actor(name, keys.parse_public_line(self.member(name).key)) for name in self.site_names]
 
-    def coordinator(self) -> statement.Party:
-        return statement.party(COORDINATOR, keys.parse_public_line(self.body.coordinator))
+    def coordinator(self) -> statement.Actor:
+        return statement.actor(COORDINATOR, keys.parse_public_line(self.body.coordinator))
 
 
 def from_statement(verified: Statement, statement_id: str) -> Federation:

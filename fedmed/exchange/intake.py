@@ -6,7 +6,6 @@ of the copy is verified while it is written. Nothing in the inbox is ever moved,
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -77,7 +76,8 @@ def look_at_all(workspace: Workspace, terms: Terms, now: datetime) -> list[Arriv
     for path in candidates(workspace):
         try:
             fd = files.open_regular(path)
-        except OSError:
+        except OSError as error:
+            arrivals.append(Arrival(path, _unopened(error)))
             continue
         try:
             verdict, envelope = examine(fd, situate(workspace, terms, now), terms.limit)
@@ -111,15 +111,17 @@ def open_self_signed(path: Path, kind: str) -> tuple[bytes, Envelope, Statement]
     Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-10, and Incomplete.
     """
     try:
-        data = files.read_bounded(path, UNAPPROVED_LIMIT)
+        fd = files.open_regular(path)
     except OSError as error:
-        raise FedmedError("FM-FRM-01", "cannot be read as a small regular file", local=str(error)) from error
-    source = container.Reader(io.BytesIO(data).read)
-    envelope = artifact.read_envelope(source)
-    said = judge_self_signed(envelope, kind)
-    for _ in artifact.read_payloads(source, said, {}):
-        pass
-    return data, envelope, said
+        raise FedmedError("FM-FRM-01", "cannot be opened as a file", local=str(error)) from error
+    try:
+        envelope = artifact.read_envelope(reader(fd))
+        said = judge_self_signed(envelope, kind)
+        if os.fstat(fd).st_size > UNAPPROVED_LIMIT:
+            raise FedmedError("FM-FRM-04", f"expected at most {UNAPPROVED_LIMIT} bytes, got {os.fstat(fd).st_size}")
+        return b"".join(verified(fd, envelope, said, {})), envelope, said
+    finally:
+        os.close(fd)
 
 
 def keep(workspace: Workspace, data: bytes, known: Known, command: str, now: datetime, **facts: object) -> None:
@@ -130,12 +132,12 @@ def keep(workspace: Workspace, data: bytes, known: Known, command: str, now: dat
 
 def candidates(workspace: Workspace) -> list[Path]:
     """Files to look at, by name: finished copies in the inbox, and what a killed run archived but did not record."""
-    inbox = workspace.inbox
-    names = (
-        sorted(path for path in inbox.iterdir() if path.name.endswith(".fedmed") and path.name[0] != ".")
-        if inbox.is_dir()
-        else []
-    )
+    try:
+        everything = sorted(workspace.inbox.iterdir())
+    except OSError as error:  # an unmounted share must not look like "nothing has arrived"
+        why = os.strerror(error.errno or 0).lower()
+        raise FedmedError("FM-RES-05", f"the inbox cannot be read: {why}", local=str(error)) from error
+    names = [path for path in everything if path.name.endswith(".fedmed") and path.name[0] != "."]
     known = workspace.record.ids()
     return [
         *names,
@@ -151,11 +153,7 @@ def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms
     try:
         fd = files.open_regular(path)
     except OSError as error:
-        return Verdict(
-            Outcome.REJECTED,
-            "FM-FRM-01",
-            f"cannot be opened as a file: {os.strerror(error.errno or 0).lower()}",
-        )
+        return _unopened(error)
     try:
         verdict, envelope = examine(fd, situation, terms.limit)
         if envelope is not None and verdict.outcome in ARCHIVED:
@@ -175,6 +173,11 @@ def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms
         _record(workspace, envelope, verdict, situation, command)
     seen.remember(verdict)
     return verdict
+
+
+def _unopened(error: OSError) -> Verdict:
+    message = f"cannot be opened as a file: {os.strerror(error.errno or 0).lower()}"
+    return Verdict(Outcome.REJECTED, "FM-FRM-01", message)
 
 
 def examine(fd: int, situation: Situation, limit: int) -> tuple[Verdict, Envelope | None]:
@@ -199,7 +202,15 @@ def examine(fd: int, situation: Situation, limit: int) -> tuple[Verdict, Envelop
 def reader(fd: int) -> container.Reader:
     """A reader from the beginning of an open file."""
     os.lseek(fd, 0, os.SEEK_SET)
-    return container.Reader(lambda size: os.read(fd, size))
+    return container.Reader(lambda size: _read(fd, size))
+
+
+def _read(fd: int, size: int) -> bytes:
+    """A bad sector of a stick ends this file, not the command."""
+    try:
+        return os.read(fd, size)
+    except OSError as error:
+        raise container.Incomplete(f"cannot be read: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def _check_length(size: int, expected: int) -> None:
@@ -217,7 +228,7 @@ def _take_in(
         return verdict
     part = workspace.spool / f"{envelope.id}.part"
     try:
-        files.write_stream(part, _verified(fd, envelope, said, expected), mode=0o600)
+        files.write_stream(part, verified(fd, envelope, said, expected), mode=0o600)
     except FedmedError as error:
         part.unlink(missing_ok=True)
         if error.code.startswith("FM-RES"):
@@ -231,11 +242,11 @@ def _take_in(
     return verdict
 
 
-def _verified(fd: int, envelope: Envelope, said: Statement, expected: Mapping[str, Expected]) -> Iterator[bytes]:
+def verified(fd: int, envelope: Envelope, said: Statement, expected: Mapping[str, Expected]) -> Iterator[bytes]:
     """The file's bytes from its beginning, each handed on only after the reader has seen it."""
     chunks: list[bytes] = []
     os.lseek(fd, 0, os.SEEK_SET)
-    source = container.Reader(artifact.verified_copy(lambda size: os.read(fd, size), chunks.append))
+    source = container.Reader(artifact.verified_copy(lambda size: _read(fd, size), chunks.append))
     again = artifact.read_envelope(source)
     if again != envelope:
         raise FedmedError("FM-FRM-01", "the file changed while it was read")

@@ -35,9 +35,8 @@ def create(path: Path) -> Ed25519PrivateKey:
 
 def load(path: Path) -> Ed25519PrivateKey:
     """Raises FedmedError FM-KEY-01 when others may read the file, FM-KEY-02 when it holds no usable key."""
+    require_private(path)
     try:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise FedmedError("FM-KEY-01", f"{path.name}: expected mode 0600, got {path.stat().st_mode & 0o777:04o}")
         key = load_ssh_private_key(files.read_bounded(path, 16 * 1024), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise FedmedError(
@@ -46,6 +45,16 @@ def load(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise FedmedError("FM-KEY-02", f"{path.name}: expected an Ed25519 key")
     return key
+
+
+def require_private(path: Path) -> None:
+    """Raises FedmedError FM-KEY-01 when others than the owner may touch the file. Windows has no such mode."""
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        raise FedmedError("FM-KEY-02", f"{path.name}: not readable", local=str(error)) from error
+    if os.name == "posix" and mode & 0o077:
+        raise FedmedError("FM-KEY-01", f"{path.name}: expected mode 0600, got {mode:04o}")
 
 
 def public_line(public_key: bytes) -> str:

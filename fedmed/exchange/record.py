@@ -52,7 +52,8 @@ class Record:
         self.said: list[Known] = []
         self.received: list[Known] = []
         self.conflicts: list[Known] = []
-        self.admitted: list[dict[str, Any]] = []
+        self.replaced: list[Known] = []
+        self.posted: set[str] = set()
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.intent: Intent | None = None
         self.floor = ""
@@ -67,16 +68,20 @@ class Record:
             self.said.append(_known(facts, "said"))
             self.intent = None
         elif entry.event == "received":
-            (self.conflicts if facts["outcome"] == "conflict" else self.received).append(
-                _known(facts, facts["outcome"])
-            )
-        elif entry.event == "admitted":
-            self.admitted.append(facts)
+            self._receive(_known(facts, facts["outcome"]))
+        elif entry.event == "posted":
+            self.posted.add(facts["id"])
         elif entry.event == "note":
             self.notes.append((entry.time, facts))
             if facts.get("what") == "trust-clock":
                 self.floor = entry.time
         self.floor = max(self.floor, facts.get("floor", ""))
+
+    def _receive(self, known: Known) -> None:
+        if known.kind == "join":  # a later join of a name was admitted in place of the one before
+            self.replaced += [each for each in self.received if (each.kind, each.sender) == ("join", known.sender)]
+            self.received = [each for each in self.received if each not in self.replaced]
+        (self.conflicts if known.outcome == "conflict" else self.received).append(known)
 
     @property
     def next_seq(self) -> int:
@@ -91,7 +96,7 @@ class Record:
 
     def ids(self) -> set[str]:
         """Every statement that this ledger speaks of."""
-        return {known.id for known in (*self.said, *self.received, *self.conflicts)}
+        return {known.id for known in (*self.said, *self.received, *self.conflicts, *self.replaced)}
 
     def of(self, kind: str, *, sender: str | None = None, round: int | None = None) -> list[Known]:  # noqa: A002
         """Accepted or said statements of a kind, in order of arrival."""
@@ -113,7 +118,9 @@ class Record:
         )
 
     def model(self, round: int) -> Known | None:  # noqa: A002
-        return self.newest("model", round=round)
+        """The model of a round, also one that came after a later one."""
+        known = (*self.said, *self.received)
+        return next((each for each in known if each.kind == "model" and each.round == round), None)
 
     def last_from(self, sender: str) -> str | None:
         """The statement to acknowledge: the highest `seq` received from `sender`."""

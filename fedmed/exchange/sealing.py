@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Opening:
     """What every statement of this sender begins with; the actor adds what its kind says."""
 
-    sender: statement.Party
+    sender: statement.Actor
     seq: int
     prev: str | None
     created: str
@@ -90,7 +90,7 @@ def _open(workspace: Workspace, command: str, kind: str, round_: int | None, now
     if intent is None:
         raise ValueError("an intent was written and is not there")
     return Opening(
-        sender=statement.party(workspace.name, workspace.public_key),
+        sender=statement.actor(workspace.name, workspace.public_key),
         seq=intent.seq,
         prev=record.last_said,
         created=intent.created,
@@ -99,19 +99,26 @@ def _open(workspace: Workspace, command: str, kind: str, round_: int | None, now
 
 
 def complete_intent(workspace: Workspace, now: datetime) -> None:
-    """After a kill between archive and ledger: record what was already said. Every command calls this first."""
+    """After a kill between archive, ledger and outbox: record and post what was said. Every command calls this first.
+
+    Raises FedmedError FM-TRU-06 when the archive holds a statement of this workspace that its ledger forgot.
+    """
     intent = workspace.record.intent
-    if intent is None:
-        return
     recorded = workspace.record.ids()
     for path in sorted((workspace.root / "archive").glob("*.fedmed")):
         if path.stem in recorded:
             continue
         said = _own_statement(workspace, path)
-        if said is not None and said.predicate.seq == intent.seq:
-            known = intake.to_known(path.stem, said, "said", workspace.name)
-            workspace.write_known(intent.command, "said", now, known, **_floor(workspace, intent.created, now))
-            return
+        if said is None:
+            continue
+        if intent is None or said.predicate.seq != intent.seq:
+            number = said.predicate.seq
+            raise FedmedError("FM-TRU-06", f"the archive holds number {number} of this workspace, the ledger does not")
+        known = intake.to_known(path.stem, said, "said", workspace.name)
+        workspace.write_known(intent.command, "said", now, known, **_floor(workspace, intent.created, now))
+    for known in workspace.record.said:
+        if known.id not in workspace.record.posted:
+            post(workspace, known)
 
 
 def _own_statement(workspace: Workspace, path: Path) -> Statement | None:
@@ -125,32 +132,49 @@ def _own_statement(workspace: Workspace, path: Path) -> Statement | None:
         os.close(fd)
 
 
-def post(workspace: Workspace, known: Known, label: str = "") -> Path:
-    """A copy in the outbox under a name for people; made again when it is missing.
+def post(workspace: Workspace, known: Known) -> Path:
+    """A copy in the outbox under a name for people; made again when it is missing or damaged.
 
-    `label` tells two files of one kind and round apart. Raises FedmedError FM-TRU-11, FM-RES-*.
+    The ledger remembers that it was there once, so that a killed command's copy is made by the next one and a copy
+    that was carried away is not. Raises FedmedError FM-TRU-11, FM-RES-*.
     """
-    target = workspace.outbox / file_name(known, label)
-    fd, _, _ = open_archived(workspace, known.id)
+    fd, envelope, said = open_archived(workspace, known.id)
+    target = workspace.outbox / file_name(said)
     try:
-        if _same_bytes(target, fd):
-            return target
-        files.write_atomic(target, files.read_chunks(fd, 0, os.fstat(fd).st_size))
+        if not _same_bytes(target, fd):
+            _copy_verified(target, fd, envelope, said)
     finally:
         os.close(fd)
+    if known.id not in workspace.record.posted:
+        workspace.write_entry("post", "posted", statement.from_time(known.created), id=known.id)
     return target
 
 
-def file_name(known: Known, label: str = "") -> str:
+def _copy_verified(target: Path, fd: int, envelope: artifact.Envelope, said: Statement) -> None:
+    """A file of the archive that no longer verifies replaces nothing."""
+    part = target.with_name(f"{target.name}.part")
+    try:
+        files.write_stream(part, intake.verified(fd, envelope, said, {}))
+    except FedmedError as error:
+        part.unlink(missing_ok=True)
+        if error.code.startswith("FM-RES"):
+            raise
+        raise FedmedError("FM-TRU-11", f"archive: {envelope.id[:16]}... is damaged: {error.message}") from error
+    files.publish(part, target)
+
+
+def file_name(said: Statement) -> str:
     """Convenience for people, never trusted: update-r0003-st-olav.fedmed, report-r0010-st-olav-test.fedmed."""
-    if known.kind == "join":
-        return f"join-{known.sender}.fedmed"
-    if known.kind == "federation":
-        return "federation-v0001.fedmed"
-    if known.kind == "approval":
-        return f"approval-v0001-{known.sender}.fedmed"
-    sender = "" if known.kind == "model" else f"-{known.sender}"
-    return f"{known.kind}-r{known.round:04d}{sender}{label}.fedmed"
+    predicate = said.predicate
+    if isinstance(predicate, statement.JoinPredicate):
+        return f"join-{said.sender}.fedmed"
+    if isinstance(predicate, statement.FederationPredicate):
+        return f"federation-v{predicate.federation.version:04d}.fedmed"
+    if isinstance(predicate, statement.ApprovalPredicate):
+        return f"approval-v{predicate.federation.version:04d}-{said.sender}.fedmed"
+    sender = "" if said.kind == "model" else f"-{said.sender}"
+    test = "-test" if isinstance(predicate, statement.ReportPredicate) and predicate.body.split == "testing" else ""
+    return f"{said.kind}-r{predicate.round:04d}{sender}{test}.fedmed"
 
 
 def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifact.Envelope, Statement]:

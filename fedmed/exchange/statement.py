@@ -31,7 +31,7 @@ class Subject(Sent):
     digest: Sha256
 
 
-class Party(Sent):
+class Actor(Sent):
     name: SenderName
     key: Fingerprint
 
@@ -78,7 +78,7 @@ class Payload(Sent):
 
 class Predicate(Sent):
     format: Literal["fedmed/1"]
-    sender: Party
+    sender: Actor
     seq: Annotated[int, Field(ge=1)]
     prev: Digest | None
     created: Time
@@ -94,7 +94,7 @@ class JoinPredicate(Predicate):
 class FederationPredicate(Predicate):
     kind: Literal["federation"]
     federation: Founding
-    recipients: list[Party] = Field(min_length=1, max_length=100)
+    recipients: list[Actor] = Field(min_length=1, max_length=100)
     ack: None
     expires: Time
     body: bodies.Federation
@@ -103,14 +103,14 @@ class FederationPredicate(Predicate):
 class ApprovalPredicate(Predicate):
     kind: Literal["approval"]
     federation: Membership
-    recipients: list[Party] = Field(min_length=1, max_length=1)
+    recipients: list[Actor] = Field(min_length=1, max_length=1)
     ack: Digest | None
     body: bodies.Approval
 
 
 class RoundPredicate(Predicate):
     federation: Membership
-    recipients: list[Party] = Field(min_length=1, max_length=100)
+    recipients: list[Actor] = Field(min_length=1, max_length=100)
     round: Count
     attempt: Annotated[int, Field(ge=1)]
 
@@ -242,8 +242,8 @@ def about(kind: str, sha256: str) -> list[Subject]:
     return [Subject(name=SUBJECTS[kind], digest=Sha256(sha256=sha256))]
 
 
-def party(name: str, public_key: bytes) -> Party:
-    return Party(name=name, key=keys.fingerprint(public_key))
+def actor(name: str, public_key: bytes) -> Actor:
+    return Actor(name=name, key=keys.fingerprint(public_key))
 
 
 def to_time(moment: datetime) -> str:

@@ -70,11 +70,11 @@ def founded(root: Path, role: str, name: str, now: datetime) -> Iterator[Workspa
     """
     if (root / "fedmed.yaml").exists():
         raise _exists(root)
-    _make_folders(root)
+    make_folders(root)
     with locked(root):
         if not (root / "keys" / "signing.key").exists():
             keys.create(root / "keys" / "signing.key")
-        found = load(root, role, name, "inbox", "outbox")
+        found = _read(root, role, name, "inbox", "outbox")
         begun = next((entry.facts for entry in found.ledger.entries), None)
         if begun is None:
             found.write_entry("init", "founded", now, role=role, name=name, key=keys.fingerprint(found.public_key))
@@ -85,19 +85,13 @@ def founded(root: Path, role: str, name: str, now: datetime) -> Iterator[Workspa
         yield found
 
 
-def create(root: Path) -> None:
-    """The folders of a new workspace. Raises FedmedError FM-SET-04 when `root` is one already."""
-    if (root / "fedmed.yaml").exists() or (root / "state").exists():
-        raise _exists(root)
-    _make_folders(root)
-
-
 def _exists(root: Path) -> FedmedError:
     message, next_ = "a workspace is here already; nothing was changed", f"fedmed status -w {shlex.quote(str(root))}"
     return FedmedError("FM-SET-04", message, next=next_, local=str(root))
 
 
-def _make_folders(root: Path) -> None:
+def make_folders(root: Path) -> None:
+    """What a workspace consists of; folders that are there already are kept."""
     for name in PRIVATE:
         files.make_private(root / name)
     for name in ("inbox", "outbox"):
@@ -105,11 +99,29 @@ def _make_folders(root: Path) -> None:
 
 
 def load(root: Path, role: str, name: str, inbox: str, outbox: str) -> Workspace:
-    """Raises FedmedError FM-KEY-01, FM-KEY-02, FM-TRU-08."""
+    """Raises FedmedError FM-KEY-01, FM-KEY-02, FM-TRU-08, FM-SET-03 when fedmed.yaml is no longer of this workspace."""
+    found = _read(root, role, name, inbox, outbox)
+    _require_founded(found)
+    return found
+
+
+def _read(root: Path, role: str, name: str, inbox: str, outbox: str) -> Workspace:
     ledger = Ledger(root / "state" / "ledger.jsonl")
     record = Record(ledger.entries)
     key = keys.load(root / "keys" / "signing.key")
     return Workspace(root, role, name, root / inbox, root / outbox, key, ledger, record)
+
+
+def _require_founded(found: Workspace) -> None:
+    """The ledger's first line says whose workspace this is; a lost ledger must not begin anew with used numbers."""
+    first = next(iter(found.ledger.entries), None)
+    if first is None or first.event != "founded":
+        raise FedmedError("FM-TRU-08", "the ledger is missing or does not begin with the founding")
+    expected = f"{first.facts.get('role')} {first.facts.get('name')}"
+    if expected != f"{found.role} {found.name}":
+        raise FedmedError("FM-SET-03", f"fedmed.yaml: expected {expected}, as founded, got {found.role} {found.name}")
+    if first.facts.get("key") != keys.fingerprint(found.public_key):
+        raise FedmedError("FM-KEY-02", "signing.key: not the key that this workspace was founded with")
 
 
 @contextmanager

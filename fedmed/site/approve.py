@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import recipe
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import bodies, federation, intake, keys, sealing, statement
+from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, sealing, statement
 from fedmed.learning import params
 from fedmed.site import desk
 from fedmed.strict import is_plain_text
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from fedmed.exchange.artifact import Envelope
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
@@ -47,11 +48,18 @@ class Consent:
 
 
 LEAVES = (
+    "once: this hospital's name in the federation, its public key, the contact given at init, and who consented",
     (
-        "per round one update: changed weights of the network, number of cases, patients and steps, training loss, "
-        "validation metrics, exclusion counts by code, a digest of the case list, software versions"
+        "per round one update: changed weights of the network; number of cases, patients and steps; training loss; "
+        "validation metrics (n, mean, standard deviation) of the model received; exclusion counts by code; digests of "
+        "the case list and of label_map; software versions"
     ),
-    "per evaluation one report: per metric n, mean, standard deviation and a 20-bin histogram",
+    (
+        "per evaluation one report: of the global model and, if there is one, of this hospital's own, per metric and "
+        "label n, mean, standard deviation, counts of missed, spurious and empty cases, a 20-bin histogram; number of "
+        "cases; exclusion counts by code; how often the test fold was opened"
+    ),
+    "with each file: its number, time, the ids of files it answers, length and head of this workspace's ledger",
     "no image, no label, no patient identifier, no pseudonym, no path",
 )
 
@@ -62,12 +70,11 @@ def approve(
     *,
     by: str,
     ask: Callable[[list[Proposal]], str],
-    accept_expired: str = "",
 ) -> Consent:
     """`ask` shows the proposals and returns the fingerprint that the operator typed.
 
     Raises FedmedError FM-WAI-02 (no federation file), FM-TRU-01 (other fingerprint), FM-TRU-09 (not in the roster),
-    FM-TIM-01, FM-USE-01 (no name).
+    FM-TIM-01, FM-TIM-02, FM-USE-01 (no name).
     """
     if not by.strip() or not is_plain_text(by) or len(by) > 200:
         raise FedmedError("FM-USE-01", "--by: expected the name of the person who consents")
@@ -81,7 +88,7 @@ def approve(
         if not matching:
             raise FedmedError("FM-TRU-01", "the fingerprint typed is of no federation file in the inbox")
         chosen = matching[0]
-        _check(chosen, found, now, accept_expired)
+        _check(chosen, now)
         known = intake.to_known(chosen.statement_id, chosen.said, "accepted", found.name)
         floor = min(chosen.said.predicate.created, statement.to_time(now))
         intake.keep(found, chosen.data, known, "approve", now, floor=floor, by=by)
@@ -96,9 +103,9 @@ def _proposals(found: Workspace) -> list[Proposal]:
         try:
             with about(path):
                 data, envelope, said = intake.open_self_signed(path, "federation")
-            proposals.setdefault(envelope.id, _proposal(data, envelope.id, said, found, envelope.size))
+            proposals.setdefault(envelope.id, _proposal(data, envelope, said, found))
         except FedmedError as error:
-            fault = error if path.name.startswith("federation") else fault
+            fault = fault if error.code == "FM-SIG-04" else error  # a good signature for another kind is no fault
     if not proposals:
         if fault is not None:
             raise fault
@@ -110,18 +117,12 @@ def _proposals(found: Workspace) -> list[Proposal]:
     return list(proposals.values())
 
 
-def _proposal(data: bytes, statement_id: str, said: statement.Statement, found: Workspace, offset: int) -> Proposal:
-    seen = federation.from_statement(said, statement_id)
-    contents = {}
-    for part in said.predicate.payload:
-        start = offset + 512
-        contents[part.name] = data[start : start + part.bytes]
-        offset = start + part.bytes + -part.bytes % 512
-    table = params.table_from_bytes(contents["tensors.json"])
+def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found: Workspace) -> Proposal:
+    seen = federation.from_statement(said, envelope.id)
+    table = params.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
+    chosen = recipe.from_bytes(artifact.payload_bytes(data, envelope, said, "recipe.json"))
     _seat(seen, found)
-    return Proposal(
-        data, statement_id, said, seen, recipe.from_bytes(contents["recipe.json"]), params.payload_size(table)
-    )
+    return Proposal(data, envelope.id, said, seen, chosen, params.payload_size(table))
 
 
 def _seat(seen: Federation, found: Workspace) -> None:
@@ -131,11 +132,11 @@ def _seat(seen: Federation, found: Workspace) -> None:
         raise FedmedError("FM-TRU-09", f"{found.name}: not in the roster of the federation with this site's key")
 
 
-def _check(chosen: Proposal, found: Workspace, now: datetime, accept_expired: str) -> None:
+def _check(chosen: Proposal, now: datetime) -> None:
+    admission.require_past(chosen.said, now)
     if statement.to_time(now) > chosen.federation.expires:
-        if not accept_expired:
-            raise FedmedError("FM-TIM-01", f"the federation expired {chosen.federation.expires}")
-        found.write_entry("approve", "note", now, what="accept-expired", reason=accept_expired)
+        next_ = "ask the coordinator to found a new federation"
+        raise FedmedError("FM-TIM-01", f"the federation expired {chosen.federation.expires}", next=next_)
 
 
 def _say_again(found: Workspace, agreed: Federation, by: str, now: datetime) -> Consent:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fedmed.settings import DataFolder, WorkspaceSettings
 
 ROLE = "site"
+PSEUDONYM_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,16 @@ def model_params(site: Site, consent: Approved, known: Known) -> Params:
 
 
 def pseudonym_key(root: Path) -> bytes:
-    """The key behind case and patient aliases. It never leaves this workspace."""
+    """The key behind case and patient aliases. It never leaves this workspace. Raises FedmedError FM-KEY-01, FM-KEY-02.
+
+    Another key would give every patient another alias, and so another fold.
+    """
+    path = root / "keys" / "pseudonym.key"
+    keys.require_private(path)
     try:
-        return (root / "keys" / "pseudonym.key").read_bytes()
+        key = files.read_bounded(path, PSEUDONYM_KEY_BYTES)
     except OSError as error:
         raise FedmedError("FM-KEY-02", "pseudonym.key: not readable", local=str(error)) from error
-
-
-def fingerprint(site: Site) -> str:
-    return keys.fingerprint(site.workspace.public_key)
+    if len(key) != PSEUDONYM_KEY_BYTES:
+        raise FedmedError("FM-KEY-02", f"pseudonym.key: expected {PSEUDONYM_KEY_BYTES} bytes, got {len(key)}")
+    return key

@@ -63,7 +63,7 @@ def evaluate(
         table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
         found = _earlier(site, model, split, wants_alone=local_only is not None)
         if found is not None:
-            posted = _post(site, found[0], split)
+            posted = sealing.post(site.workspace, found[0])
             return Evaluated(model.round_number, last, split, False, found[1], posted, table, arrivals)
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
@@ -76,7 +76,9 @@ def evaluate(
         body = _body(consent, cases, split, opening, scored)
         files.write_atomic(table, _case_table(scored), mode=0o600)
         known = _say(site, consent, model, body, now)
-        return Evaluated(model.round_number, last, split, True, body, _post(site, known, split), table, arrivals)
+        return Evaluated(
+            model.round_number, last, split, True, body, sealing.post(site.workspace, known), table, arrivals
+        )
 
 
 def _of(model: str, progress: Callable[[str, int, int], None]) -> Callable[[int, int], None]:
@@ -136,11 +138,6 @@ def _say(site: Site, consent: Approved, model: Known, body: bodies.Report, now: 
         return statement.make("report", statement.about("report", model.payload), predicate)
 
     return sealing.say(site.workspace, "evaluate", "report", model.round, [], build, now)
-
-
-def _post(site: Site, known: Known, split: Split) -> Path:
-    """The two folds' reports on one model lie side by side in the outbox."""
-    return sealing.post(site.workspace, known, "-test" if split == "testing" else "")
 
 
 def _case_table(scored: dict[str, list[CaseScores]]) -> bytes:

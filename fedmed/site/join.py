@@ -71,7 +71,9 @@ def init(
         sealing.complete_intent(found, now)
         known = found.record.newest("join") or _say_join(found, contact, now)
         if not (root / "keys" / "pseudonym.key").exists():
-            files.write_atomic(root / "keys" / "pseudonym.key", secrets.token_bytes(32), mode=0o600)
+            files.write_atomic(
+                root / "keys" / "pseudonym.key", secrets.token_bytes(desk.PSEUDONYM_KEY_BYTES), mode=0o600
+            )
         posted = sealing.post(found, known)
         files.write_atomic(root / "fedmed.yaml", text.encode())
         return Joined(name, keys.fingerprint(found.public_key), keys.spoken(known.id), posted, layout)

@@ -69,7 +69,7 @@ def test_verifying_names_the_owner_only_with_a_federation(file_of: Callable[[str
 
 def test_without_a_federation_a_stranger_is_only_a_key(tmp_path: Path) -> None:
     data = samples.resigned(
-        samples.sample("update"), samples.key("x"), lambda predicate: predicate.update(sender=samples.party("xx"))
+        samples.sample("update"), samples.key("x"), lambda predicate: predicate.update(sender=samples.actor("xx"))
     )
     path = tmp_path / "u.fedmed"
     data = samples.resigned(data, samples.key("xx"))
@@ -156,7 +156,7 @@ def test_books_of_no_workspace(tmp_path: Path) -> None:
 def test_fingerprints_of_a_workspace(simulation: Simulation) -> None:
     site = simulation.sites["aa"]
     found = keyring.fingerprints(site.root)
-    assert found.key == site.party["key"]
+    assert found.key == site.actor["key"]
     assert found.join == keys.spoken(statement_id(site.posted("join-aa")))
     assert found.federation == keys.spoken(statement_id(simulation.coordinator.posted("federation-v0001")))
     assert keyring.fingerprints(simulation.coordinator.root).join == ""

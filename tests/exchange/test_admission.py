@@ -223,7 +223,7 @@ def test_every_outcome_of_the_specification_can_be_said() -> None:
 @pytest.mark.parametrize("namespace", [*(f"{kind}@fedmed.v1" for kind in samples.KINDS), "file", "ssh"])
 def test_a_key_a_namespace_and_a_kind_must_agree(signer: str, kind: str, namespace: str) -> None:
     """Of all combinations only a role's own kinds under their own namespaces are let in."""
-    sender = {"name": signer, "key": samples.party(signer)["key"]}
+    sender = {"name": signer, "key": samples.actor(signer)["key"]}
     data = samples.resigned(
         samples.sample(kind),
         samples.key(signer),

@@ -81,9 +81,10 @@ def test_links_pipes_and_folders_are_refused_and_not_opened(
     assert coordinator.workspace().record.newest("update") is None
 
 
-def test_an_inbox_that_is_not_there_is_empty(simulation: Simulation, coordinator: Coordinator) -> None:
+def test_an_inbox_that_is_not_there_is_not_an_empty_one(simulation: Simulation, coordinator: Coordinator) -> None:
+    """An unmounted share must not let cron wait for ever."""
     shutil.rmtree(coordinator.root / "inbox")
-    assert coordinator.look(simulation.now) == []
+    assert code_of(lambda: coordinator.look(simulation.now)) == "FM-RES-05"
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-1500] + bytes(1500), lambda d: bytes(len(d)), lambda d: d + b"\0"])

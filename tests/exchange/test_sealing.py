@@ -26,9 +26,8 @@ LATER = NOW + timedelta(days=3)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    workspace.create(tmp_path / "aa")
-    keys.create(tmp_path / "aa" / "keys" / "signing.key")
-    return tmp_path / "aa"
+    with workspace.founded(tmp_path / "aa", "site", "aa", NOW):
+        return tmp_path / "aa"
 
 
 def opened(root: Path) -> Workspace:
@@ -44,7 +43,7 @@ def test_numbers_and_links_follow_each_other(root: Path) -> None:
     first, second = say(found), say(found, LATER)
     assert [(known.seq, known.prev) for known in (first, second)] == [(1, None), (2, first.id)]
     assert opened(root).record.said == [first, second]
-    assert [entry.event for entry in found.ledger.entries] == ["intent", "said"] * 2
+    assert [entry.event for entry in found.ledger.entries] == ["founded", *["intent", "said"] * 2]
 
 
 def test_the_ledgers_head_stands_in_the_statement(root: Path) -> None:
@@ -52,7 +51,7 @@ def test_the_ledgers_head_stands_in_the_statement(root: Path) -> None:
     say(found)
     length, head = found.ledger.length, found.ledger.head
     said = sealing.read_archived(found, say(found).id).predicate.ledger
-    assert (said.length, length) == (length + 1, 2), "after the intent, before the entry about itself"
+    assert (said.length, length) == (length + 1, 3), "after the intent, before the entry about itself"
     assert said.head != head
 
 
@@ -193,10 +192,63 @@ def test_a_new_workspace_is_private(root: Path) -> None:
         assert (root / name).stat().st_mode & 0o077 == 0, name
 
 
-def test_a_workspace_is_made_once(root: Path) -> None:
+def test_a_workspace_is_founded_once(root: Path) -> None:
+    def again(name: str) -> None:
+        with workspace.founded(root, "site", name, NOW):
+            pass
+
     before = sorted(path.name for path in root.iterdir())
-    assert code_of(lambda: workspace.create(root)) == "FM-SET-04"
-    assert sorted(path.name for path in root.iterdir()) == before
+    assert code_of(lambda: again("bb")) == "FM-SET-04", "begun as another"
+    (root / "fedmed.yaml").touch()
+    assert code_of(lambda: again("aa")) == "FM-SET-04", "finished"
+    assert sorted(path.name for path in root.iterdir()) == [*before[:2], "fedmed.yaml", *before[2:]]
+
+
+def test_a_lost_or_foreign_ledger_begins_nothing_anew(root: Path) -> None:
+    ledger = root / "state" / "ledger.jsonl"
+    assert code_of(lambda: opened(root)) == "ok"
+    assert code_of(lambda: workspace.load(root, "site", "oslo", "inbox", "outbox")) == "FM-SET-03"
+    assert code_of(lambda: workspace.load(root, "coordinator", "aa", "inbox", "outbox")) == "FM-SET-03"
+    keys.create(root / "keys" / "signing.key")
+    assert code_of(lambda: opened(root)) == "FM-KEY-02"
+    ledger.unlink()
+    assert code_of(lambda: opened(root)) == "FM-TRU-08"
+
+
+def test_a_ledger_that_forgot_what_the_archive_holds_stops_everything(root: Path) -> None:
+    """The numbers it would use again were used: the others would see two files with one number."""
+    found = opened(root)
+    say(found)
+    ledger = root / "state" / "ledger.jsonl"
+    whole = ledger.read_bytes()
+    say(found, LATER)
+    ledger.write_bytes(whole)
+    assert code_of(lambda: sealing.complete_intent(opened(root), LATER)) == "FM-TRU-06"
+
+
+def test_what_was_said_and_not_posted_is_posted_by_the_next_command(root: Path) -> None:
+    found = opened(root)
+    known = say(found)
+    assert not (root / "outbox" / "join-aa.fedmed").exists()
+    sealing.complete_intent(opened(root), LATER)
+    path = root / "outbox" / "join-aa.fedmed"
+    assert path.read_bytes() == found.archived(known.id).read_bytes()
+    path.unlink()
+    sealing.complete_intent(opened(root), LATER)
+    assert not path.exists(), "carried away is not lost"
+
+
+def test_a_rotten_archive_replaces_no_good_copy(root: Path) -> None:
+    found = opened(root)
+    known = say(found)
+    path = sealing.post(found, known)
+    good = path.read_bytes()
+    rotten = bytearray(good)
+    rotten[600] ^= 1
+    found.archived(known.id).write_bytes(rotten)
+    assert code_of(lambda: sealing.post(found, known)) == "FM-TRU-11"
+    assert path.read_bytes() == good
+    assert sorted(each.name for each in path.parent.iterdir()) == [path.name]
 
 
 def test_one_command_at_a_time(root: Path) -> None:

@@ -172,4 +172,4 @@ def test_the_roster_has_room_for_each_only_once() -> None:
 
 def test_a_party_is_name_and_fingerprint() -> None:
     public = samples.public("riks")
-    assert statement.party("riks", public) == statement.Party(name="riks", key=fingerprint(public))
+    assert statement.actor("riks", public) == statement.Actor(name="riks", key=fingerprint(public))

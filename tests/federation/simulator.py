@@ -72,7 +72,7 @@ class Actor:
         return keys.load(self.root / "keys" / "signing.key")
 
     @property
-    def party(self) -> dict[str, str]:
+    def actor(self) -> dict[str, str]:
         return {"name": self.name, "key": keys.fingerprint(self.key.public_key().public_bytes_raw())}
 
     def deliver(self, data: bytes, now: datetime, name: str = "", age: float = OLD) -> Path:
@@ -123,8 +123,8 @@ class Hospital(Actor):
     """Joins, approves and seals through its own room; trains nothing."""
 
     def create(self, now: datetime) -> Path:
-        workspace.create(self.root)
-        keys.create(self.root / "keys" / "signing.key")
+        with workspace.founded(self.root, "site", self.name, now):
+            pass
         local = {
             "role": "site",
             "name": self.name,

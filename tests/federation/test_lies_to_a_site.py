@@ -70,7 +70,7 @@ def foreign(simulation: Simulation, model: bytes) -> bytes:
 
 
 def to_others(simulation: Simulation, model: bytes) -> bytes:
-    return put(recipients=[simulation.sites["bb"].party])(simulation, model)
+    return put(recipients=[simulation.sites["bb"].actor])(simulation, model)
 
 
 def ack_of_aa(digest: str | None) -> Any:
@@ -81,7 +81,7 @@ def ack_of_aa(digest: str | None) -> Any:
 
 
 def by_a_site(simulation: Simulation, model: bytes) -> bytes:
-    return simulation.change(model, "bb", lambda p: p.update(sender=simulation.sites["bb"].party))
+    return simulation.change(model, "bb", lambda p: p.update(sender=simulation.sites["bb"].actor))
 
 
 def update_of_another(simulation: Simulation, _: bytes) -> bytes:
@@ -91,7 +91,7 @@ def update_of_another(simulation: Simulation, _: bytes) -> bytes:
 def report_to_me(simulation: Simulation, _: bytes) -> bytes:
     """A site that sends its report to another site."""
     report = simulation.sites["bb"].report(simulation.now)
-    return simulation.change(report, "bb", lambda p: p.update(recipients=[simulation.sites["aa"].party]))
+    return simulation.change(report, "bb", lambda p: p.update(recipients=[simulation.sites["aa"].actor]))
 
 
 def second_federation(simulation: Simulation, _: bytes) -> bytes:

@@ -72,7 +72,7 @@ def foreign(simulation: Simulation, honest: bytes) -> bytes:
 
 def a_model(simulation: Simulation, honest: bytes) -> bytes:
     model = simulation.coordinator.posted("model-r0000")
-    return simulation.change(model, "cc", lambda p: p.update(sender=simulation.sites["cc"].party, round=1))
+    return simulation.change(model, "cc", lambda p: p.update(sender=simulation.sites["cc"].actor, round=1))
 
 
 def a_model_in_the_coordinators_name(simulation: Simulation, honest: bytes) -> bytes:
@@ -80,11 +80,11 @@ def a_model_in_the_coordinators_name(simulation: Simulation, honest: bytes) -> b
 
 
 def addressed_to_another(simulation: Simulation, honest: bytes) -> bytes:
-    return simulation.change(honest, "cc", lambda p: p.update(recipients=[simulation.sites["bb"].party]))
+    return simulation.change(honest, "cc", lambda p: p.update(recipients=[simulation.sites["bb"].actor]))
 
 
 def in_the_name_of_another(simulation: Simulation, honest: bytes) -> bytes:
-    return simulation.change(honest, "cc", lambda p: p.update(sender=simulation.sites["bb"].party))
+    return simulation.change(honest, "cc", lambda p: p.update(sender=simulation.sites["bb"].actor))
 
 
 def named_as_the_statement(simulation: Simulation, honest: bytes) -> bytes:
@@ -94,7 +94,7 @@ def named_as_the_statement(simulation: Simulation, honest: bytes) -> bytes:
 
 
 def by_a_stranger(_: Simulation, honest: bytes) -> bytes:
-    return samples.resigned(honest, samples.key("stranger"), lambda p: p.update(sender=samples.party("stranger")))
+    return samples.resigned(honest, samples.key("stranger"), lambda p: p.update(sender=samples.actor("stranger")))
 
 
 def join_of_a_stranger(_: Simulation, honest: bytes) -> bytes:
@@ -292,7 +292,7 @@ def test_an_update_without_approval_does_not_count(started_without_cc: Simulatio
     honest = consenting.update(simulation.now, filled(1.0))
     cc = simulation.sites["cc"]
     joined = simulator.statement_id(cc.posted("join-cc"))
-    update = simulation.change(honest, "cc", lambda p: p.update(sender=cc.party, seq=2, prev=joined))
+    update = simulation.change(honest, "cc", lambda p: p.update(sender=cc.actor, seq=2, prev=joined))
     assert simulation.coordinator.judge(update, simulation.now) == (Outcome.ACCEPTED, "", 0)
     assert close_with_the_others(simulation)["cc"] == "unapproved"
 

@@ -152,7 +152,7 @@ def _roles() -> Iterator[Vector]:
 
 
 def _sender(name: str) -> Callable[[dict[str, Any]], None]:
-    return lambda predicate: predicate.update(sender=samples.party(name))
+    return lambda predicate: predicate.update(sender=samples.actor(name))
 
 
 def _moved(data: bytes, signer: str, kind: str) -> bytes:
@@ -166,7 +166,7 @@ def _line(name: str) -> str:
 def _stranger_joins() -> bytes:
     statement, _ = of_kind("join")
     statement["subject"][0]["digest"]["sha256"] = sha256(sshsig.key_blob(samples.public("stranger")))
-    statement["predicate"]["sender"] = samples.party("stranger")
+    statement["predicate"]["sender"] = samples.actor("stranger")
     statement["predicate"]["body"].update(name="stranger", key=_line("stranger"))
     return signed(statement, [], by=key("stranger"))
 
@@ -296,7 +296,7 @@ def _per_kind() -> Iterator[Vector]:
         ("join", "contact-too-long", "body.contact", "x" * 201),
         ("join", "recipients", "recipients", []),
         ("approval", "round", "round", 0),
-        ("approval", "two-recipients", "recipients", [samples.party("coordinator"), samples.party("riks")]),
+        ("approval", "two-recipients", "recipients", [samples.actor("coordinator"), samples.actor("riks")]),
         ("report", "19-bins", "body.scores.0.histogram", [0] * 19),
         ("report", "unknown-split", "body.split", "training"),
         ("report", "other-model-than-its-subject", "base_model", "f" * 64),
@@ -412,7 +412,7 @@ def _seat(**change: str) -> Callable[[dict[str, Any]], None]:
 def _usurped() -> bytes:
     """The same federation, founded by somebody else with his own key."""
     change = _put("body.coordinator", _line("stranger"))
-    by_stranger = {"name": "coordinator", "key": samples.party("stranger")["key"]}
+    by_stranger = {"name": "coordinator", "key": samples.actor("stranger")["key"]}
     return resigned(sample("federation"), key("stranger"), lambda p: (change(p), p.update(sender=by_stranger)))
 
 

@@ -74,7 +74,7 @@ def public(name: str) -> bytes:
     return key(name).public_key().public_bytes_raw()
 
 
-def party(name: str) -> dict[str, str]:
+def actor(name: str) -> dict[str, str]:
     return {"name": name, "key": keys.fingerprint(public(name))}
 
 
@@ -93,7 +93,7 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
     predicate = {
         "format": "fedmed/1",
         "kind": kind,
-        "sender": party(sender),
+        "sender": actor(sender),
         "seq": 1 + KINDS.index(kind),
         "prev": None if kind in ("join", "federation") else ZEROS,
         "created": CREATED,
@@ -139,14 +139,14 @@ def _of_kind(kind: str) -> dict[str, Any]:
     if kind == "federation":
         return {
             "federation": {"id": FEDERATION_ID, "title": "samples", "version": 1, "previous": None},
-            "recipients": [party(site) for site in SITES],
+            "recipients": [actor(site) for site in SITES],
             "ack": None,
             "expires": EXPIRES,
             "body": _federation_body(),
         }
     common = {
         "federation": membership(),
-        "recipients": [party(site) for site in SITES] if kind == "model" else [party("coordinator")],
+        "recipients": [actor(site) for site in SITES] if kind == "model" else [actor("coordinator")],
     }
     if kind == "approval":
         return {**common, "ack": membership()["digest"], "body": {"by": "Dr. Ada Bø"}}
