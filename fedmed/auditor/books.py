@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
+from fedmed.auditor import inspection
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, intake, sshsig, statement
 from fedmed.exchange.ledger import Ledger
@@ -28,16 +29,32 @@ class Audit:
 
 def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
     """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive)."""
-    path = root / "state" / "ledger.jsonl"
-    if not path.exists():
+    if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
-    ledger = Ledger(path)
+    ledger = Ledger(root / "state" / "ledger.jsonl")
+    if not ledger.entries:
+        raise FedmedError("FM-TRU-08", "the ledger is missing or empty")
     record = Record(ledger.entries)
+    _nothing_forgotten(root, ledger, record)
     ids = sorted({known.id for known in (*record.said, *record.received)})
     for number, statement_id in enumerate(ids, start=1):
         _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
         progress(number, len(ids))
     return Audit(ledger.length, ledger.head, len(ids))
+
+
+def _nothing_forgotten(root: Path, ledger: Ledger, record: Record) -> None:
+    """The archive holds no statement of this workspace that its ledger does not know, but for one being sealed."""
+    own = ledger.entries[0].facts.get("key") if ledger.entries else None
+    known = record.ids()
+    for path in sorted((root / "archive").glob("*.fedmed")):
+        if path.stem in known:
+            continue
+        said = inspection.inspect(path)
+        sealing = record.intent is not None and said.statement.predicate.seq == record.intent.seq
+        if said.key == own and not sealing:
+            number = said.statement.predicate.seq
+            raise FedmedError("FM-TRU-08", f"the archive holds number {number} of this workspace, the ledger does not")
 
 
 def _check(path: Path, statement_id: str) -> None:

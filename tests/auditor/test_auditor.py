@@ -146,6 +146,17 @@ def test_a_damaged_archive(simulation: Simulation, damage: Callable[[Path], obje
     assert code_of(lambda: books.verify(simulation.coordinator.root, quiet)) == "FM-TRU-11"
 
 
+def test_a_ledger_that_was_cut(simulation: Simulation) -> None:
+    """Each line left follows from the one before; the archive knows better."""
+    site = simulation.sites["aa"]
+    ledger = site.root / "state" / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join(lines[:2]))
+    assert code_of(lambda: books.verify(site.root, lambda _done, _total: None)) == "FM-TRU-08"
+    ledger.unlink()
+    assert code_of(lambda: books.verify(site.root, lambda _done, _total: None)) == "FM-TRU-08"
+
+
 def test_books_of_no_workspace(tmp_path: Path) -> None:
     assert code_of(lambda: books.verify(tmp_path, quiet)) == "FM-SET-01"
 

@@ -81,6 +81,15 @@ def test_links_pipes_and_folders_are_refused_and_not_opened(
     assert coordinator.workspace().record.newest("update") is None
 
 
+def test_a_sector_that_cannot_be_read_ends_the_file_and_not_the_command() -> None:
+    """Reading the first bytes of /proc/self/mem fails with EIO, as a worn stick does."""
+    fd = os.open("/proc/self/mem", os.O_RDONLY)
+    try:
+        assert code_of(lambda: intake.reader(fd).exactly(512)) == "FM-WAI-04"
+    finally:
+        os.close(fd)
+
+
 def test_an_inbox_that_is_not_there_is_not_an_empty_one(simulation: Simulation, coordinator: Coordinator) -> None:
     """An unmounted share must not let cron wait for ever."""
     shutil.rmtree(coordinator.root / "inbox")

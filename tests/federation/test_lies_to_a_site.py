@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -322,3 +323,15 @@ def test_a_model_dated_in_the_future_does_not_brick_the_site(round_one: Simulati
     slightly = put(created="2031-03-02T09:00:00Z")(round_one, round_one.coordinator.posted("model-r0001"))
     assert site.judge(slightly, round_one.now) == (Outcome.ACCEPTED, "", 0)
     assert site.workspace().record.floor == statement.to_time(round_one.now)
+
+
+def test_an_older_model_that_comes_later_is_still_known(simulation: Simulation) -> None:
+    """The local-only baseline begins at model r0, whenever that arrives."""
+    record = simulation.sites["aa"].workspace().record
+    first = record.model(0)
+    assert first is not None
+    record.received.remove(first)
+    assert record.model(0) is None
+    record.received.append(dataclasses.replace(first, outcome="late"))
+    assert record.model(0) is not None
+    assert record.newest("model") is None, "but it is not the model of the day"
