@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import os
+import re
 import shlex
 import sys
 from contextlib import contextmanager
@@ -57,7 +59,7 @@ class Screen:
         self._console = _console(stderr=as_json)
 
     def say(self, text: str = "") -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Numbers to the right; a column is one of numbers when its title ends in a blank."""
@@ -67,13 +69,13 @@ class Screen:
         for column in columns:
             table.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(visible, row))
         self._console.print(table, markup=False)
 
     def result(self, found: Any) -> None:
         """Print the JSON object when one was asked for."""
         if self._json:
-            write(json.dumps(plain(found), ensure_ascii=False) + "\n")
+            write(json.dumps(plain(found)) + "\n")
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
@@ -110,16 +112,17 @@ def write(text: str) -> None:
 
 def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None:
     """Code, words and the exact next step; the local log keeps what must not be shown."""
-    logs.shareable.info("%s %s", error.code, error.message)
+    message = visible(error.message)
+    logs.shareable.info("%s %s", error.code, message)
     if error.local:
-        logs.local.info("%s %s | %s", error.code, error.message, error.local)
+        logs.local.info("%s %s | %s", error.code, message, visible(error.local))
     next_ = in_this_workspace(error.next, arguments)
     console = _console(stderr=True)
-    console.print(f"{error.code} {error.message}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"next: {next_}", markup=False, highlight=False, soft_wrap=True)
+    for line in (f"{error.code} {message}", f"next: {visible(next_)}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         found = {"code": error.code, "exit": error.exit_code, "message": error.message, "next": next_}
-        write(json.dumps({"error": found}, ensure_ascii=False) + "\n")
+        write(json.dumps({"error": found}) + "\n")
 
 
 def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
@@ -152,9 +155,11 @@ def plain(found: Any) -> Any:
     return found
 
 
-def file_name(path: Path) -> str:
-    """A name that came with a stick: what could steer the terminal is shown escaped."""
-    return path.name if path.name.isprintable() else ascii(path.name)
+def visible(text: str) -> str:
+    """One line of a person's text. A file name that came with a stick could steer the terminal or forge a line of
+    ours, so whatever is not printable, the end of a line too, is shown escaped.
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def number(text: str | None, places: int = 3) -> str:
@@ -174,5 +179,15 @@ def _nobody_reads(stream: IO[str]) -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    width = None if (sys.stderr if stderr else sys.stdout).isatty() else int(os.environ.get("COLUMNS", "120"))
-    return _Console(stderr=stderr, width=width, emoji=False)
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):  # where the locale knows only ASCII, a letter more is no reason to fail
+        stream.reconfigure(errors="backslashreplace")
+    if stream.isatty():
+        return _Console(stderr=stderr, emoji=False)
+    return _Console(stderr=stderr, width=_columns(), height=25, emoji=False)  # with both, rich reads no COLUMNS
+
+
+def _columns() -> int:
+    """For what no terminal shows; shells also export COLUMNS empty, or as 0."""
+    text = os.environ.get("COLUMNS", "")
+    return (int(text) if re.fullmatch("[0-9]{1,4}", text) else 0) or 120

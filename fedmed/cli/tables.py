@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.cli.screen import Screen, file_name, number
+from fedmed.cli.screen import Screen, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def warn(out: Screen, arrivals: Sequence[Arrival]) -> None:
     for arrival in arrivals:
         verdict = arrival.verdict
         if verdict.outcome not in QUIET:
-            out.say(f"{file_name(arrival.path)}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
+            out.say(f"{arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
 
 
 def shares(out: Screen, made: Aggregated) -> None:
@@ -102,8 +102,7 @@ def site_status(out: Screen, found: SiteStatus) -> None:
 def _waiting(out: Screen, waiting: Sequence[Arrival]) -> None:
     for arrival in waiting:
         verdict = arrival.verdict
-        name = file_name(arrival.path)
-        out.say(f"in the inbox: {name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
+        out.say(f"in the inbox: {arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
 
 
 def _round(round_: int, rounds: int) -> str:
