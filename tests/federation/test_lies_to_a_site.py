@@ -327,6 +327,7 @@ def test_a_model_dated_in_the_future_does_not_brick_the_site(round_one: Simulati
 
 def test_an_older_model_that_comes_later_is_still_known(simulation: Simulation) -> None:
     """The local-only baseline begins at model r0, whenever that arrives."""
+    simulation.sites["aa"].look(simulation.now)
     record = simulation.sites["aa"].workspace().record
     first = record.model(0)
     assert first is not None
