@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fedmed import settings
 from fedmed.coordinator import desk, rounds
 from fedmed.coordinator.admit import roster
+from fedmed.errors import CODES
 from fedmed.exchange import intake, keys
 
 if TYPE_CHECKING:
@@ -60,10 +61,19 @@ def status(root: Path, now: datetime) -> Status:
         next_ = f"wait for {missing}"
     else:
         next_ = "fedmed aggregate"
+    next_ = _held(waiting, next_)
     fingerprint = keys.spoken(federation.digest)
     return Status(
         federation.founding.title, fingerprint, round_, federation.body.limits.rounds, everyone, waiting, next_
     )
+
+
+def _held(waiting: list[Arrival], next_: str) -> str:
+    """A file that a person must decide about comes before waiting; one that stops every command before all else."""
+    codes = [each.verdict.code for each in waiting if each.verdict.outcome in ("rollback", "expired", "future")]
+    if "FM-TRU-06" in codes:
+        return CODES["FM-TRU-06"].remedy
+    return CODES[codes[0]].remedy if codes and next_.startswith("wait") else next_
 
 
 def _with_what_waits(found: Workspace, everyone: list[Standing], waiting: list[Arrival], round_: int) -> list[Standing]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
 from fedmed.site import desk
 
@@ -80,16 +81,30 @@ def _words(ack: bodies.SiteAck, body: bodies.Model) -> str:
 
 
 def _next(consent: Approved, round_: int, *, sent: bool, has_cases: bool, waiting: list[Arrival]) -> str:
+    last = consent.agreement.federation.body.limits.rounds
+    stopped = _held(waiting, round_)
+    if stopped == "FM-TRU-06":  # it ends every command that reads the inbox
+        return CODES[stopped].remedy
     if not has_cases:
         return "fedmed partition"
     if any(each.verdict.outcome == "accepted" for each in waiting):
-        is_last = any(_round_of(each) == consent.agreement.federation.body.limits.rounds for each in waiting)
-        return "fedmed evaluate" if is_last else "fedmed train-local"
-    if round_ < 0:
-        return "wait for model-r0000.fedmed"
-    if round_ == consent.agreement.federation.body.limits.rounds:
+        return "fedmed evaluate" if any(_round_of(each) == last for each in waiting) else "fedmed train-local"
+    if stopped:
+        return CODES[stopped].remedy
+    if round_ == last:
         return "fedmed evaluate --split test"
-    return f"wait for model-r{round_ + 1:04d}.fedmed" if sent else "fedmed train-local"
+    return f"wait for model-r{round_ + 1:04d}.fedmed" if sent or round_ < 0 else "fedmed train-local"
+
+
+def _held(waiting: list[Arrival], round_: int) -> str:
+    """The code of a file that a person must decide about; an expired one only if it is of a round to come."""
+    codes = []
+    for each in waiting:
+        outcome, said = each.verdict.outcome, _round_of(each)
+        is_ahead = said is None or said > round_
+        if outcome == "rollback" or (outcome in ("expired", "future") and is_ahead):
+            codes.append(each.verdict.code)
+    return "FM-TRU-06" if "FM-TRU-06" in codes else next(iter(codes), "")
 
 
 def _round_of(arrival: Arrival) -> int | None:
