@@ -63,9 +63,20 @@ def verify(file: SignedFile, federation: FederationFile = None, as_json: Json = 
     out = Screen(as_json=as_json)
     found = inspection.verify(file, federation)
     whose = f"{found.owner}'s key" if found.owner else f"{found.inspected.key}, an owner not checked"
+    if found.federation:  # a file that anyone can have signed: who the key belongs to is its word
+        whose += f" by the federation {found.federation} (compare it with the coordinator's)"
     out.say(f"good: {found.inspected.kind} of {found.inspected.sender}, signed by {whose}")
     out.say("checked: " + "; ".join(found.checked))
-    out.result({"id": found.inspected.id, "kind": found.inspected.kind, "owner": found.owner, "checked": found.checked})
+    said = found.inspected
+    out.result(
+        {
+            "id": said.id,
+            "kind": said.kind,
+            "owner": found.owner,
+            "federation": found.federation,
+            "checked": found.checked,
+        }
+    )
 
 
 def explain(

@@ -75,8 +75,16 @@ def init_site(
 
 
 def admit(
-    joins: Annotated[list[Path], typer.Argument(help="Join files, as they arrived.")],
+    joins: Annotated[list[Path], typer.Argument(help="Join files, as they arrived.", metavar="JOIN...")],
     workspace: Workspace = Path(),
+    fingerprint: Annotated[
+        str,
+        typer.Option(
+            metavar="HEX",
+            help="The join's fingerprint, had from the site; a wrong one admits nobody, "
+            "a right one may replace an earlier join of that name.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Add sites to the roster (coordinator).
@@ -86,7 +94,7 @@ def admit(
     from fedmed.coordinator import admit as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    admitted = action.admit(workspace, joins, screen.now())
+    admitted = action.admit(workspace, joins, screen.now(), fingerprint=fingerprint)
     for each in admitted:
         contact = f" ({each.contact})" if each.contact else ""
         out.say(f"{each.name}{contact}: {'admitted' if each.is_new else 'was admitted before'}")
@@ -121,7 +129,6 @@ def approve(
     fingerprint: Annotated[
         str, typer.Option(help="The federation's fingerprint, had from the coordinator by another channel.")
     ] = "",
-    accept_expired: Annotated[str, typer.Option(metavar="REASON", help="Accept an expired federation; recorded.")] = "",
     as_json: Json = False,
 ) -> None:
     """See the federation and what will leave the hospital, and consent (site).
@@ -143,7 +150,7 @@ def approve(
 
     if not by and sys.stdin.isatty():
         by = str(typer.prompt("your name", err=True))
-    consent = action.approve(workspace, screen.now(), by=by, ask=ask, accept_expired=accept_expired)
+    consent = action.approve(workspace, screen.now(), by=by, ask=ask)
     out.say(f"{consent.title}: {'approved' if consent.is_new else 'was approved before'} by {consent.by}")
     out.say(f"next: bring {consent.posted} to the coordinator, and run {screen.hint('partition', workspace)}")
     out.result(consent)
