@@ -79,7 +79,7 @@ CODES: dict[str, Code] = {
     "FM-SET-01": Code(
         CONFIG,
         "this folder is not a fedmed workspace, or its fedmed.yaml cannot be read",
-        "fedmed init site --help",
+        "fedmed init --help",
     ),
     "FM-SET-02": Code(
         CONFIG,
@@ -171,7 +171,9 @@ CODES: dict[str, Code] = {
     "FM-TRU-12": Code(
         TRUST, "a join has another fingerprint than the one given", "ask the site to read its fingerprint again"
     ),
-    "FM-TIM-01": Code(TRUST, "the file has expired", "ask the sender for a new one, or --accept-expired REASON"),
+    "FM-TIM-01": Code(
+        TRUST, "the file has expired", "ask the sender for a new one, or fedmed train-local --accept-expired REASON"
+    ),
     "FM-TIM-02": Code(
         TRUST,
         "the file was signed in the future",
@@ -219,7 +221,7 @@ CODES: dict[str, Code] = {
     "FM-DAT-03": Code(DATA, "cases.json has a value outside its bounds", _CASES),
     "FM-DAT-04": Code(
         DATA,
-        "the data folder is not there or cannot be listed",
+        "the data folder is not there, empty or cannot be listed",
         "correct data.root in fedmed.yaml, or mount the folder",
     ),
     "FM-DAT-05": Code(
@@ -327,9 +329,15 @@ CODES: dict[str, Code] = {
     "FM-DAT-43": Code(DATA, "this site's cases are not partitioned yet", "fedmed partition"),
     "FM-DAT-44": Code(DATA, "the cases were partitioned for another recipe", "fedmed partition"),
     "FM-DAT-45": Code(DATA, "a fold has no case", "add cases to the data folder, then fedmed partition"),
+    "FM-DAT-46": Code(DATA, "a case changed since partition", "fedmed partition"),
+    "FM-DAT-47": Code(
+        DATA,
+        "none of the patients of cases.json is found again",
+        "restore keys/pseudonym.key from a backup, or move cases.json away: fedmed partition then draws the folds anew",
+    ),
     "FM-TRN-01": Code(
         DATA,
-        "the loss is not a finite number; nothing was sealed",
+        "the loss or a weight is not finite, or absurdly large; nothing was sealed",
         "lower client_lr or set grad_clip in the recipe, or look for a broken case",
     ),
     "FM-TRN-02": Code(

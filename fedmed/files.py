@@ -140,9 +140,20 @@ def fsync_folder(folder: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """A folder, with its parents, that only its owner may enter."""
-    folder.mkdir(parents=True, exist_ok=True)
-    os.chmod(folder, 0o700)
+    """A folder, with its parents, that only its owner may enter. Raises FedmedError FM-RES-*."""
+    make_folder(folder)
+    try:
+        os.chmod(folder, 0o700)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+
+
+def make_folder(folder: Path) -> None:
+    """A folder, with its parents. Raises FedmedError FM-RES-*: a file in the way, or no leave to write here."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, folder) from error
 
 
 def empty(folder: Path) -> None:

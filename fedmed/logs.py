@@ -37,6 +37,11 @@ def open_logs(folder: Path) -> None:
         logger.addHandler(handler)
 
 
+def is_open() -> bool:
+    """Is there a log of a workspace that keeps what is said?"""
+    return any(isinstance(handler, _LogFile) for handler in local.handlers)
+
+
 def silence() -> None:
     """Without a workspace nothing is logged anywhere."""
     for logger in (shareable, local):

@@ -118,4 +118,7 @@ def _text(path: Path) -> str:
     try:
         return files.read_bounded(path, MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise FedmedError("FM-SET-01", f"{path.name}: not found or not readable here", local=str(error)) from error
+        is_workspace = (path.parent / "fedmed.yaml").exists()
+        next_ = f"restore {path.name} in the workspace" if is_workspace else ""
+        message = f"{path.name}: not found or not readable here"
+        raise FedmedError("FM-SET-01", message, next=next_, local=str(error)) from error

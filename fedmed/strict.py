@@ -71,10 +71,18 @@ def read_yaml(text: str, model: type[Model], *, name: str, area: str, unreadable
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "not YAML"
-        raise FedmedError(unreadable or f"FM-{area}-01", f"{name}{line}: {problem}") from error
+        raise FedmedError(
+            unreadable or f"FM-{area}-01", f"{name}{line}: {problem}", next=_repair(name, area)
+        ) from error
     if not isinstance(data, dict):
-        raise FedmedError(unreadable or f"FM-{area}-01", f"{name}: expected keys and values, got {type(data).__name__}")
+        message = f"{name}: expected keys and values, got {type(data).__name__}"
+        raise FedmedError(unreadable or f"FM-{area}-01", message, next=_repair(name, area))
     return validate(data, model, name=name, area=area)
+
+
+def _repair(name: str, area: str) -> str:
+    """Settings that cannot be read are a file to repair; FM-SET-01's own remedy is for a folder without any."""
+    return f"correct {name} in the workspace" if area == "SET" else ""
 
 
 def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) -> Model:
@@ -92,7 +100,10 @@ def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) 
             ) from error
         got = fault.get("input")
         shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, list)) and len(repr(got)) < 80 else ""
-        raise FedmedError(f"FM-{area}-03", f"{name}: {place}: {fault['msg'].lower()}{shown}") from error
+        message = f"{name}: {place}: {fault['msg'].lower()}"
+        if area == "SET":  # local settings hold paths, and a path may name a person
+            raise FedmedError(f"FM-{area}-03", message, local=shown.removeprefix(", ")) from error
+        raise FedmedError(f"FM-{area}-03", message + shown) from error
 
 
 def _did_you_mean(place: tuple[int | str, ...], model: type[BaseModel]) -> str:

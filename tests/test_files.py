@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedmed import files
+from fedmed.errors import FedmedError
 from tests.coded import code_of
 
 if TYPE_CHECKING:
@@ -141,6 +142,16 @@ def test_a_private_folder(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_where_a_file_stands(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for make in (files.make_folder, files.make_private):
+        for place in ("file", "file/below"):
+            with pytest.raises(FedmedError) as caught:
+                make(tmp_path / place)
+            assert caught.value.code == "FM-RES-02"
+            assert str(tmp_path) not in caught.value.message
 
 
 def test_emptying_a_folder_of_work(tmp_path: Path) -> None:

@@ -120,7 +120,22 @@ def test_a_message_names_the_file_the_line_and_the_value() -> None:
     with pytest.raises(FedmedError, match=r"outer\.yaml line 2: the key 'title' stands twice"):
         read("title: a\ntitle: b")
     with pytest.raises(FedmedError, match=r"outer\.yaml: rounds: .* got 'many'"):
-        read("title: a\nrounds: many")
+        read_yaml("title: a\nrounds: many", Outer, name="outer.yaml", area="RCP")
+
+
+def test_a_value_of_the_settings_stays_in_the_local_log() -> None:
+    """It may be a path, and a path may name a person."""
+    with pytest.raises(FedmedError, match=r"outer\.yaml: rounds: ") as caught:
+        read("title: a\nrounds: /home/nordmann")
+    assert "nordmann" not in caught.value.message + caught.value.next
+    assert "nordmann" in caught.value.local
+
+
+@pytest.mark.parametrize("text", ["title: [", "- a"])
+def test_settings_that_cannot_be_read_are_a_file_to_repair(text: str) -> None:
+    with pytest.raises(FedmedError) as caught:
+        read(text)
+    assert caught.value.next == "correct outer.yaml in the workspace"
 
 
 def test_a_long_value_is_not_repeated() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 
@@ -40,6 +41,15 @@ def _usage(error: typer.TyperException) -> FedmedError:
     return FedmedError("FM-USE-01", message[:1].lower() + message[1:], next=f"{command} --help")
 
 
+def _bug(error: Exception) -> FedmedError:
+    """Where fedmed failed, without a value; the rest is in a workspace's log, if one was open."""
+    package = Path(__file__).parents[1]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(package)]
+    place = f"{Path(own[-1].filename).relative_to(package.parent).as_posix()}:{own[-1].lineno}" if own else "fedmed"
+    next_ = "" if logs.is_open() else "send the line above and what you typed to the maintainers"
+    return FedmedError("FM-BUG-01", f"{type(error).__name__} in {place}", next=next_)
+
+
 def main() -> None:
     """Entry point of `fedmed`. Exit codes: docs and README list them."""
     arguments = sys.argv[1:]
@@ -57,8 +67,7 @@ def main() -> None:
         sys.exit(USAGE)
     except Exception as error:  # noqa: BLE001 - the last net: a bug must not print a traceback that may name a patient
         logs.local.info("%s", "".join(traceback.format_exception(error)))
-        bug = FedmedError("FM-BUG-01", f"{type(error).__name__} in fedmed itself")
-        screen.fail(bug, as_json="--json" in arguments, arguments=arguments)
+        screen.fail(_bug(error), as_json="--json" in arguments, arguments=arguments)
         sys.exit(BUG)
     sys.exit(code if isinstance(code, int) else 0)
 

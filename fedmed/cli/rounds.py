@@ -51,8 +51,10 @@ def partition(
     ] = None,
     workspace: Workspace = Path(),
     recipe: Annotated[Path | None, typer.Option(help="For virtual sites: the recipe.")] = None,
-    sites: Annotated[int, typer.Option(min=2, max=100, help="For virtual sites: how many.")] = 2,
-    how: Annotated[HowName, typer.Option(help="For virtual sites: iid, sizes or dirichlet.")] = HowName.iid,
+    sites: Annotated[
+        int | None, typer.Option(min=2, max=100, help="For virtual sites: how many; 2 if left out.")
+    ] = None,
+    how: Annotated[HowName | None, typer.Option(help="For virtual sites: iid if left out.")] = None,
     sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
     alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="For virtual sites: another seed than the recipe's.")] = None,
@@ -67,22 +69,36 @@ def partition(
     from fedmed.site import partition as action  # noqa: PLC0415
 
     shown = Screen(as_json=as_json)
+    options = (
+        *(("--recipe", recipe), ("--sites", sites), ("--how", how), ("--sizes", sizes or None)),
+        *(("--alpha", alpha), ("--seed", seed), ("--out", out)),
+    )
+    count, way = sites or 2, how or HowName.iid
+    _require_together(data, way, [option for option, value in options if value is not None])
+    parts = _sizes(sizes, count, way)
     with shown.progress() as step:
 
         def reading(done: int, total: int) -> None:
             step("reading cases", done, total)
 
-        if data is None:
+        if data is None or recipe is None or out is None:
             found = action.partition(workspace, screen.now(), reading)
         else:
-            if recipe is None or out is None:
-                raise FedmedError("FM-USE-01", "virtual sites need --recipe and --out")
-            parts = _sizes(sizes, sites, how)
             found = action.virtual_sites(
-                data, recipe, out, how=how.value, sites=sites, sizes=parts, alpha=alpha, seed=seed, progress=reading
+                data, recipe, out, how=way.value, sites=count, sizes=parts, alpha=alpha, seed=seed, progress=reading
             )
     _show_partition(shown, found)
     shown.result(found)
+
+
+def _require_together(data: Path | None, how: HowName, given: list[str]) -> None:
+    """An option that would be ignored is refused: a seed that changed nothing would be believed in."""
+    if data is None and given:
+        raise FedmedError("FM-USE-01", f"{', '.join(given)}: only for virtual sites, with DATA")
+    if data is not None and not {"--recipe", "--out"} <= set(given):
+        raise FedmedError("FM-USE-01", "virtual sites need --recipe and --out")
+    if (how is HowName.dirichlet) != ("--alpha" in given):
+        raise FedmedError("FM-USE-01", "--how dirichlet and --alpha belong together")
 
 
 def _sizes(text: str, sites: int, how: HowName) -> list[float] | None:

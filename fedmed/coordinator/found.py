@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed import files, logs, recipe
+from fedmed import files, logs, recipe, settings
 from fedmed.coordinator import desk
+from fedmed.errors import FedmedError
 from fedmed.exchange import federation, keys, workspace
+from fedmed.strict import read_yaml
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,12 +63,24 @@ def init(
     min_sites: int = 2,
     min_count: int = 10,
 ) -> Founded:
-    """Raises FedmedError FM-SET-04 when something is here already, FM-RCP-* for the recipe."""
+    """Raises FedmedError FM-SET-04 when something is here already, FM-SET-03 for title or rounds, FM-RCP-*."""
     chosen = recipe.load(recipe_path)
-    draft = _DRAFT.format(title=title or chosen.name, rounds=rounds, min_sites=min_sites, min_count=min_count)
+    draft = _draft(title or chosen.name, rounds, min_sites, min_count)
     with workspace.founded(root, desk.ROLE, federation.COORDINATOR, now) as found:
         logs.open_logs(root / "logs")
         files.write_atomic(root / "recipe.yaml", files.read_bounded(recipe_path, recipe.MAX_BYTES))
         files.write_atomic(root / "federation.yaml", draft.encode())
         files.write_atomic(root / "fedmed.yaml", _SETTINGS.encode())
         return Founded(chosen.name, keys.fingerprint(found.public_key))
+
+
+def _draft(title: str, rounds: int, min_sites: int, min_count: int) -> str:
+    """federation.yaml, read back before anything is written. A title may hold whatever YAML gives a meaning to."""
+    quoted = json.dumps(title, ensure_ascii=False)
+    draft = _DRAFT.format(title=quoted, rounds=rounds, min_sites=min_sites, min_count=min_count)
+    try:
+        read_yaml(draft, settings.FederationDraft, name="federation.yaml", area="SET", unreadable="FM-SET-03")
+    except FedmedError as error:
+        error.next = "fedmed init coordinator --help"  # there is no file yet in which to correct it
+        raise
+    return draft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,20 @@ def test_1_a_bug_keeps_its_traceback_in_the_local_log(fedmed: Fedmed, world: sma
     Ledger(world.coordinator / "state" / "ledger.jsonl").append("x", "received", small.now(), outcome="nordmann")
     ran = refused(fedmed.run("aggregate", "-w", "coordinator", cwd=world.root), 1, "FM-BUG-01")
     assert "nordmann" not in ran.err
+    assert re.search(r" in fedmed/[a-z/]+\.py:\d+$", ran.err.splitlines()[0])
+    assert "logs/local.log" in ran.next
     logs = world.coordinator / "logs"
     assert "Traceback" in (logs / "local.log").read_text()
     assert "Traceback" not in (logs / "shareable.log").read_text()
+
+
+def test_1_a_bug_where_no_log_is_open_names_none(fedmed: Fedmed, world: small.Federation) -> None:
+    """`status` opens no log."""
+    Ledger(world.coordinator / "state" / "ledger.jsonl").append("x", "received", small.now(), outcome="nordmann")
+    ran = refused(fedmed.run("status", "-w", "coordinator", cwd=world.root), 1, "FM-BUG-01")
+    assert "nordmann" not in ran.err
+    assert re.search(r" in fedmed/[a-z/]+\.py:\d+$", ran.err.splitlines()[0])
+    assert ".log" not in ran.err
 
 
 @pytest.mark.parametrize(
@@ -51,6 +63,13 @@ def test_1_a_bug_keeps_its_traceback_in_the_local_log(fedmed: Fedmed, world: sma
         "init site cc --name cc",
         "train-local --again --alone",
         "partition data --sites 3",
+        "partition -w aa --seed 99",
+        "partition -w aa --sites 2",
+        "partition -w aa --how iid",
+        "partition -w aa --recipe recipe.yaml --out out",
+        "partition data --recipe recipe.yaml --out out --alpha 1",
+        "partition data --recipe recipe.yaml --out out --how sizes --sizes 1,1 --alpha 1",
+        "partition data --recipe recipe.yaml --out out --how dirichlet",
         "partition data --recipe recipe.yaml --out out --how sizes",
         "partition data --recipe recipe.yaml --out out --how sizes --sites 2 --sizes 1,x",
         "explain FM-XXX-01",
@@ -117,6 +136,43 @@ def test_3_unknown_key_in_a_recipe(part: str, key: str, meant: str, fedmed: Fedm
     ran = refused(fedmed.run("init", "coordinator", "c", "--recipe", "recipe.yaml", cwd=tmp_path), 3, "FM-RCP-02")
     assert f"did you mean {meant}?" in ran.err
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("title", ["Brain: tumours", "[draft", "'a' \"b\" # {c}", "null", "Bø 東京 \U0001f3e5", "- 1"])
+def test_0_any_title_of_plain_text(title: str, fedmed: Fedmed, tmp_path: Path) -> None:
+    small.write_recipe(tmp_path / "recipe.yaml")
+    fedmed.ok("init", "coordinator", "c", "--recipe", "recipe.yaml", "--title", title, cwd=tmp_path)
+    assert fedmed.ok("status", "-w", "c", "--json", cwd=tmp_path).json["title"] == title
+
+
+@pytest.mark.parametrize(
+    "words", ["--rounds=0", "--rounds=-1", "--title=a\x1b", "--title=a\x7f", f"--title={'a' * 200}"]
+)
+def test_3_a_draft_that_could_not_start_is_not_written(words: str, fedmed: Fedmed, tmp_path: Path) -> None:
+    small.write_recipe(tmp_path / "recipe.yaml")
+    ran = fedmed.run("init", "coordinator", "c", "--recipe", "recipe.yaml", words, cwd=tmp_path)
+    assert refused(ran, 3, "FM-SET-03").next == "fedmed init coordinator --help"
+    assert not (tmp_path / "c").exists()
+
+
+def test_3_broken_settings_are_named_to_be_repaired(fedmed: Fedmed, tmp_path: Path) -> None:
+    world = small.joined(tmp_path)
+    (world.coordinator / "federation.yaml").write_text("title: [")
+    ran = refused(fedmed.run("start", "-w", "coordinator", cwd=tmp_path), 3, "FM-SET-01")
+    assert ran.next == "correct federation.yaml in the workspace"
+    (world.coordinator / "federation.yaml").unlink()
+    ran = refused(fedmed.run("start", "-w", "coordinator", cwd=tmp_path), 3, "FM-SET-01")
+    assert ran.next == "restore federation.yaml in the workspace"
+
+
+def test_8_a_workspace_below_a_file(fedmed: Fedmed, tmp_path: Path) -> None:
+    small.write_recipe(tmp_path / "recipe.yaml")
+    small.write_hospital(tmp_path / "data")
+    for words in (
+        "init site recipe.yaml/x --name aa --data data",
+        "init coordinator recipe.yaml/x --recipe recipe.yaml",
+    ):
+        refused(fedmed.run(*words.split(), cwd=tmp_path), 8, "FM-RES-02")
 
 
 def test_3_not_a_workspace_and_the_wrong_role(fedmed: Fedmed, world: small.Federation) -> None:
