@@ -95,7 +95,7 @@ def make_folders(root: Path) -> None:
     for name in PRIVATE:
         files.make_private(root / name)
     for name in ("inbox", "outbox"):
-        (root / name).mkdir(exist_ok=True)
+        files.make_folder(root / name)
 
 
 def load(root: Path, role: str, name: str, inbox: str, outbox: str) -> Workspace:
