@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,17 @@ from fedmed.errors import FedmedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NAME = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?")
+
 
 def pick(name: str) -> torch.device:
     """`auto` (the first CUDA device, else the CPU), `cpu` (touches nothing else), `cuda`, `cuda:N` or `mps`.
 
-    `auto` never takes `mps`, on which fedmed is not tested. Raises FedmedError FM-RES-03 when the device is not there.
+    `auto` never takes `mps`, on which fedmed is not tested. Raises FedmedError FM-USE-01 for another
+    name, FM-RES-03 when the device is not there.
     """
+    if not _NAME.fullmatch(name):
+        raise FedmedError("FM-USE-01", "device: expected auto, cpu, mps, cuda or cuda:N", local=name)
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if name == "mps":

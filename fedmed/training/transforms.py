@@ -1,8 +1,8 @@
 """From a case to the arrays that a network sees: one fixed chain, then the recipe's random one.
 
 Fixed: read, turn to `axcodes`, resample to `spacing` (image linear, label nearest), z-score of each channel over its
-non-zero voxels. Random: the recipe's `augment`, in its order, out of a closed table. Nothing here draws from a global
-random state.
+non-zero voxels, in CT over all. Random: the recipe's `augment`, in its order, out of a closed table. Nothing here
+draws from a global random state.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def as_sample(volume: Volume) -> dict[str, Any]:
 
 def standardise(recipe: Recipe) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The fixed chain behind `LoadCase`: the same for training, validation and prediction."""
+    zero_is_outside = recipe.data.modality != "CT"  # 0 is water there (Hounsfield units)
     steps = [
         mt.Orientationd(KEYS, axcodes=recipe.data.axcodes, labels=LETTERS, allow_missing_keys=True),
         mt.Spacingd(
@@ -64,22 +65,23 @@ def standardise(recipe: Recipe) -> Callable[[dict[str, Any]], dict[str, Any]]:
             padding_mode="border",
             allow_missing_keys=True,
         ),
-        lambda sample: {**sample, "image": z_score(sample["image"])},
+        lambda sample: {**sample, "image": z_score(sample["image"], zero_is_outside=zero_is_outside)},
     ]
     chain: Callable[[dict[str, Any]], dict[str, Any]] = mt.Compose(steps)
     return chain
 
 
-def z_score(image: Any) -> Any:
-    """Each channel [X, Y, Z] with mean 0 and standard deviation 1 over its non-zero voxels; zeros stay zero.
+def z_score(image: Any, *, zero_is_outside: bool) -> Any:
+    """Each channel [X, Y, Z] with mean 0 and standard deviation 1 over its voxels.
 
-    The rule of MONAI's NormalizeIntensity(nonzero=True, channel_wise=True), summed in float64 by numpy: torch's sum
-    depends on the number of threads, and a loader process has fewer of them than the main one. A channel of one
-    value becomes zero.
+    With `zero_is_outside` over the non-zero ones alone, and zeros stay zero. The rule of MONAI's
+    NormalizeIntensity(nonzero=zero_is_outside, channel_wise=True), summed in float64 by numpy: torch's sum depends on
+    the number of threads, and a loader process has fewer of them than the main one. A channel of one value becomes
+    zero.
     """
     array = np.array(image, np.float32)
     for channel in array:
-        inside = channel != 0
+        inside = channel != 0 if zero_is_outside else np.ones_like(channel, bool)
         values = channel[inside].astype(np.float64)
         if values.size:
             channel[inside] = (values - values.mean()) / (values.std() or 1.0)

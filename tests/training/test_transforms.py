@@ -17,20 +17,35 @@ def made(shape=(6, 5, 4), affine=None, label=True):
     return Volume(image, np.eye(4) if affine is None else affine, mask if label else None)
 
 
-def test_z_score_is_monais_rule():
+@pytest.mark.parametrize("zero_is_outside", [True, False])
+def test_z_score_is_monais_rule(zero_is_outside):
     volume = made()
     volume.image[0, :2] = 0
     sample = transforms.as_sample(volume)
-    ours = transforms.z_score(sample["image"])
-    theirs = NormalizeIntensity(nonzero=True, channel_wise=True)(sample["image"])
+    ours = transforms.z_score(sample["image"], zero_is_outside=zero_is_outside)
+    theirs = NormalizeIntensity(nonzero=zero_is_outside, channel_wise=True)(sample["image"])
     assert torch.allclose(ours.as_tensor(), theirs.as_tensor(), atol=1e-5)
-    assert (ours[0, :2] == 0).all()
+    assert (ours[0, :2] == 0).all() == zero_is_outside
 
 
-def test_a_constant_channel_becomes_zero():
+@pytest.mark.parametrize("zero_is_outside", [True, False])
+def test_a_constant_channel_becomes_zero(zero_is_outside):
     volume = made()
     volume.image[:] = 5
-    assert (transforms.z_score(transforms.as_sample(volume)["image"]) == 0).all()
+    image = transforms.as_sample(volume)["image"]
+    assert (transforms.z_score(image, zero_is_outside=zero_is_outside) == 0).all()
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_in_ct_zero_is_water_and_no_border(recipe_of, modality):
+    data = {"modality": modality, "channels": ["MR"], "labels": {1: "ball"}, "spacing": [2, 2, 2]}
+    volume = made(affine=np.diag([2.0, 2.0, 2.0, 1.0]))
+    volume.image[0] = 100
+    volume.image[0, 1:3] = -50
+    volume.image[0, 0] = 0
+    image = transforms.standardise(recipe_of(top={"data": data}))(transforms.as_sample(volume))["image"].numpy()[0]
+    assert (image[0] == 0).all() == (modality == "MR")
+    assert image[1].mean() < image[0].mean() < image[5].mean()
 
 
 def test_the_chain_turns_and_resamples_to_the_recipe(recipe_of):
