@@ -26,7 +26,8 @@ class Case:
     """A case at rest. `case` and `patient` are pseudonyms; paths are POSIX and relative to the data root.
 
     `image` has one NIfTI path for a channel, or the files of a DICOM series in reading order. `group` is the
-    stratum of Dirichlet partitions: q1 to q4, the quartile of the foreground volume, or empty.
+    stratum of Dirichlet partitions: q1 to q4, the quartile of the foreground volume, or empty. `content` is the digest
+    of its files when it was partitioned (content.digest), empty where nobody asked.
     """
 
     case: str
@@ -36,6 +37,7 @@ class Case:
     label: str | None
     covariates: Mapping[str, str | int | float]
     geometry: Geometry
+    content: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class Entry(Strict):
     label: str | None
     covariates: dict[str, str | int | float]
     geometry: Grid
+    content: Digest
 
     @field_validator("image", "label")
     @classmethod
@@ -69,9 +70,6 @@ class Header(Strict):
     version: Literal[1] = Field(alias="schema")
     dataset: Digest
     recipe: Digest
-    seed: int
-    shares: recipes.Split
-    root: str
     excluded: dict[str, Number]
     counts: dict[Fold, Number]
     patients: dict[Fold, Number]
@@ -104,24 +102,23 @@ class Datalist(Strict):
         return self
 
 
-def build(found: Found, recipe: recipes.Recipe, root: str, previous: Datalist | None = None) -> Datalist:
+def build(found: Found, recipe: recipes.Recipe, previous: Datalist | None = None) -> Datalist:
     """Split what was found, keeping every patient of `previous` in place; seed and shares are the recipe's.
 
-    Raises FedmedError FM-DAT-12 where a case has no label.
+    Raises FedmedError FM-DAT-12 where a case has no label, FM-DAT-47 where no patient of `previous` is known any more.
     """
     known = assignments(previous) if previous else {}
     for case in found.cases:
         if case.label is None:
             raise FedmedError("FM-DAT-12", f"{case.case}: no label, expected one to train and score with")
-    folds = split(found.cases, recipe.seed, recipe.data.split, known)
     here = {case.patient for case in found.cases}
+    if known and not here & known.keys():  # another key: patients of the test fold would be drawn anew
+        raise FedmedError("FM-DAT-47", f"cases.json: expected some of its {len(known)} patients again, got none")
+    folds = split(found.cases, recipe.seed, recipe.data.split, known)
     header = Header(
         schema=1,
-        dataset=_dataset(folds, found.content),
+        dataset=_dataset(folds),
         recipe=recipes.digest(recipe),
-        seed=recipe.seed,
-        shares=recipe.data.split,
-        root=root,
         excluded=dict(sorted(Counter(one.code for one in found.excluded).items())),
         counts={fold: len(folds[fold]) for fold in FOLDS},
         patients={fold: len({case.patient for case in folds[fold]}) for fold in FOLDS},
@@ -131,9 +128,9 @@ def build(found: Found, recipe: recipes.Recipe, root: str, previous: Datalist | 
     return Datalist(fedmed=header, **entries)
 
 
-def _dataset(folds: Mapping[Fold, list[Case]], content: Mapping[str, str]) -> str:
+def _dataset(folds: Mapping[Fold, list[Case]]) -> str:
     """SHA-256 over the content of every case and its fold, in the order of the contents: no name goes in."""
-    lines = sorted(f"{fold} {content[case.case]}\n" for fold in FOLDS for case in folds[fold])
+    lines = sorted(f"{fold} {case.content}\n" for fold in FOLDS for case in folds[fold])
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -204,10 +201,11 @@ def _entry(case: Case) -> Entry:
         label=case.label,
         covariates=dict(case.covariates),
         geometry=grid,
+        content=case.content,
     )
 
 
 def _case(entry: Entry) -> Case:
     image = {name: (group,) if isinstance(group, str) else group for name, group in entry.image.items()}
     grid = Geometry(entry.geometry.shape, entry.geometry.spacing, entry.geometry.axcodes)
-    return Case(entry.case, entry.patient, entry.group, image, entry.label, entry.covariates, grid)
+    return Case(entry.case, entry.patient, entry.group, image, entry.label, entry.covariates, grid, entry.content)

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed import files
-from fedmed.cases import geometry, nifti, paths, reading, series, stack
+from fedmed.cases import content, geometry, nifti, paths, reading, series, stack
 from fedmed.cases.case import Case, Geometry
 from fedmed.cases.layout import LABEL, Study, studies
 from fedmed.errors import FedmedError
@@ -45,12 +44,11 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds. `content` is a SHA-256 over the bytes of each usable case, by alias."""
+    """What a folder holds."""
 
     cases: list[Case]
     excluded: list[Excluded]
     notes: list[str]
-    content: dict[str, str]
 
 
 def find(
@@ -75,7 +73,7 @@ def find(
         search.take(study)
         if progress:
             progress(index + 1, total)
-    found = Found(with_groups(search.cases), search.excluded, search.notes(), search.content)
+    found = Found(with_groups(search.cases), search.excluded, search.notes())
     _check_limit(found, recipe.data.max_excluded)
     return found
 
@@ -89,11 +87,12 @@ def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int])
         if target != 0 and target not in recipe.data.labels:
             allowed = len(recipe.data.labels)
             raise FedmedError("FM-DAT-07", f"fedmed.yaml: label_map: {value}: expected 0 to {allowed}, got {target}")
-    for pattern in (layout.label, *layout.image.values()):
-        if pattern and not nifti.is_nifti(pattern) and (pattern == layout.label or not pattern.endswith("/")):
-            raise FedmedError(
-                "FM-SET-03", f"fedmed.yaml: data.layout: {pattern}: expected .nii, .nii.gz or an image folder/"
-            )
+    patterns = {f"image.{channel}": pattern for channel, pattern in layout.image.items()}
+    for name, pattern in {LABEL: layout.label, **patterns}.items():
+        if pattern and not nifti.is_nifti(pattern) and (name == LABEL or not pattern.endswith("/")):
+            expected = ".nii or .nii.gz" if name == LABEL else ".nii, .nii.gz or a folder/"
+            message = f"fedmed.yaml: data.layout.{name}: expected a pattern that ends in {expected}"
+            raise FedmedError("FM-SET-03", message, local=pattern)
 
 
 def pseudonym(key: bytes, kind: str, value: str) -> str:
@@ -123,7 +122,6 @@ class _Search:
         self.key = key
         self.cases: list[Case] = []
         self.excluded: list[Excluded] = []
-        self.content: dict[str, str] = {}
         self.ignored = self.unnamed = 0
         self._meaning: dict[str, str] = {}
 
@@ -131,8 +129,7 @@ class _Search:
         alias = self._alias("case", f"{study.patient}\0{study.case}" if study.patient else study.case)
         try:
             case = self._case(study, alias)
-            self.content[alias] = content_digest(case, self.root)
-            self.cases.append(case)
+            self.cases.append(replace(case, content=content.digest(case, self.root)))
         except FedmedError as error:
             local = "; ".join([*(path for group in study.matches.values() for path in group), error.local])
             self.excluded.append(Excluded(alias, error.code, error.message, local))
@@ -193,25 +190,6 @@ class _Search:
             self.unnamed += 1
             return self._alias("patient", f"\0{alias}")
         return self._alias("patient", f"{identity}\0{issuer}" if issuer else identity)
-
-
-def content_digest(case: Case, root: Path) -> str:
-    """SHA-256 over the sizes and SHA-256 of a case's files: what was learned from, without a name or a path."""
-    digest = hashlib.sha256()
-    for channel in sorted(case.image):
-        for path in case.image[channel]:
-            _hash_into(digest, channel, root, path, case.case)
-    if case.label is not None:
-        _hash_into(digest, LABEL, root, case.label, case.case)
-    return digest.hexdigest()
-
-
-def _hash_into(digest: hashlib._Hash, role: str, root: Path, relative: str, where: str) -> None:
-    path = paths.locate(root, relative, where)
-    try:
-        digest.update(f"{role} {path.stat().st_size} {files.sha256_file(path)}\n".encode())
-    except OSError as error:
-        raise FedmedError("FM-DAT-16", f"{where}: a file cannot be opened", local=f"{relative}: {error}") from error
 
 
 def _covariates(volume: Volume) -> dict[str, str | int | float]:

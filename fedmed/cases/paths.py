@@ -54,6 +54,17 @@ def walk(root: Path) -> Tree:
     return Tree(tuple(sorted(found)), tuple(sorted(folders)), outside)
 
 
+def require_folder(root: Path) -> None:
+    """Raises FedmedError FM-DAT-04 where nothing is below `root`: also what an unmounted disk leaves is empty."""
+    try:
+        with os.scandir(root) as entries:
+            if any(True for _ in entries):
+                return
+    except OSError as error:
+        raise FedmedError("FM-DAT-04", "the data folder cannot be listed", local=f"{root}: {error}") from error
+    raise FedmedError("FM-DAT-04", "the data folder: expected images, got an empty folder", local=str(root))
+
+
 def locate(root: Path, relative: str, where: str) -> Path:
     """The real place of a path below the root. Raises FedmedError FM-DAT-15 where it leads outside."""
     try:

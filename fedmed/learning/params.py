@@ -119,13 +119,17 @@ def is_finite(chunk: bytes) -> bool:
 
 
 def to_payload(params: Mapping[str, np.ndarray], table: Table) -> bytes:
-    """The payload of `params`. Raises FedmedError FM-TEN-01 (other names or shapes), FM-TEN-02 (NaN or infinity)."""
+    """The payload of `params`.
+
+    Raises FedmedError FM-TEN-01 (other names or shapes), FM-TEN-02 (NaN or beyond MAX_MAGNITUDE).
+    """
     check(params, table)
     parts = [wire_table(table)]
     for tensor in in_wire_order(table):
         array = np.ascontiguousarray(params[tensor.name], "<f4")
-        if not np.isfinite(array).all():
-            raise FedmedError("FM-TEN-02", f"{tensor.name}: expected finite numbers, got NaN or infinity")
+        if not (np.abs(array) <= MAX_MAGNITUDE).all():
+            expected = f"expected numbers up to {MAX_MAGNITUDE:.0e}"
+            raise FedmedError("FM-TEN-02", f"{tensor.name}: {expected}, got NaN, infinity or beyond")
         parts.append(array.tobytes())
     return b"".join(parts)
 

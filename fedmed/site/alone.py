@@ -51,6 +51,7 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
         steps = total * rounds.steps(consent, cases)
         if load(site, consent, total) is not None:
             return Alone(total, steps, False)
+        rounds.require_ready(site, cases, ("training",), device, progress)
         for round_ in range(total):
             if load(site, consent, round_ + 1) is None:
                 start = desk.model_params(site, consent, first) if round_ == 0 else load(site, consent, round_)
@@ -59,7 +60,7 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
 
 
 def load(site: Site, consent: Approved, round_: int) -> Params | None:
-    """The weights after `round_` rounds alone, if they were reached with these cases."""
+    """The weights after `round_` rounds alone, if they were reached with these cases and this label map."""
     try:
         data = files.read_bounded(_path(site, round_), params.payload_size(consent.table))
     except OSError:
@@ -73,9 +74,9 @@ def newest(site: Site, consent: Approved) -> Params | None:
 
 
 def _path(site: Site, round_: int) -> Path:
-    """The folder's name binds the result to the cases it was trained on: another cases.json starts anew."""
-    data = datalist.digest(datalist.load(site.cases_file))[:16]
-    return site.workspace.root / "state" / "alone" / data / f"r{round_:04d}.safetensors"
+    """The folder's name binds the result to what it was trained on: other cases or another label map start anew."""
+    data, label_map = datalist.digest(datalist.load(site.cases_file)), rounds.label_map_digest(site)
+    return site.workspace.root / "state" / "alone" / f"{data[:16]}-{label_map[:16]}" / f"r{round_:04d}.safetensors"
 
 
 def _one_round(

@@ -61,12 +61,13 @@ def evaluate(
         cases = rounds.require_cases(site, consent)
         local_only = alone.newest(site, consent)
         table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
-        found = _earlier(site, model, split, wants_alone=local_only is not None)
+        found = _earlier(site, model, split, cases, wants_alone=local_only is not None)
         if found is not None:
             posted = sealing.post(site.workspace, found[0])
             return Evaluated(model.round_number, last, split, False, found[1], posted, table, arrivals)
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
+        rounds.require_ready(site, cases, (split,), device, progress)
         opening = _open_fold(site, split, now)
         models = {"global": desk.model_params(site, consent, model), **({"alone": local_only} if local_only else {})}
         scored = {
@@ -75,6 +76,7 @@ def evaluate(
         }
         body = _body(consent, cases, split, opening, scored)
         files.write_atomic(table, _case_table(scored), mode=0o600)
+        _bind(site, cases, now)
         known = _say(site, consent, model, body, now)
         return Evaluated(
             model.round_number, last, split, True, body, sealing.post(site.workspace, known), table, arrivals
@@ -85,14 +87,35 @@ def _of(model: str, progress: Callable[[str, int, int], None]) -> Callable[[int,
     return lambda done, total: progress(f"scoring the {model} model", done, total)
 
 
-def _earlier(site: Site, model: Known, split: Split, *, wants_alone: bool) -> tuple[Known, bodies.Report] | None:
-    """A report on this model and fold that says all that can be said now."""
+def _earlier(
+    site: Site, model: Known, split: Split, cases: datalist.Datalist, *, wants_alone: bool
+) -> tuple[Known, bodies.Report] | None:
+    """A report on this model and fold, of these cases and this label map, that says all that can be said now."""
     for known in reversed(site.workspace.record.of("report", sender=site.workspace.name, round=model.round)):
         body = sealing.read_archived(site.workspace, known.id).predicate.body
         if isinstance(body, bodies.Report) and body.split == split:
             has_alone = any(score.model == "alone" for score in body.scores)
-            return (known, body) if has_alone or not wants_alone else None
+            says_all = has_alone or not wants_alone
+            return (known, body) if says_all and _bound(site, known.seq) == _binding(site, cases) else None
     return None
+
+
+def _bind(site: Site, cases: datalist.Datalist, now: datetime) -> None:
+    """Write down what the next statement was scored with: before it is sealed, so that no kill parts the two."""
+    facts = _binding(site, cases)
+    site.workspace.write_entry("evaluate", "note", now, what="scored", seq=site.workspace.record.next_seq, **facts)
+
+
+def _bound(site: Site, seq: int) -> dict[str, str]:
+    """The binding of statement `seq`, the last one that was written for its number; empty for a report without one."""
+    for _, facts in reversed(site.workspace.record.notes):
+        if (facts.get("what"), facts.get("seq")) == ("scored", seq):
+            return {name: facts[name] for name in ("data", "label_map")}
+    return {}
+
+
+def _binding(site: Site, cases: datalist.Datalist) -> dict[str, str]:
+    return {"data": datalist.digest(cases), "label_map": rounds.label_map_digest(site)}
 
 
 def _open_fold(site: Site, split: Split, now: datetime) -> int:

@@ -62,7 +62,7 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         )
         _log(found)
         before = datalist.load(site.cases_file) if site.cases_file.exists() else None
-        cases = datalist.build(found, consent.recipe, str(site.data_root), before)
+        cases = datalist.build(found, consent.recipe, before)
         datalist.save(site.cases_file, cases)
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))
         share = _share(site.settings.name, cases)
@@ -98,7 +98,7 @@ def virtual_sites(
     shares = []
     for number, part in enumerate(parts, start=1):
         name = f"site-{number}"
-        cases = datalist.build(_only(found, part), chosen, folder.root)
+        cases = datalist.build(_only(found, part), chosen)
         files.make_private(out / name)
         datalist.save(out / name / "cases.json", cases)
         shares.append(_share(name, cases))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed import recipe
-from fedmed.cases import datalist
+from fedmed.cases import content, datalist
 from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, canonical
+from fedmed.learning import params
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fedmed.cases.datalist import Datalist
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.training.fit import Fitted
     from fedmed.training.metrics import CaseScores
+
+MAX_LOSS = 1e12  # far above any loss, and few enough digits for a statement
 
 
 def require_cases(site: Site, consent: Approved) -> Datalist:
@@ -28,6 +32,32 @@ def require_cases(site: Site, consent: Approved) -> Datalist:
     if cases.header.recipe != recipe.digest(consent.recipe):
         raise FedmedError("FM-DAT-44", "cases.json: made with another recipe than the federation's")
     return cases
+
+
+def require_ready(
+    site: Site, cases: Datalist, folds: Sequence[Fold], device: str, progress: Callable[[str, int, int], None]
+) -> None:
+    """Once per command, before the hours of work: the device is there, and the images are those of `partition`.
+
+    Raises FedmedError FM-USE-01, FM-RES-03, FM-DAT-04, -15, -16, -46.
+    """
+    from fedmed.training import devices  # noqa: PLC0415 - torch, only when there is work
+
+    devices.pick(device or site.settings.device)
+    used = [case for fold in folds for case in datalist.cases(cases, fold)]
+    content.check(used, site.data_root, lambda done, total: progress("checking the images", done, total))
+
+
+def label_map_digest(site: Site) -> str:
+    """`label_map` in an update: which numbers of this hospital were learned as which classes."""
+    return artifact.sha256(canonical.encode(sorted(map(list, site.settings.label_map.items()))))
+
+
+def require_sane(weights: Params, what: str) -> Params:
+    """What `weights` hold could be sealed. Raises FedmedError FM-TRN-01: every receiver would refuse it."""
+    if not all(params.is_finite(array.astype("<f4").tobytes()) for array in weights.values()):
+        raise FedmedError("FM-TRN-01", f"training: {what}: expected no number beyond {params.MAX_MAGNITUDE:.0e}")
+    return weights
 
 
 def steps(consent: Approved, cases: Datalist) -> int:
@@ -51,7 +81,7 @@ def train_round(
     """Train from `start`, going on from `checkpoint` if it fits. Raises FedmedError FM-TRN-*, FM-RES-*, FM-DAT-*."""
     from fedmed.training import devices, fit  # noqa: PLC0415 - torch and monai, only when there is work
 
-    return fit.fit(
+    fitted = fit.fit(
         consent.recipe,
         start,
         datalist.cases(cases, "training"),
@@ -68,6 +98,11 @@ def train_round(
         checkpoint_minutes=site.settings.checkpoint_minutes,
         progress=lambda step, total, _loss: progress(step, total),
     )
+    if not abs(fitted.train_loss) < MAX_LOSS:
+        loss = f"the mean loss is {fitted.train_loss:.3g}"
+        raise FedmedError("FM-TRN-01", f"training: {loss}, expected below {MAX_LOSS:.0e}")
+    require_sane(fitted.params, "the weights")
+    return fitted
 
 
 def score(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedmed import __version__
 from fedmed.cases import datalist
-from fedmed.exchange import agreement, artifact, bodies, canonical, intake, sealing, statement
+from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
 from fedmed.learning import params
 from fedmed.site import desk, rounds, scores
 
@@ -51,7 +51,7 @@ class Options:
 
 
 def train(root: Path, now: datetime, options: Options, progress: Callable[[str, int, int], None]) -> Trained:
-    """Safe to repeat: a killed run goes on at its last checkpoint, a finished one finds its update.
+    """Safe to repeat: a killed run goes on at its last checkpoint, also with --again; a finished one finds its update.
 
     Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-RES-*.
     """
@@ -95,9 +95,8 @@ def _train(
 ) -> tuple[bodies.Update, artifact.Content]:
     base = desk.model_params(site, consent, model)
     path = checkpoint(site, model.round_number)
-    if options.again:
-        path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True, mode=0o700)
+    rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
     fitted = rounds.train_round(
         site, consent, cases, model.round_number, base, checkpoint=path, device=options.device,
         progress=lambda step, total: progress("training", step, total),
@@ -106,7 +105,8 @@ def _train(
         site, consent, cases, "validation", base, device=options.device,
         progress=lambda done, total: progress("validating the received model", done, total),
     )  # fmt: skip
-    payload = params.to_payload(params.subtract(fitted.params, base), consent.table)
+    delta = rounds.require_sane(params.subtract(fitted.params, base), "the update")
+    payload = params.to_payload(delta, consent.table)
     body = bodies.Update(
         num_cases=fitted.num_cases,
         num_patients=cases.header.patients["training"],
@@ -115,7 +115,7 @@ def _train(
         base_metrics=scores.overall(scored, consent.recipe),
         exclusions=exclusions(cases),
         data=datalist.digest(cases),
-        label_map=artifact.sha256(canonical.encode(sorted(map(list, site.settings.label_map.items())))),
+        label_map=rounds.label_map_digest(site),
         versions=versions(),
     )
     return body, artifact.Content(PAYLOAD, MEDIA, len(payload), artifact.sha256(payload), lambda: [payload])

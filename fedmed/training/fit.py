@@ -179,7 +179,10 @@ def inputs_digest(
     where: tuple[str | int, ...],
 ) -> str:
     """SHA-256 of all that the result depends on: recipe, start params, cases, label map, place in the federation."""
-    listed = [[case.case, {name: list(paths) for name, paths in case.image.items()}, case.label] for case in cases]
+    listed = [
+        [case.case, case.content, {name: list(paths) for name, paths in case.image.items()}, case.label]
+        for case in cases
+    ]
     facts = [recipes.digest(recipe), checkpoints.digest_of(params), listed, sorted(label_map.items()), where]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from fedmed.cases import datalist
@@ -40,13 +39,13 @@ def edited(path: Path, change: Any) -> Path:
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     found = cohort(tmp_path / "data", range(10))
-    datalist.save(tmp_path / "cases.json", datalist.build(found, phantoms.recipe(), str(tmp_path / "data")))
+    datalist.save(tmp_path / "cases.json", datalist.build(found, phantoms.recipe()))
     return tmp_path / "cases.json"
 
 
 def test_round_trip_counts_and_mode(tmp_path: Path) -> None:
     found = cohort(tmp_path / "data", range(10))
-    made = datalist.build(found, phantoms.recipe(), str(tmp_path / "data"))
+    made = datalist.build(found, phantoms.recipe())
     path = tmp_path / "cases.json"
     datalist.save(path, made)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -60,7 +59,7 @@ def test_round_trip_counts_and_mode(tmp_path: Path) -> None:
     data = json.loads(path.read_text())
     assert set(data) == {"fedmed", "training", "validation", "testing"}
     entry = data["training"][0]
-    assert set(entry) == {"case", "patient", "group", "image", "label", "covariates", "geometry"}
+    assert set(entry) == {"case", "patient", "group", "image", "label", "covariates", "geometry", "content"}
     assert re.fullmatch(r"images/Nansen\d.nii", entry["image"]["T1"])
 
 
@@ -69,7 +68,7 @@ def test_a_dicom_series_is_a_list_of_paths_in_reading_order(tmp_path: Path) -> N
     phantoms.write_nifti(tmp_path / "masks/x.nii", phantoms.mask())
     layout = Layout(image={"T1": "dicom/{case}/"}, label="masks/{case}.nii")
     found = find(DataFolder(root=str(tmp_path), layout=layout), phantoms.recipe(), pseudonym_key=b"k", label_map={})
-    datalist.save(tmp_path / "cases.json", datalist.build(found, phantoms.recipe(), str(tmp_path)))
+    datalist.save(tmp_path / "cases.json", datalist.build(found, phantoms.recipe()))
     assert datalist.cases(datalist.load(tmp_path / "cases.json"), "training") == found.cases
     entry = json.loads((tmp_path / "cases.json").read_text())["training"][0]
     assert entry["image"]["T1"] == [f"dicom/x/{name}" for name in names]
@@ -84,40 +83,46 @@ def test_monai_reads_it(written: Path) -> None:
 
 def test_growing_shrinking_and_coming_back(tmp_path: Path) -> None:
     recipe = phantoms.recipe()
-    first = datalist.build(cohort(tmp_path, range(10)), recipe, "data")
+    first = datalist.build(cohort(tmp_path, range(10)), recipe)
     assert datalist.changes(None, first) == "+10 -0"
     (tmp_path / "images/Nansen3.nii").unlink()
-    second = datalist.build(cohort(tmp_path, range(10, 16)), recipe, "data", first)
+    second = datalist.build(cohort(tmp_path, range(10, 16)), recipe, first)
     assert datalist.changes(first, second) == "+6 -1"
     assert len(second.header.former) == 1
-    third = datalist.build(cohort(tmp_path, range(16)), recipe, "data", second)
+    third = datalist.build(cohort(tmp_path, range(16)), recipe, second)
     assert third.header.former == {}
     before, after = datalist.assignments(first), datalist.assignments(third)
     assert all(after[patient] == fold for patient, fold in before.items())
     assert sum(third.header.patients.values()) == 16
 
 
+def test_folds_are_not_drawn_anew_in_silence(tmp_path: Path) -> None:
+    recipe = phantoms.recipe()
+    first = datalist.build(cohort(tmp_path, range(10)), recipe)
+    with phantoms.refuses("FM-DAT-47", "expected some of its 10 patients again, got none"):
+        datalist.build(cohort(tmp_path, range(0), key=b"j" * 32), recipe, first)
+
+
 def test_the_digest_follows_content_and_fold_and_no_name(tmp_path: Path) -> None:
     recipe = phantoms.recipe()
     found = cohort(tmp_path, range(10))
-    digest = datalist.digest(datalist.build(found, recipe, "data"))
+    digest = datalist.digest(datalist.build(found, recipe))
     assert re.fullmatch("[0-9a-f]{64}", digest)
-    assert datalist.digest(datalist.build(found, recipe, "elsewhere")) == digest
     one_fold = phantoms.recipe(split={"validation": 0, "testing": 0})
-    everything = datalist.digest(datalist.build(found, one_fold, "data"))
+    everything = datalist.digest(datalist.build(found, one_fold))
     assert everything != digest
     (tmp_path / "images/Nansen3.nii").rename(tmp_path / "images/Amundsen.nii")
     (tmp_path / "labels/Nansen3.nii").rename(tmp_path / "labels/Amundsen.nii")
     renamed = cohort(tmp_path, range(0), key=b"j" * 32)
-    assert datalist.digest(datalist.build(renamed, one_fold, "data")) == everything
+    assert datalist.digest(datalist.build(renamed, one_fold)) == everything
     phantoms.write_nifti(tmp_path / "labels/Amundsen.nii", phantoms.mask(size=1))
-    assert datalist.digest(datalist.build(cohort(tmp_path, range(0)), one_fold, "data")) != everything
+    assert datalist.digest(datalist.build(cohort(tmp_path, range(0)), one_fold)) != everything
 
 
 def test_cases_without_label_cannot_be_trained_on(tmp_path: Path) -> None:
     found = cohort(tmp_path, range(4), layout=Layout(image=LAYOUT.image))
     with phantoms.refuses("FM-DAT-12", "no label"):
-        datalist.build(found, phantoms.recipe(), "data")
+        datalist.build(found, phantoms.recipe())
 
 
 def test_excluded_cases_are_counted_by_code(tmp_path: Path) -> None:
@@ -125,7 +130,7 @@ def test_excluded_cases_are_counted_by_code(tmp_path: Path) -> None:
     (tmp_path / "labels/Nansen3.nii").unlink()
     recipe = phantoms.recipe(max_excluded=0.1)
     found = find(DataFolder(root=str(tmp_path), layout=LAYOUT), recipe, pseudonym_key=b"k", label_map={})
-    assert datalist.build(found, recipe, "data").header.excluded == {"FM-DAT-12": 1}
+    assert datalist.build(found, recipe).header.excluded == {"FM-DAT-12": 1}
 
 
 def test_unreadable(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,11 +157,13 @@ def test_unknown_keys(written: Path) -> None:
         lambda data: data["training"][0]["image"].update(T1=["a/../../Nansen.nii"]),
         lambda data: data["training"][0].update(patient="Nansen"),
         lambda data: data["training"][0].pop("geometry"),
+        lambda data: data["training"][0].pop("content"),
+        lambda data: data["training"][0].update(content=""),
         lambda data: data["training"].pop(),
         lambda data: data["training"].__setitem__(1, data["training"][0]),
         lambda data: data["testing"].__setitem__(0, data["training"][0]),
         lambda data: data["fedmed"].update(schema=2),
-        lambda data: data["fedmed"].update(seed="Nansen"),
+        lambda data: data["fedmed"].update(excluded="Nansen"),
         lambda data: data.pop("fedmed"),
     ],
 )
@@ -174,8 +181,7 @@ def test_not_an_object(tmp_path: Path) -> None:
 def test_a_site_of_a_simulation_is_built_from_a_part(tmp_path: Path) -> None:
     found = cohort(tmp_path, range(10))
     part = replace(found, cases=found.cases[:4], excluded=[])
-    assert sum(datalist.build(part, phantoms.recipe(), "data").header.counts.values()) == 4
-    assert np.all([case.case in found.content for case in part.cases])
+    assert sum(datalist.build(part, phantoms.recipe()).header.counts.values()) == 4
 
 
 def test_every_code_of_the_room_is_asserted_here() -> None:

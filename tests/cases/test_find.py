@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from fedmed.cases import content
 from fedmed.cases import find as finding
 from fedmed.cases.find import Found, find
 from fedmed.settings import DataFolder, Layout
@@ -64,7 +65,7 @@ def test_cases_have_pseudonyms_geometry_and_groups(tmp_path: Path) -> None:
     assert len(first.case) == 21
     assert len({case.patient for case in found.cases}) == 5
     assert found.notes == ["5 cases do not say who the patient is: each counts as a patient of its own"]
-    assert set(found.content) == {case.case for case in found.cases}
+    assert all(case.content == content.digest(case, tmp_path) for case in found.cases)
 
 
 def test_few_cases_have_no_groups(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_pseudonyms_hang_on_the_key_alone(tmp_path: Path) -> None:
     assert first == again
     assert not {case.case for case in first.cases} & {case.case for case in other.cases}
     assert not {case.patient for case in first.cases} & {case.patient for case in other.cases}
-    assert sorted(first.content.values()) == sorted(other.content.values())
+    assert sorted(case.content for case in first.cases) == sorted(case.content for case in other.cases)
 
 
 def test_dicom_patients_by_id_and_issuer(tmp_path: Path) -> None:
@@ -173,8 +174,12 @@ def test_settings_that_do_not_fit_the_recipe(tmp_path: Path) -> None:
         look(tmp_path, channels=("T1", "FLAIR"))
     with phantoms.refuses("FM-DAT-07", "label_map: 4: expected 0 to 1, got 3"):
         look(tmp_path, label_map={4: 3})
-    for layout in (Layout(image={"T1": "a/{case}.png"}), Layout(image={"T1": "a/{case}/"}, label="b/{case}/")):
-        with phantoms.refuses("FM-SET-03", "expected .nii"):
+    image = {"T1": "Nansen/{case}/"}
+    for field, layout in (
+        ("image.T1", Layout(image={"T1": "Nansen/{case}.png"})),
+        ("label", Layout(image=image, label="Nansen/b/{case}/")),
+    ):
+        with phantoms.refuses("FM-SET-03", f"data.layout.{field}: expected a pattern that ends in .nii"):
             look(tmp_path, layout)
 
 
@@ -199,4 +204,4 @@ def test_progress_and_content(tmp_path: Path) -> None:
     assert told == [(done, 5) for done in range(1, 6)]
     phantoms.write_nifti(tmp_path / "labels/Nansen2.nii", phantoms.mask(size=1))
     changed = look(tmp_path)
-    assert sum(changed.content[alias] != digest for alias, digest in found.content.items()) == 1
+    assert sum(new.content != old.content for new, old in zip(changed.cases, found.cases, strict=True)) == 1

@@ -54,6 +54,19 @@ def test_again_keeps_every_fold_and_says_what_changed(moved: tuple[Path, Path], 
     assert folds(site / "cases.json") == after, "who comes back comes back into the same fold"
 
 
+def test_another_pseudonym_key_moves_nobody_in_silence(world: small.Federation) -> None:
+    """Under new names patients of the test fold could be drawn into training."""
+    site = world.site("aa")
+    before = (site / "cases.json").read_bytes()
+    (site / "keys" / "pseudonym.key").write_bytes(b"j" * 32)
+    with pytest.raises(FedmedError) as caught:
+        partition.partition(site, small.now())
+    assert caught.value.code == "FM-DAT-47"
+    assert (site / "cases.json").read_bytes() == before
+    (site / "cases.json").unlink()
+    partition.partition(site, small.now())
+
+
 def test_cases_json_is_for_its_owner_alone(world: small.Federation) -> None:
     path = world.site("aa") / "cases.json"
     assert path.stat().st_mode & 0o777 == 0o600

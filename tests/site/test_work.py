@@ -38,6 +38,13 @@ def at_step(number: int, seen: list[int]) -> Any:
     return progress
 
 
+def map_labels(site: Path) -> None:
+    """Another label map, under which the same masks mean the same."""
+    path = site / "fedmed.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("label_map")]
+    path.write_text("\n".join([*lines, "label_map: {1: 1, 2: 1}", ""]))
+
+
 def finish(world: small.Federation) -> None:
     """Both rounds, without training: everybody holds the last model."""
     for _ in range(2):
@@ -96,6 +103,14 @@ def test_alone_starts_anew_with_other_cases(moved: tuple[Path, Path]) -> None:
     assert alone.train_alone(site, small.now(), "cpu", quiet).is_new
 
 
+def test_alone_starts_anew_with_another_label_map(moved: tuple[Path, Path]) -> None:
+    site, _ = moved
+    assert alone.train_alone(site, small.now(), "cpu", quiet).is_new
+    assert not alone.train_alone(site, small.now(), "cpu", quiet).is_new
+    map_labels(site)
+    assert alone.train_alone(site, small.now(), "cpu", quiet).is_new
+
+
 def test_training_killed_by_the_operator_repeats_no_step(world: small.Federation) -> None:
     seen: list[int] = []
     with pytest.raises(Interrupt):
@@ -119,6 +134,16 @@ def test_again_trains_again_and_supersedes(world: small.Federation) -> None:
     mine = record.of("update", sender="aa")
     assert [known.seq for known in mine] == [3, 4]
     assert mine[0].payload == mine[1].payload, "the same cases and seeds give the same numbers"
+
+
+def test_again_goes_on_where_it_was_interrupted(world: small.Federation) -> None:
+    site, seen = world.site("aa"), list[int]()
+    train.train(site, small.now(), train.Options("cpu"), quiet)
+    with pytest.raises(Interrupt):
+        train.train(site, small.now(), train.Options("cpu", again=True), at_step(1, seen))
+    train.train(site, small.now(), train.Options("cpu", again=True), at_step(0, seen))
+    assert seen == [1, 2]
+    assert len(desk.peek(site).workspace.record.of("update", sender="aa")) == 2
 
 
 def test_an_update_names_no_patient_no_case_and_no_path(world: small.Federation) -> None:
@@ -149,6 +174,26 @@ def test_validation_is_not_counted_and_found_again(world: small.Federation) -> N
     assert second.case_table == first.case_table
 
 
+def test_a_report_of_other_cases_or_another_label_map_is_not_found_again(moved: tuple[Path, Path]) -> None:
+    site, data = moved
+
+    def is_new() -> bool:
+        return evaluate.evaluate(site, small.now(), "validation", "cpu", quiet).is_new
+
+    assert [is_new(), is_new()] == [True, False]
+    map_labels(site)
+    assert [is_new(), is_new()] == [True, False]
+    for kind in ("images", "labels"):
+        (data / kind / "p01.nii.gz").unlink()
+    partition.partition(site, small.now())
+    assert [is_new(), is_new()] == [True, False]
+
+
+def test_a_report_that_nobody_bound_is_made_again(world: small.Federation) -> None:
+    small.seal_report(world.site("aa"), mean=0.5, n=1)
+    assert evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", quiet).is_new
+
+
 def test_every_opening_of_the_test_fold_is_counted(world: small.Federation) -> None:
     site = world.site("aa")
     evaluate.evaluate(site, small.now(), "validation", "cpu", quiet)
@@ -170,8 +215,9 @@ def test_every_opening_of_the_test_fold_is_counted(world: small.Federation) -> N
 def test_an_opening_that_was_interrupted_counts(world: small.Federation) -> None:
     finish(world)
 
-    def interrupted(_what: str, _done: int, _total: int) -> None:
-        raise Interrupt
+    def interrupted(what: str, _done: int, _total: int) -> None:
+        if what.startswith("scoring"):
+            raise Interrupt
 
     with pytest.raises(Interrupt):
         evaluate.evaluate(world.site("aa"), small.now(), "testing", "cpu", interrupted)

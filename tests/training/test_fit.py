@@ -129,6 +129,14 @@ def test_a_checkpoint_of_other_cases_params_or_recipe_is_not_used(recipe_of, run
         path.unlink()
 
 
+def test_a_checkpoint_of_files_rewritten_under_the_same_names_is_not_used(recipe_of, run, tmp_path, ball_cases):
+    steps = []
+    for digest in ("0" * 64, "0" * 64, "1" * 64):
+        cases = [replace(case, content=digest) for case in ball_cases]
+        run(recipe_of(), None, cases, checkpoint=tmp_path / "c", progress=lambda *at: steps.append(at[0]))
+    assert steps == [1, 2, 3, 4, 1, 2, 3, 4]
+
+
 def test_the_order_of_the_case_list_does_not_matter(recipe_of, run, ball_cases):
     assert same(run(recipe_of()).params, run(recipe_of(), cases=ball_cases[::-1]).params)
 
@@ -216,6 +224,15 @@ def test_devices(monkeypatch):
     assert devices.pick("cuda:1") == torch.device("cuda:1")
     with pytest.raises(FedmedError, match="cuda:0, cuda:1"):
         devices.pick("cuda:2")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:0:1", "cpu:0", "cuda:\u0661"]
+)
+def test_a_name_that_no_device_has(name):
+    with pytest.raises(FedmedError, match="expected auto, cpu, mps, cuda or cuda:N") as caught:
+        devices.pick(name)
+    assert caught.value.code == "FM-USE-01"
 
 
 def test_cpu_asks_nothing_of_cuda(monkeypatch):
