@@ -220,7 +220,7 @@ def test_init_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> Non
             assert bench.run(workspace)
             assert entries(workspace)[: len(begun)] == begun
             events = [entry.event for entry in Ledger(workspace / "state" / "ledger.jsonl").entries]
-            assert events == (["founded"] if call == "init-coordinator" else ["founded", "intent", "said"])
+            assert events == (["founded"] if call == "init-coordinator" else ["founded", "intent", "said", "posted"])
             if call == "init-site":
                 join = workspace / "outbox" / "join-aa.fedmed"
                 assert inspection.verify(join, None).inspected.sender == "aa"
