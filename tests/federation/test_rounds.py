@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import sealing
+from fedmed.learning import params
 from tests.coded import code_of
 from tests.vectors import samples
 
@@ -220,11 +221,15 @@ def test_an_aggregate_that_runs_twice_makes_one_model(simulation: Simulation) ->
     assert simulation.coordinator.posted("model-r0001") == model
 
 
-def test_one_absurd_update_is_refused_and_the_others_go_on(simulation: Simulation) -> None:
+def test_one_absurd_update_is_refused_and_the_others_go_on(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """3e38 is finite, and two of it are not: it must end with its sender, not with the round."""
     simulation.send_update("aa", 1.0)
     simulation.send_update("bb", 1.0)
-    simulation.send_update("cc", 3e38)
+    with monkeypatch.context() as elsewhere:  # a site whose fedmed has no bound
+        elsewhere.setattr(params, "MAX_MAGNITUDE", np.float32(3.4e38))
+        simulation.send_update("cc", 3e38)
     made = simulation.coordinator.aggregate(simulation.now, close=True)
     assert [parent.site for parent in made.parents] == ["aa", "bb"]
     assert [each.verdict.code for each in made.arrivals if each.verdict.code] == ["FM-TEN-02"]
