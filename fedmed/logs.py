@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 shareable = logging.getLogger("fedmed.shareable")
 local = logging.getLogger("fedmed.local")
+_others = logging.getLogger()
 
 
 class _LogFile(logging.FileHandler):
@@ -21,20 +22,24 @@ class _LogFile(logging.FileHandler):
 
 
 def open_logs(folder: Path) -> None:
-    """Send both logs to `folder`; a folder that cannot be written to costs the log, never the command."""
-    for logger, name in ((shareable, "shareable.log"), (local, "local.log")):
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        for handler in list(logger.handlers):
+    """Send both logs to `folder`; a folder that cannot be written to costs the log, never the command.
+
+    What libraries warn of may quote a patient's tags: it goes to the local log, whoever says it.
+    """
+    for logger, name in ((shareable, "shareable.log"), (local, "local.log"), (_others, "local.log")):
+        for handler in [each for each in logger.handlers if isinstance(each, _LogFile)]:
             logger.removeHandler(handler)
             with suppress(OSError):  # a full disk, once more
                 handler.close()
         try:
-            handler = _LogFile(folder / name, encoding="utf-8")
+            file = _LogFile(folder / name, encoding="utf-8")
         except OSError:
             continue
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        logger.addHandler(handler)
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(file)
+    for logger in (shareable, local):
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 def is_open() -> bool:
@@ -43,7 +48,9 @@ def is_open() -> bool:
 
 
 def silence() -> None:
-    """Without a workspace nothing is logged anywhere."""
-    for logger in (shareable, local):
+    """Without a workspace nothing is logged anywhere, and no library talks to the screen."""
+    logging.captureWarnings(True)
+    for logger in (shareable, local, _others):
         logger.addHandler(logging.NullHandler())
+    for logger in (shareable, local):
         logger.propagate = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+logging.getLogger("nibabel.global").handlers.clear()  # it prints to stderr, whatever the program wants
 
 SUFFIXES = (".nii", ".nii.gz")
 MAX_OFFSET = 64 << 20  # header extensions beyond this are no header extensions
