@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
-from fedmed import __version__
+from fedmed import __version__, files
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
 from fedmed.learning import params
@@ -95,7 +95,7 @@ def _train(
 ) -> tuple[bodies.Update, artifact.Content]:
     base = desk.model_params(site, consent, model)
     path = checkpoint(site, model.round_number)
-    path.parent.mkdir(exist_ok=True, mode=0o700)
+    files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
     fitted = rounds.train_round(
         site, consent, cases, model.round_number, base, checkpoint=path, device=options.device,
