@@ -133,6 +133,8 @@ def joined(
     for seed, name in enumerate(sites):
         data = write_hospital(root / f"data-{name}", patients, seed)
         join.init(world.site(name), name, data, now())
+        # a fixed key, so that who is in which fold does not differ from run to run
+        (world.site(name) / "keys" / "pseudonym.key").write_bytes(name.encode().ljust(32, b"-"))
         keep_every_step(world.site(name))
     world.carry()
     admit.admit(world.coordinator, sorted((world.coordinator / "inbox").glob("join-*")), now())

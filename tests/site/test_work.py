@@ -97,8 +97,9 @@ def test_alone_is_never_sealed_and_leaves_nothing_half_done(world: small.Federat
 def test_alone_starts_anew_with_other_cases(moved: tuple[Path, Path]) -> None:
     site, data = moved
     alone.train_alone(site, small.now(), "cpu", quiet)
-    for kind in ("images", "labels"):
-        (data / kind / "p01.nii.gz").unlink()
+    trained = json.loads((site / "cases.json").read_text())["training"][0]
+    for path in (trained["image"]["MR"], trained["label"]):
+        (data / path).unlink()
     partition.partition(site, small.now())
     assert alone.train_alone(site, small.now(), "cpu", quiet).is_new
 
