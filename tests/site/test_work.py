@@ -184,8 +184,9 @@ def test_a_report_of_other_cases_or_another_label_map_is_not_found_again(moved: 
     assert [is_new(), is_new()] == [True, False]
     map_labels(site)
     assert [is_new(), is_new()] == [True, False]
-    for kind in ("images", "labels"):
-        (data / kind / "p01.nii.gz").unlink()
+    trained = json.loads((site / "cases.json").read_text())["training"][0]
+    for path in (trained["image"]["MR"], trained["label"]):
+        (data / path).unlink()
     partition.partition(site, small.now())
     assert [is_new(), is_new()] == [True, False]
 
