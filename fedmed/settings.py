@@ -34,12 +34,15 @@ Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 class Layout(Strict):
     """Where a site keeps what, as patterns below the data root with the places {patient} and {case}.
 
-    A pattern that ends in `/` is a folder of DICOM files; any other is a NIfTI file. `*` stands for any characters
-    of one folder level. Without {patient} the patient is read from DICOM, or every NIfTI file is its own patient.
+    A pattern that ends in `/` is a folder of DICOM files; any other is a NIfTI, PNG, JPEG or single DICOM file. `*`
+    stands for any characters of one folder level. Masks have the pattern `label`; classes stand in a CSV table
+    `labels` with the columns path (relative to the root), label, and if known patient. Without {patient} or such a
+    column the patient is read from DICOM, or every other file is its own patient.
     """
 
     image: dict[str, Pattern] = Field(min_length=1, max_length=4)
     label: Pattern | None = None
+    labels: Pattern | None = None
 
     @field_validator("image", "label")
     @classmethod
@@ -50,6 +53,19 @@ class Layout(Strict):
             if set(re.findall(r"{(.*?)}", pattern)) - {"case", "patient"}:
                 raise ValueError("a pattern knows only {case} and {patient}")
         return value
+
+    @field_validator("labels")
+    @classmethod
+    def _table_below_the_root(cls, value: str | None) -> str | None:
+        if value and (value.startswith(("/", "\\")) or ".." in value.split("/") or not value.endswith(".csv")):
+            raise ValueError("a table of labels is a .csv file below the data root")
+        return value
+
+    @model_validator(mode="after")
+    def _masks_or_classes(self) -> Layout:
+        if self.label and self.labels:
+            raise ValueError("give label (masks) or labels (a table of classes), not both")
+        return self
 
 
 class DataFolder(Strict):

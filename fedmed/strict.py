@@ -65,6 +65,12 @@ def read_yaml(text: str, model: type[Model], *, name: str, area: str, unreadable
     `area` names the codes: FM-<area>-01 unreadable (or `unreadable`), -02 unknown key, -03 bad value.
     Raises FedmedError with the field, what was expected and what was found.
     """
+    data = read_mapping(text, name=name, area=area, unreadable=unreadable)
+    return validate(data, model, name=name, area=area)
+
+
+def read_mapping(text: str, *, name: str, area: str, unreadable: str = "") -> dict[str, Any]:
+    """The keys and values of a YAML text. Raises FedmedError FM-<area>-01, or `unreadable`."""
     try:
         data = _load(text)
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # PyYAML lets all four out
@@ -77,7 +83,7 @@ def read_yaml(text: str, model: type[Model], *, name: str, area: str, unreadable
     if not isinstance(data, dict):
         message = f"{name}: expected keys and values, got {type(data).__name__}"
         raise FedmedError(unreadable or f"FM-{area}-01", message, next=_repair(name, area))
-    return validate(data, model, name=name, area=area)
+    return data
 
 
 def _repair(name: str, area: str) -> str:

@@ -7,8 +7,7 @@ import yaml
 
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
-from fedmed.recipe import Recipe
-from fedmed.strict import validate
+from fedmed.recipe import TASKS
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -26,8 +25,9 @@ SIZE_FIELDS = {
 
 def schema_fields():
     """Every key that a recipe may have, at any depth."""
-    schema = Recipe.model_json_schema(by_alias=True)
-    return sorted({key for part in [schema, *schema["$defs"].values()] for key in part.get("properties", {})})
+    schemas = [model.model_json_schema(by_alias=True) for model in TASKS.values()]
+    parts = [part for schema in schemas for part in [schema, *schema["$defs"].values()]]
+    return sorted({key for part in parts for key in part.get("properties", {})})
 
 
 def leaves(data, place=""):
@@ -95,7 +95,7 @@ BASE = yaml.safe_load((FOLDER / "tumour-segmentation-mr.small.yaml").read_text("
 )
 def test_what_cannot_work_is_refused_before_anything_is_built(change, words):
     with pytest.raises(FedmedError, match=words) as caught:
-        validate({**BASE, **change}, Recipe, name="recipe", area="RCP")
+        recipes.parse({**BASE, **change}, "recipe")
     assert caught.value.code == "FM-RCP-03"
 
 

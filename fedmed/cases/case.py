@@ -25,16 +25,17 @@ class Geometry:
 class Case:
     """A case at rest. `case` and `patient` are pseudonyms; paths are POSIX and relative to the data root.
 
-    `image` has one NIfTI path for a channel, or the files of a DICOM series in reading order. `group` is the
-    stratum of Dirichlet partitions: q1 to q4, the quartile of the foreground volume, or empty. `content` is the digest
-    of its files when it was partitioned (content.digest), empty where nobody asked.
+    `image` has one file for a channel (NIfTI, a picture, a single DICOM image), or the files of a DICOM series in
+    reading order. `label` is the path of a mask, or a class in the hospital's own numbers (before `label_map`).
+    `group` is the stratum of Dirichlet partitions: q1 to q4, the quartile of the foreground volume; or the class; or
+    empty. `content` is the digest of its files when it was partitioned (content.digest), empty where nobody asked.
     """
 
     case: str
     patient: str
     group: str
     image: Mapping[str, tuple[str, ...]]
-    label: str | None
+    label: str | int | None
     covariates: Mapping[str, str | int | float]
     geometry: Geometry
     content: str = ""
@@ -47,3 +48,16 @@ class Volume:
     image: NDArray[np.float32]
     affine: NDArray[np.float64]
     label: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A case in memory as classification sees it, each slice as a viewer would show it, row 0 at the top.
+
+    `slices` float32 [S, C, rows, columns], S = 1 for a radiograph; `spacing` in mm between rows and between columns,
+    (1, 1) where no file says it; `label` the recipe's class, 0 for none of them.
+    """
+
+    slices: NDArray[np.float32]
+    spacing: tuple[float, float]
+    label: int | None

@@ -18,6 +18,7 @@ from fedmed import recipe as recipes
 from fedmed.cases.case import Case, Geometry
 from fedmed.cases.splits import FOLDS, Fold, split
 from fedmed.errors import FedmedError
+from fedmed.recipe_fields import Channel
 from fedmed.strict import Strict
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Entry(Strict):
     case: CaseAlias
     patient: PatientAlias
     group: Annotated[str, Field(max_length=32)]
-    image: dict[recipes.Channel, str | tuple[str, ...]] = Field(min_length=1, max_length=4)
+    image: dict[Channel, str | tuple[str, ...]] = Field(min_length=1, max_length=4)
     label: str | None
     covariates: dict[str, str | int | float]
     geometry: Grid

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedmed.cases.case import Case
-    from fedmed.recipe import Data
+    from fedmed.recipe_fields import Data
 
     Floats = NDArray[np.float32]
     Affine = NDArray[np.float64]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from fedmed.recipe import Data
+    from fedmed.recipe_fields import Data
 
 TAGS = [
     "SOPClassUID", "Modality", "SeriesDescription", "PatientID", "IssuerOfPatientID", "SeriesInstanceUID",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fedmed.cases.case import Case
-    from fedmed.recipe import Split
+    from fedmed.recipe_fields import Split
 
 Fold = Literal["training", "validation", "testing"]
 FOLDS: tuple[Fold, ...] = ("training", "validation", "testing")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from monai.networks import nets
 
-from fedmed import recipe as recipes
+from fedmed import recipe_networks
 from fedmed.errors import FedmedError
 from fedmed.training import quiet, seeds
 
@@ -113,7 +113,7 @@ def _travelling(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 def _unet(recipe: Recipe) -> nn.Module:
     """U-Net with residual units (Ronneberger et al. 2015; Kerfoot et al. 2019), as in MONAI."""
     network = recipe.network
-    if not isinstance(network, recipes.UNet):
+    if not isinstance(network, recipe_networks.UNet):
         raise TypeError(type(network).__name__)
     # with residual units MONAI also normalises the last upsampling, whose width is the number of classes
     widths = (*network.channels, recipe.num_classes) if network.num_res_units else network.channels
@@ -133,7 +133,7 @@ def _unet(recipe: Recipe) -> nn.Module:
 def _segresnet(recipe: Recipe) -> nn.Module:
     """SegResNet without the autoencoder branch (Myronenko 2018), as in MONAI."""
     network = recipe.network
-    if not isinstance(network, recipes.SegResNet):
+    if not isinstance(network, recipe_networks.SegResNet):
         raise TypeError(type(network).__name__)
     built: nn.Module = nets.SegResNet(
         spatial_dims=3,

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from fedmed.errors import FedmedError
-from fedmed.recipe import Recipe
+from fedmed.recipe import Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ SPACING = (0.8, 1.2, 2.5)  # along columns, rows, slices, in mm
 OBLIQUE = np.linalg.qr(np.array([[0.9, 0.1, 0.2], [-0.2, 0.8, 0.3], [0.1, -0.4, 1.0]]))[0]
 
 
-def recipe(**data: Any) -> Recipe:
+def recipe(**data: Any) -> Segmentation:
     fields = {"modality": "MR", "channels": ("T1",), "labels": {1: "tumour"}, "spacing": (1, 1, 1), **data}
-    return Recipe.model_validate(
+    return Segmentation.model_validate(
         {
             "schema": 1,
             "name": "phantom",

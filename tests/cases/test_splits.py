@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedmed.cases.case import Case, Geometry
 from fedmed.cases.splits import FOLDS, split, virtual_sites
-from fedmed.recipe import Split
+from fedmed.recipe_fields import Split
 
 from . import phantoms
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fedmed.recipe import Recipe
+from fedmed.recipe import Segmentation
 from fedmed.site import scores
 from fedmed.training.metrics import CaseScores, Score
 from tests import small
 
-RECIPE = Recipe.model_validate(
+RECIPE = Segmentation.model_validate(
     {
         **small.RECIPE,
         "data": {**small.RECIPE["data"], "labels": {1: "core", 2: "oedema"}},
@@ -58,7 +58,7 @@ def test_breakdowns_need_min_count_cases(min_count: int, shown: bool) -> None:
 
 
 def test_with_one_label_there_is_nothing_to_break_down() -> None:
-    one = Recipe.model_validate(small.RECIPE)
+    one = Segmentation.model_validate(small.RECIPE)
     rows = scores.rows("global", [CaseScores("a", (Score("dice", 1, 0.5, False, False, False),))], one, 1)
     assert {row.label for row in rows} == {"all"}
 

@@ -10,17 +10,17 @@ import pytest
 
 import fedmed.training  # noqa: F401 - before any torch: it says how torch's threads wait
 from fedmed.cases.case import Case, Geometry
-from fedmed.recipe import Recipe
+from fedmed.recipe import Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
-def tiny_recipe(**training: Any) -> Recipe:
+def tiny_recipe(**training: Any) -> Segmentation:
     """A recipe that takes milliseconds a step; keywords replace fields of `training`, `top` those of the recipe."""
     top = training.pop("top", {})
-    return Recipe.model_validate(
+    return Segmentation.model_validate(
         {
             "schema": 1,
             "name": "phantom",
@@ -71,7 +71,7 @@ def ball_case(root: Path, name: str, seed: int, shape: tuple[int, int, int] = (1
 
 
 @pytest.fixture(scope="session")
-def recipe_of() -> Callable[..., Recipe]:
+def recipe_of() -> Callable[..., Segmentation]:
     return tiny_recipe
 
 

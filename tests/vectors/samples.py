@@ -32,7 +32,7 @@ FEDERATION_ID = "5eed" * 8
 ZEROS = "0" * 64
 
 RECIPE = recipe.to_bytes(
-    recipe.Recipe.model_validate(
+    recipe.Segmentation.model_validate(
         {
             "schema": 1,
             "name": "sample",

@@ -1,0 +1,230 @@
+"""The parts of a recipe: which images, what is altered by chance, what is minimised and how, what is scored.
+
+Each class is a closed list of fields with bounds. What only two parts together can break is checked in `recipe`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fedmed.strict import Strict
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=64)]
+Channel = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}$")]
+ClassName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$", max_length=32)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Size3 = tuple[
+    Annotated[int, Field(ge=1, le=512)],
+    Annotated[int, Field(ge=1, le=512)],
+    Annotated[int, Field(ge=1, le=512)],
+]
+Millimetres = Annotated[float, Field(gt=0, le=20)]
+Axis = Annotated[int, Field(ge=0, le=2)]
+Side = Annotated[int, Field(ge=16, le=4096)]
+
+
+class Series(Strict):
+    """Which DICOM series of a study is meant, when there are several."""
+
+    min_slices: int = Field(default=8, ge=2, le=5000)
+    description: str = Field(default="*", max_length=64)
+
+
+class Split(Strict):
+    """Shares of patients kept for validation and for the final test."""
+
+    validation: float = Field(default=0.15, ge=0, lt=0.5)
+    testing: float = Field(default=0.2, ge=0, lt=0.5)
+
+
+class Data(Strict):
+    """Which images a case consists of, and into which classes they fall."""
+
+    modality: Literal["XR", "MR", "CT"]
+    channels: tuple[Channel, ...] = Field(min_length=1, max_length=4)
+    labels: dict[Annotated[int, Field(ge=1, le=32)], ClassName] = Field(min_length=1, max_length=32)
+    normalisation: Literal["image"] = "image"
+    series: Series = Series()
+    split: Split = Split()
+    max_excluded: Probability = 0.05
+
+    @model_validator(mode="after")
+    def _classes_count_up(self) -> Data:
+        if sorted(self.labels) != list(range(1, len(self.labels) + 1)):
+            raise ValueError("labels must be numbered 1, 2, 3, ... without a gap; 0 is background, or no finding")
+        if len(set(self.labels.values())) != len(self.labels) or len(set(self.channels)) != len(self.channels):
+            raise ValueError("two labels or two channels have the same name")
+        return self
+
+
+class Volumes(Data):
+    """Whole volumes, as segmentation sees them."""
+
+    modality: Literal["MR", "CT"]
+    spacing: tuple[Millimetres, Millimetres, Millimetres]
+    axcodes: Literal["RAS", "LPS", "LAS", "RPI"] = "RAS"
+
+
+class Slices(Strict):
+    """Which slices of a volume are looked at: the middle ones, across the third of `axcodes`."""
+
+    axcodes: Literal["LPS", "LIP", "PIR"] = "LPS"
+    middle: float = Field(default=0.8, gt=0, le=1)
+
+
+class Pictures(Data):
+    """Two-dimensional images, as classification sees them: radiographs, or the slices of volumes."""
+
+    image_size: tuple[Side, Side]
+    slices: Slices | None = None
+
+    @model_validator(mode="after")
+    def _radiographs_have_no_slices(self) -> Pictures:
+        if (self.modality == "XR") != (self.slices is None):
+            raise ValueError("slices belong to MR and CT, and only to them")
+        return self
+
+
+class RandFlip(Strict):
+    name: Literal["RandFlip"]
+    prob: Probability
+    spatial_axis: Axis
+
+
+class RandRotate90(Strict):
+    name: Literal["RandRotate90"]
+    prob: Probability
+    spatial_axes: tuple[Axis, Axis]
+
+    @model_validator(mode="after")
+    def _a_plane_has_two_axes(self) -> RandRotate90:
+        if self.spatial_axes[0] == self.spatial_axes[1]:
+            raise ValueError("expected two different axes")
+        return self
+
+
+class RandAffine(Strict):
+    name: Literal["RandAffine"]
+    prob: Probability
+    rotate_range: float = Field(default=0.0, ge=0, le=3.15)
+    scale_range: float = Field(default=0.0, ge=0, le=0.5)
+
+
+class RandScaleIntensity(Strict):
+    name: Literal["RandScaleIntensity"]
+    prob: Probability
+    factors: float = Field(gt=0, le=1)
+
+
+class RandShiftIntensity(Strict):
+    name: Literal["RandShiftIntensity"]
+    prob: Probability
+    offsets: float = Field(gt=0, le=2)
+
+
+class RandGaussianNoise(Strict):
+    name: Literal["RandGaussianNoise"]
+    prob: Probability
+    std: float = Field(gt=0, le=2)
+
+
+Augment = Annotated[
+    RandFlip | RandRotate90 | RandAffine | RandScaleIntensity | RandShiftIntensity | RandGaussianNoise,
+    Field(discriminator="name"),
+]
+
+
+class SegmentationLoss(Strict):
+    name: Literal["DiceCELoss", "DiceLoss", "DiceFocalLoss"] = "DiceCELoss"
+    include_background: bool = False
+
+
+class ClassificationLoss(Strict):
+    name: Literal["CrossEntropyLoss"] = "CrossEntropyLoss"
+
+
+class Optimizer(Strict):
+    name: Literal["AdamW", "SGD"] = "AdamW"
+    client_lr: float = Field(gt=0, le=10)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> Optimizer:
+        if self.name == "AdamW" and self.momentum:
+            raise ValueError("momentum belongs to SGD; AdamW has its own")
+        return self
+
+
+class Schedule(Strict):
+    """How `client_lr` changes over rounds; within a round it is constant."""
+
+    name: Literal["constant", "cosine", "polynomial"] = "constant"
+    warmup_rounds: int = Field(default=0, ge=0, le=100)
+    power: float = Field(default=0.9, gt=0, le=4)
+
+
+class Training(Strict):
+    """What a hospital does in a round, whatever the task."""
+
+    batch_size: int = Field(ge=1, le=256)
+    local_steps: int | None = Field(default=None, ge=1, le=1_000_000)
+    local_epochs: int | None = Field(default=None, ge=1, le=1000)
+    optimizer: Optimizer
+    schedule: Schedule = Schedule()
+    grad_clip: float | None = Field(default=None, gt=0, le=1000)
+    proximal_mu: float = Field(default=0.0, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _steps_or_epochs(self) -> Training:
+        if (self.local_steps is None) == (self.local_epochs is None):
+            raise ValueError("give either local_steps or local_epochs")
+        return self
+
+
+class SegmentationTraining(Training):
+    patch_size: Size3
+    foreground: Probability = 0.5
+    loss: SegmentationLoss = SegmentationLoss()
+
+
+class ClassificationTraining(Training):
+    """`balance`: against rare classes, from the site's own counts: drawn more often, or weighing more in the loss."""
+
+    balance: Literal["none", "sampling", "loss"] = "sampling"
+    loss: ClassificationLoss = ClassificationLoss()
+
+
+class Strategy(Strict):
+    name: Literal["fedavg"] = "fedavg"
+    weight: Literal["cases", "patients", "equal"] = "cases"
+
+
+class Evaluation(Strict):
+    """How a model is scored, whatever the task."""
+
+    metrics: tuple[str, ...]
+
+
+class SegmentationEvaluation(Evaluation):
+    metrics: tuple[Literal["dice", "hd95", "sensitivity"], ...] = Field(
+        default=("dice", "hd95", "sensitivity"), min_length=1
+    )
+    overlap: float = Field(default=0.5, ge=0, lt=0.9)
+    window_batch: int = Field(default=2, ge=1, le=64)
+
+
+ClassificationMetric = Literal["auroc", "auprc", "balanced_accuracy", "sensitivity_at_spec90"]
+
+
+class ClassificationEvaluation(Evaluation):
+    """`unit` is what is counted; a patient's score is pooled from all images and slices of that patient."""
+
+    metrics: tuple[ClassificationMetric, ...] = Field(
+        default=("auroc", "auprc", "balanced_accuracy", "sensitivity_at_spec90"), min_length=1
+    )
+    unit: Literal["case", "patient"] = "case"
+    pooling: Literal["mean", "max"] = "mean"
+    batch_size: int = Field(default=16, ge=1, le=256)
