@@ -371,6 +371,11 @@ CODES: dict[str, Code] = {
     "FM-RES-05": Code(
         RESOURCES, "the inbox folder is not there", "mount or make the folder that fedmed.yaml names as inbox"
     ),
+    "FM-RES-06": Code(
+        RESOURCES,
+        "another computer has this workspace open, or did when it was copied or went away",
+        "keep a workspace on a local disk of one computer; if the other one is gone, delete state/lock.json here",
+    ),
     # --- nothing to do yet ----------------------------------------------------------------------------------------
     "FM-WAI-01": Code(
         WAITING,

@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import filelock
-
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys
+from fedmed.exchange import keys, lock
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record, facts_of
 
@@ -128,16 +126,9 @@ def _require_founded(found: Workspace) -> None:
 def locked(root: Path) -> Iterator[None]:
     """Only one command at a time works in a workspace; the system frees the lock when a process dies.
 
-    Raises FedmedError FM-SET-01, FM-WAI-01.
+    Raises FedmedError FM-SET-01, FM-WAI-01, FM-RES-*.
     """
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none", local=str(root))
-    lock = filelock.FileLock(root / "state" / "lock", mode=0o600)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise FedmedError("FM-WAI-01", "another fedmed command works in this workspace") from error
-    try:
+    with lock.held(root / "state"):
         yield
-    finally:
-        lock.release()
