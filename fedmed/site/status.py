@@ -1,9 +1,12 @@
-"""`status` at a site: what was approved, which model is here, what was sent, what became of it, what to do next."""
+"""`status` at a site: what was approved, which model is here, what was sent, what became of it, what to do next.
+
+What comes next is decided here for `status` and `run` alike, from the ledger, the archive and what lies in the inbox.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.verdict import Verdict
     from fedmed.site.desk import Approved, Site
 
 
@@ -33,33 +37,44 @@ class Status:
     next: str
 
 
+@dataclass(frozen=True)
+class Due:
+    """What comes next, and whose turn it is. `next` says it to a person, who may always decide otherwise.
+
+    `step` is due and `why` says why. Without a step, `waiting` names what must come first, from a person or by carrier;
+    `held` is what was said of a file that a person must decide about. Without any of them nothing is left to do.
+    """
+
+    next: str
+    step: Literal["", "partition", "train-local", "evaluate"] = ""
+    why: str = ""
+    waiting: str = ""
+    held: Verdict | None = None
+
+
 def status(root: Path, now: datetime) -> Status:
     site = desk.peek(root)
     consent = desk.approved(site)
     waiting = intake.look_at_all(site.workspace, desk.terms(consent), now)
+    next_ = due(site, consent, waiting).next
     if consent is None:
-        has_federation = any(each.verdict.statement and each.verdict.statement.kind == "federation" for each in waiting)
-        next_ = (
-            "fedmed approve" if has_federation else f"send outbox/join-{site.settings.name}.fedmed to the coordinator"
-        )
         return Status(site.settings.name, "", "", -1, 0, False, False, "", waiting, next_)
     record = site.workspace.record
     model = record.newest("model")
     round_ = -1 if model is None or model.round is None else model.round
     federation = consent.agreement.federation
     sent = record.newest("update", sender=site.settings.name, round=round_) is not None
-    has_cases = site.cases_file.exists()
     return Status(
         name=site.settings.name,
         title=federation.founding.title,
         fingerprint=keys.spoken(federation.digest),
         round=round_,
         rounds=federation.body.limits.rounds,
-        has_cases=has_cases,
+        has_cases=site.cases_file.exists(),
         update_sent=sent,
         ack=_ack(site),
         waiting=waiting,
-        next=_next(consent, round_, sent=sent, has_cases=has_cases, waiting=waiting),
+        next=next_,
     )
 
 
@@ -80,31 +95,63 @@ def _words(ack: bodies.SiteAck, body: bodies.Model) -> str:
     return f"{ack.status}{f', share {float(share):.3f}' if share else ''}{f': {ack.reason}' if ack.reason else ''}"
 
 
-def _next(consent: Approved, round_: int, *, sent: bool, has_cases: bool, waiting: list[Arrival]) -> str:
+def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
+    """`arrivals` are the files of the inbox, looked at or taken in. Raises FedmedError FM-TRU-11."""
+    if consent is None:
+        return _before_consent(site, arrivals)
     last = consent.agreement.federation.body.limits.rounds
-    stopped = _held(waiting, round_)
-    if stopped == "FM-TRU-06":  # it ends every command that reads the inbox
-        return CODES[stopped].remedy
-    if not has_cases:
-        return "fedmed partition"
-    if any(each.verdict.outcome == "accepted" for each in waiting):
-        return "fedmed evaluate" if any(_round_of(each) == last for each in waiting) else "fedmed train-local"
-    if stopped:
-        return CODES[stopped].remedy
+    known = site.workspace.record.newest("model")
+    before = -1 if known is None else known.round_number
+    held = _held(arrivals, before)
+    if held is not None and held.code == "FM-TRU-06":  # it ends every command that reads the inbox
+        return Due(CODES[held.code].remedy, held=held)
+    if not site.cases_file.exists():
+        return Due("fedmed partition", "partition", "cases.json is not written yet")
+    arrived = [_round_of(each) for each in arrivals if each.verdict.outcome == "accepted"]
+    round_ = max(before, *(each for each in arrived if each is not None), -1)
+    if held is not None and not arrived:
+        return Due(CODES[held.code].remedy, held=held)
+    return _after(site, round_, last, is_new=round_ > before)
+
+
+def _before_consent(site: Site, arrivals: list[Arrival]) -> Due:
+    if any(each.verdict.statement and each.verdict.statement.kind == "federation" for each in arrivals):
+        return Due("fedmed approve", waiting="a person's consent: a federation lies in the inbox")
+    join = f"send outbox/join-{site.settings.name}.fedmed to the coordinator"
+    return Due(join, waiting="the coordinator's federation-v0001.fedmed")
+
+
+def _after(site: Site, round_: int, last: int, *, is_new: bool) -> Due:
+    """What the model of `round_` asks for. A person looks at the validation fold before the last fold is opened."""
+    record, name = site.workspace.record, site.settings.name
+    if round_ == last and not _has_test_report(site, round_):
+        look = "fedmed evaluate" if is_new else "fedmed evaluate --split test"
+        return Due(look, "evaluate", f"model r{round_:04d} is the last, and no report on the test fold is sealed")
     if round_ == last:
-        return "fedmed evaluate --split test"
-    return f"wait for model-r{round_ + 1:04d}.fedmed" if sent or round_ < 0 else "fedmed train-local"
+        return Due("nothing left to do")
+    if round_ >= 0 and record.newest("update", sender=name, round=round_) is None:
+        return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
+    model = f"model-r{round_ + 1:04d}.fedmed"
+    return Due(f"wait for {model}", waiting=f"the coordinator's {model}")
 
 
-def _held(waiting: list[Arrival], round_: int) -> str:
-    """The code of a file that a person must decide about; an expired one only if it is of a round to come."""
-    codes = []
-    for each in waiting:
+def _has_test_report(site: Site, round_: int) -> bool:
+    for known in site.workspace.record.of("report", sender=site.settings.name, round=round_):
+        body = sealing.read_archived(site.workspace, known.id).predicate.body
+        if isinstance(body, bodies.Report) and body.split == "testing":
+            return True
+    return False
+
+
+def _held(arrivals: list[Arrival], round_: int) -> Verdict | None:
+    """The file that a person must decide about; an expired one only if it is of a round to come."""
+    held = []
+    for each in arrivals:
         outcome, said = each.verdict.outcome, _round_of(each)
         is_ahead = said is None or said > round_
         if outcome == "rollback" or (outcome in ("expired", "future") and is_ahead):
-            codes.append(each.verdict.code)
-    return "FM-TRU-06" if "FM-TRU-06" in codes else next(iter(codes), "")
+            held.append(each.verdict)
+    return next((verdict for verdict in held if verdict.code == "FM-TRU-06"), next(iter(held), None))
 
 
 def _round_of(arrival: Arrival) -> int | None:
