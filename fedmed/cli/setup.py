@@ -103,20 +103,33 @@ def admit(
     out.result({"admitted": admitted})
 
 
-def start(workspace: Workspace = Path(), as_json: Json = False) -> None:
+def start(
+    workspace: Workspace = Path(),
+    weights: Annotated[
+        Path | None, typer.Option(help="Initial weights: a safetensors file with the tensors of the recipe's network.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Freeze roster, recipe and limits; seal the federation and model r0 (coordinator).
 
     Example: fedmed start -w coord
+    Example: fedmed start -w coord --weights pretrained.safetensors
     """
     from fedmed.coordinator import start as action  # noqa: PLC0415
 
-    def initial(recipe: Recipe) -> action.Initial:
-        from fedmed.training import networks  # noqa: PLC0415 - the one place where the coordinator's side needs torch
-
-        return networks.initial_params(recipe)
-
     out = Screen(as_json=as_json)
-    started = action.start(workspace, initial, screen.now())
+
+    def initial(recipe: Recipe) -> action.Initial:
+        from fedmed.training import networks, pretrained  # noqa: PLC0415 - where the coordinator's side needs torch
+
+        if weights is None:
+            return networks.initial_params(recipe)
+        given = pretrained.read(recipe, weights)
+        fresh = f"; new, because the file has none that fit: {', '.join(given.fresh)}" if given.fresh else ""
+        out.say(f"{len(given.params) - len(given.fresh)} of {len(given.params)} tensors are from {weights.name}{fresh}")
+        return given.params, given.rows
+
+    started = action.start(workspace, initial, screen.now(), from_file=weights is not None)
     out.say(f"{started.title} has started with {', '.join(started.sites)}")
     out.say(f"fingerprint to read to every site: {started.fingerprint}")
     out.say("next: bring these to every site: " + ", ".join(str(path) for path in started.posted))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from fedmed import files
+from fedmed import files, recipe
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, bodies, intake, sealing, statement
-from fedmed.site import alone, desk, rounds, scores, train
+from fedmed.site import alone, desk, own, results, rounds, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +19,13 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
+    from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
-    from fedmed.training.metrics import CaseScores
+    from fedmed.site.ratings import Thresholds
+    from fedmed.site.results import Scored
 
 Split = Literal["validation", "testing"]
+MODELS: tuple[Literal["global", "alone"], ...] = ("global", "alone")
 
 
 @dataclass(frozen=True)
@@ -67,20 +68,49 @@ def evaluate(
             return Evaluated(model.round_number, last, split, False, found[1], posted, table, arrivals)
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
-        rounds.require_ready(site, cases, (split,), device, progress)
+        folds: list[Split] = [split, "validation"] if _needs_thresholds(consent, split) else [split]
+        rounds.require_ready(site, cases, folds, device, progress)
         opening = _open_fold(site, split, now)
-        models = {"global": desk.model_params(site, consent, model), **({"alone": local_only} if local_only else {})}
-        scored = {
-            name: rounds.score(site, consent, cases, split, weights, device=device, progress=_of(name, progress))
-            for name, weights in models.items()
-        }
-        body = _body(consent, cases, split, opening, scored)
-        files.write_atomic(table, _case_table(scored), mode=0o600)
+        common = own.entering(site, consent, model.round_number, desk.model_params(site, consent, model))
+        models = {"global": common, **({"alone": local_only} if local_only else {})}
+        scored = {fold: _score(site, consent, cases, fold, models, device, progress) for fold in folds}
+        above = {name: results.thresholds(found, consent.recipe) for name, found in scored[folds[-1]].items()}
+        _note_thresholds(site, model, above, now)
+        body = _body(consent, cases, split, opening, scored[split], above)
+        files.write_atomic(table, results.case_table(scored[split], consent.recipe), mode=0o600)
         _bind(site, cases, now)
         known = _say(site, consent, model, body, now)
         return Evaluated(
             model.round_number, last, split, True, body, sealing.post(site.workspace, known), table, arrivals
         )
+
+
+def _needs_thresholds(consent: Approved, split: Split) -> bool:
+    """A classifier's thresholds are chosen on the validation fold, never on the fold that is reported."""
+    return isinstance(consent.recipe, recipe.Classification) and split != "validation"
+
+
+def _score(
+    site: Site,
+    consent: Approved,
+    cases: datalist.Datalist,
+    fold: Split,
+    models: dict[str, Params],
+    device: str,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Scored]:
+    return {
+        name: rounds.score(site, consent, cases, fold, weights, device=device, progress=_of(name, progress))
+        for name, weights in models.items()
+    }
+
+
+def _note_thresholds(site: Site, model: Known, above: dict[str, Thresholds], now: datetime) -> None:
+    """Who uses the model later needs the thresholds that were chosen with it."""
+    for name, chosen in above.items():
+        for label, value in chosen.items():
+            facts = {"model": model.id, "of": name, "label": label, "threshold": bodies.decimal(value)}
+            site.workspace.write_entry("evaluate", "note", now, what="threshold", **facts)
 
 
 def _of(model: str, progress: Callable[[str, int, int], None]) -> Callable[[int, int], None]:
@@ -127,17 +157,21 @@ def _open_fold(site: Site, split: Split, now: datetime) -> int:
 
 
 def _body(
-    consent: Approved, cases: datalist.Datalist, split: Split, opening: int, scored: dict[str, list[CaseScores]]
+    consent: Approved,
+    cases: datalist.Datalist,
+    split: Split,
+    opening: int,
+    scored: dict[str, Scored],
+    above: dict[str, Thresholds],
 ) -> bodies.Report:
-    min_count = consent.agreement.federation.body.limits.min_count
-    found = scores.rows("global", scored["global"], consent.recipe, min_count)
-    if "alone" in scored:
-        found += scores.rows("alone", scored["alone"], consent.recipe, min_count)
+    min_count, chosen = consent.agreement.federation.body.limits.min_count, consent.recipe
+    models: list[Literal["global", "alone"]] = [name for name in MODELS if name in scored]
     return bodies.Report(
         split=split,
         opening=opening,
-        num_cases=len(scored["global"]),
-        scores=found,
+        num_cases=cases.header.counts[split],
+        scores=[row for name in models for row in results.rows(name, scored[name], chosen, min_count, above[name])],
+        curves=[curve for name in models for curve in results.curves(name, scored[name], chosen, min_count)],
         exclusions=train.exclusions(cases),
     )
 
@@ -161,17 +195,3 @@ def _say(site: Site, consent: Approved, model: Known, body: bodies.Report, now: 
         return statement.make("report", statement.about("report", model.payload), predicate)
 
     return sealing.say(site.workspace, "evaluate", "report", model.round, [], build, now)
-
-
-def _case_table(scored: dict[str, list[CaseScores]]) -> bytes:
-    """CSV, one line a model, case, label and metric; an undefined value is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "case", "label", "metric", "value", "missed", "spurious", "empty"])
-    for model, cases in scored.items():
-        for case in cases:
-            for row in case.rows:
-                value = "" if row.value is None else f"{row.value:.6f}"
-                flags = (int(row.missed), int(row.spurious), int(row.empty))
-                writer.writerow([model, case.case, row.label, row.metric, value, *flags])
-    return text.getvalue().encode()

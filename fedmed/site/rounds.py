@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fedmed.cases.splits import Fold
     from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
+    from fedmed.site.results import Scored
     from fedmed.training.fit import Fitted
-    from fedmed.training.metrics import CaseScores
 
 MAX_LOSS = 1e12  # far above any loss, and few enough digits for a statement
 
@@ -114,11 +114,11 @@ def score(
     *,
     device: str,
     progress: Callable[[int, int], None],
-) -> list[CaseScores]:
+) -> Scored:
     """Score `weights` on a fold. Raises FedmedError FM-DAT-*, FM-RES-*."""
-    from fedmed.training import devices, metrics  # noqa: PLC0415 - torch and monai, only when there is work
+    from fedmed.training import devices, scoring  # noqa: PLC0415 - torch and monai, only when there is work
 
-    return metrics.evaluate(
+    return scoring.evaluate(
         consent.recipe,
         weights,
         datalist.cases(cases, fold),

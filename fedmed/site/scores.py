@@ -34,14 +34,6 @@ def rows(
     return found
 
 
-def overall(scored: Sequence[CaseScores], recipe: Recipe) -> list[bodies.Metric]:
-    """The rows over all labels alone, as an update carries them about the model it started from."""
-    return [
-        bodies.Metric(metric=row.metric, label=row.label, n=row.n, mean=row.mean, sd=row.sd)
-        for row in rows("global", scored, recipe, len(scored) + 1)
-    ]
-
-
 def _over_labels(scored: Sequence[CaseScores], metric: str) -> list[list[Score]]:
     return [[score for score in case.rows if score.metric == metric] for case in scored]
 

@@ -11,7 +11,7 @@ from fedmed import __version__, files
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
 from fedmed.learning import params
-from fedmed.site import desk, rounds, scores
+from fedmed.site import desk, own, results, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,8 @@ def _train(
     options: Options,
     progress: Callable[[str, int, int], None],
 ) -> tuple[bodies.Update, artifact.Content]:
-    base = desk.model_params(site, consent, model)
+    received = desk.model_params(site, consent, model)
+    base = own.entering(site, consent, model.round_number, received)
     path = checkpoint(site, model.round_number)
     files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
@@ -105,14 +106,15 @@ def _train(
         site, consent, cases, "validation", base, device=options.device,
         progress=lambda done, total: progress("validating the received model", done, total),
     )  # fmt: skip
-    delta = rounds.require_sane(params.subtract(fitted.params, base), "the update")
+    own.keep(site, consent, model.round_number + 1, fitted.params)
+    delta = rounds.require_sane(own.change(consent, fitted.params, received), "the update")
     payload = params.to_payload(delta, consent.table)
     body = bodies.Update(
         num_cases=fitted.num_cases,
         num_patients=cases.header.patients["training"],
         num_steps=fitted.num_steps,
         train_loss=bodies.decimal(fitted.train_loss),
-        base_metrics=scores.overall(scored, consent.recipe),
+        base_metrics=results.overall(scored, consent.recipe),
         exclusions=exclusions(cases),
         data=datalist.digest(cases),
         label_map=rounds.label_map_digest(site),

@@ -22,7 +22,7 @@ import torch
 from fedmed import logs
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
-from fedmed.training import checkpoints, devices, networks, objective, patches, seeds
+from fedmed.training import checkpoints, devices, networks, objective, patches, pictures, samples, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.recipe import Recipe
     from fedmed.training.networks import Params
+
+
+Drawn = patches.Patches | pictures.Pictures
 
 
 @dataclass(frozen=True)
@@ -93,20 +96,20 @@ def fit(
     if not cases:
         raise FedmedError("FM-TRN-04", "training: expected at least one case, got none")
     where = (recipe.seed, site, round, attempt)
-    samples = patches.Patches(recipe, cases, root, label_map, where, patches.CACHE_BYTES // max(1, num_workers))
+    drawn = _samples(recipe, cases, root, label_map, where, samples.CACHE_BYTES // max(1, num_workers))
     inputs = ""
     if checkpoint is not None:
-        inputs = inputs_digest(recipe, params, samples.cases, label_map, (site, round, rounds, attempt, num_steps))
+        inputs = inputs_digest(recipe, params, drawn.cases, label_map, (site, round, rounds, attempt, num_steps))
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
-        run = _begin(recipe, params, device, objective.learning_rate(recipe, round, rounds))
+        run = _begin(recipe, params, drawn, device, objective.learning_rate(recipe, round, rounds))
         if checkpoint is not None:
             _resume(run, checkpoint, inputs)
         saved = time.monotonic()
-        for images, labels in _batches(samples, run.step, num_steps, num_workers, device):
+        for images, labels in _batches(drawn, run.step, num_steps, num_workers, device):
             torch.manual_seed(seeds.seed(*where, "step", run.step))  # dropout
             loss = _step(recipe, run, images, labels)
             if not math.isfinite(loss):
-                raise _not_finite(samples, run.step, num_steps, f"the loss is {loss}")
+                raise _not_finite(drawn, run.step, num_steps, f"the loss is {loss}")
             run.step, run.loss_sum = run.step + 1, run.loss_sum + loss
             due = run.step == num_steps or time.monotonic() - saved >= checkpoint_minutes * 60
             if checkpoint is not None and due:
@@ -116,34 +119,52 @@ def fit(
                 progress(run.step, num_steps, loss)
         trained = networks.get_params(run.network)
     if not all(np.isfinite(tensor).all() for tensor in trained.values()):
-        raise _not_finite(samples, num_steps - 1, num_steps, "the params are not finite")
+        raise _not_finite(drawn, num_steps - 1, num_steps, "the params are not finite")
     return Fitted(trained, num_steps, len(cases), run.loss_sum / num_steps)
 
 
-def _begin(recipe: Recipe, params: Params, device: torch.device, lr: float) -> _Run:
+def _samples(
+    recipe: Recipe,
+    cases: Sequence[Case],
+    root: Path,
+    label_map: Mapping[int, int],
+    where: tuple[str | int, ...],
+    cache_limit: int,
+) -> Drawn:
+    if isinstance(recipe, recipes.Classification):
+        return pictures.Pictures(recipe, cases, root, label_map, where, cache_limit)
+    if not isinstance(recipe, recipes.Segmentation):
+        raise TypeError(type(recipe).__name__)
+    return patches.Patches(recipe, cases, root, label_map, where, cache_limit)
+
+
+def _begin(recipe: Recipe, params: Params, drawn: Drawn, device: torch.device, lr: float) -> _Run:
     network = networks.build(recipe)
     networks.set_params(network, params)
-    network = network.to(device).train()
+    network = network.to(device)
+    networks.set_training(network, recipe)
     start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
     optimizer = objective.optimizer(recipe, network.parameters(), lr)
-    return _Run(network, optimizer, objective.loss_function(recipe), start)
+    weights = drawn.class_weights() if isinstance(drawn, pictures.Pictures) else None
+    loss = objective.loss_function(recipe, None if weights is None else weights.to(device))
+    return _Run(network, optimizer, loss, start)
 
 
 def _batches(
-    samples: patches.Patches, first: int, num_steps: int, num_workers: int, device: torch.device
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Images [B, C, *patch_size] and labels [B, 1, *patch_size] of step `first` ... num_steps - 1, on the device."""
-    size = samples.recipe.training.batch_size
+    drawn: Drawn, first: int, num_steps: int, num_workers: int, device: torch.device
+) -> Iterator[samples.Sample]:
+    """Images and labels of step `first` ... num_steps - 1, on the device."""
+    size = drawn.batch_size
     loader = torch.utils.data.DataLoader(
-        samples,
+        drawn,
         sampler=range(first * size, num_steps * size),
         batch_size=size,
         num_workers=num_workers,
-        collate_fn=patches.stack,
+        collate_fn=samples.stack,
         pin_memory=device.type == "cuda",
     )
     for batch in loader:
-        if isinstance(batch, patches.Refusal):
+        if isinstance(batch, samples.Refusal):
             raise FedmedError(batch.code, batch.message, next=batch.next, local=batch.local)
         yield batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
 
@@ -164,10 +185,10 @@ def _step(recipe: Recipe, run: _Run, images: torch.Tensor, labels: torch.Tensor)
     return loss.item()
 
 
-def _not_finite(samples: patches.Patches, step: int, num_steps: int, what: str) -> FedmedError:
-    size = samples.recipe.training.batch_size
-    numbers = sorted({samples.case_number(step * size + index) for index in range(size)})
-    names = ", ".join(samples.cases[number].case for number in numbers)
+def _not_finite(drawn: Drawn, step: int, num_steps: int, what: str) -> FedmedError:
+    size = drawn.batch_size
+    numbers = sorted({drawn.case_number(step * size + index) for index in range(size)})
+    names = ", ".join(drawn.cases[number].case for number in numbers)
     return FedmedError("FM-TRN-01", f"training: {what} at local step {step + 1} of {num_steps}, cases {names}")
 
 

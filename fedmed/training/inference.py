@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedmed.cases.case import Volume
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Segmentation
 
 quiet.silence()
 
 
-def predict(network: nn.Module, volume: Volume, recipe: Recipe, device: torch.device) -> NDArray[np.uint8]:
+def predict(network: nn.Module, volume: Volume, recipe: Segmentation, device: torch.device) -> NDArray[np.uint8]:
     """The most probable class of each voxel of `volume`: uint8 [X, Y, Z], 0 is background.
 
     The network runs in overlapping windows of `patch_size` with Gaussian weights (Isensee et al. 2021) on `device`,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedmed.cases.case import Case
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Segmentation
     from fedmed.training.networks import Params
 
 quiet.silence()
@@ -54,7 +54,7 @@ class CaseScores:
 
 
 def evaluate(
-    recipe: Recipe,
+    recipe: Segmentation,
     params: Params,
     cases: Sequence[Case],
     *,
@@ -83,7 +83,7 @@ def evaluate(
 
 
 def score(
-    predicted: NDArray[np.uint8], reference: NDArray[np.uint8], affine: NDArray[np.float64], recipe: Recipe
+    predicted: NDArray[np.uint8], reference: NDArray[np.uint8], affine: NDArray[np.float64], recipe: Segmentation
 ) -> list[Score]:
     """Every metric of the recipe for every label. Both maps [X, Y, Z] lie on the grid of `affine` (mm)."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()

@@ -1,7 +1,8 @@
 """Networks by name, and the params that travel: the only place where a torch module becomes named arrays.
 
-Refuses layers that keep running statistics of the data: averaging or forgetting them silently breaks a federation
-(Li et al., FedBN, ICLR 2021), and MONAI builds some of them where the recipe asked for another norm.
+Layers that keep running statistics of the data are built only where the recipe says what becomes of them: averaging or
+forgetting them silently breaks a federation (Li et al., FedBN, ICLR 2021, arXiv:2102.07623), and MONAI builds some of
+them where another norm was asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import torch
 from monai.networks import nets
+from torch import nn
 
 from fedmed import recipe_networks
 from fedmed.errors import FedmedError
@@ -20,13 +22,13 @@ from fedmed.training import quiet, seeds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from torch import nn
-
     from fedmed.recipe import Recipe
+    from fedmed.recipe_networks import BatchNorm
 
 quiet.silence()
 
 Params = dict[str, np.ndarray]
+BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 MAX_GROUPS = 8  # MONAI's own number for SegResNet
 
 
@@ -41,14 +43,40 @@ class Row(TypedDict):
 def build(recipe: Recipe) -> nn.Module:
     """The recipe's network on the CPU, its first weights drawn from `recipe.seed` alone.
 
-    Input [B, channels, X, Y, Z] float32, output [B, num_classes, X, Y, Z] logits. Leaves torch's random state as it
-    was. Raises FedmedError FM-TRN-02 when a layer that keeps running statistics is left in it.
+    Segmentation: [B, channels, X, Y, Z] float32 to [B, num_classes, X, Y, Z] logits. Classification: [B, channels,
+    rows, columns] to [B, num_classes]. Leaves torch's random state as it was. Raises FedmedError FM-TRN-02 when a
+    layer that keeps running statistics is in it and the recipe has no `batch_norm`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.seed(recipe.seed, "weights"))
         network = BUILDERS[recipe.network.name](recipe)
-    refuse_running_statistics(network)
+    if batch_norm(recipe) is None:
+        refuse_running_statistics(network)
     return network
+
+
+def batch_norm(recipe: Recipe) -> BatchNorm | None:
+    """The recipe's policy for batch norm layers; None where it has none."""
+    network = recipe.network
+    return network.batch_norm if isinstance(network, recipe_networks.Classifier) else None
+
+
+def staying(recipe: Recipe) -> frozenset[str]:
+    """Names of the tensors that a site keeps to itself: weights and statistics of batch norm under `local` (FedBN)."""
+    if batch_norm(recipe) != "local":
+        return frozenset()
+    network = build(recipe)
+    layers = [name for name, module in network.named_modules() if isinstance(module, BATCH_NORM)]
+    return frozenset(row["name"] for row in table(network) if row["name"].rpartition(".")[0] in layers)
+
+
+def set_training(network: nn.Module, recipe: Recipe) -> None:
+    """Training mode; batch norm under `frozen` keeps its statistics and learns nothing."""
+    network.train()
+    if batch_norm(recipe) == "frozen":
+        for module in network.modules():
+            if isinstance(module, BATCH_NORM):
+                module.eval().requires_grad_(False)
 
 
 def refuse_running_statistics(network: nn.Module) -> None:
@@ -94,7 +122,12 @@ def set_params(network: nn.Module, params: Mapping[str, np.ndarray]) -> None:
 
 
 def initial_params(recipe: Recipe) -> tuple[Params, list[Row]]:
-    """Model r0 of a federation: the first weights and the parameter table."""
+    """Model r0 of a federation: the first weights and the parameter table.
+
+    Raises FedmedError FM-FED-04 where the recipe freezes statistics that nothing has ever been learned from.
+    """
+    if batch_norm(recipe) == "frozen":
+        raise FedmedError("FM-FED-04", "the recipe freezes batch norm: expected weights that were trained before")
     network = build(recipe)
     return get_params(network), table(network)
 
@@ -148,12 +181,53 @@ def _segresnet(recipe: Recipe) -> nn.Module:
     return built
 
 
+def _densenet(recipe: Recipe) -> nn.Module:
+    """DenseNet121 (Huang et al. 2017), as in MONAI, not pretrained."""
+    network = recipe.network
+    if not isinstance(network, recipe_networks.DenseNet121):
+        raise TypeError(type(network).__name__)
+    built: nn.Module = nets.DenseNet121(
+        spatial_dims=2,
+        in_channels=len(recipe.data.channels),
+        out_channels=recipe.num_classes,
+        norm=_norm(network.norm, (64, 32)),
+        dropout_prob=network.dropout_prob,
+    )
+    return built
+
+
+def _resnet(recipe: Recipe) -> nn.Module:
+    """ResNet of basic blocks (He et al. 2016), as in MONAI."""
+    network = recipe.network
+    if not isinstance(network, recipe_networks.ResNet):
+        raise TypeError(type(network).__name__)
+    built: nn.Module = nets.ResNet(
+        block="basic",
+        layers=list(network.layers),
+        block_inplanes=list(network.block_inplanes),
+        spatial_dims=2,
+        n_input_channels=len(recipe.data.channels),
+        conv1_t_size=network.conv1_t_size,
+        conv1_t_stride=network.conv1_t_stride,
+        no_max_pool=network.no_max_pool,
+        num_classes=recipe.num_classes,
+        norm=_norm(network.norm, network.block_inplanes),
+        bias_downsample=False,
+    )
+    return built
+
+
 def _norm(name: str, widths: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
     """MONAI's norm argument. Group norm takes the largest number of groups, at most 8, that divides every width."""
-    if name == "instance":
-        return "instance", {}
+    if name != "group":
+        return name, {}
     groups = gcd(*widths)
     return "group", {"num_groups": max(n for n in range(1, MAX_GROUPS + 1) if groups % n == 0)}
 
 
-BUILDERS: dict[str, Callable[[Recipe], nn.Module]] = {"UNet": _unet, "SegResNet": _segresnet}
+BUILDERS: dict[str, Callable[[Recipe], nn.Module]] = {
+    "UNet": _unet,
+    "SegResNet": _segresnet,
+    "DenseNet121": _densenet,
+    "ResNet": _resnet,
+}

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from monai import losses
+from torch import nn
 
+from fedmed import recipe as recipes
 from fedmed.training import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from torch import nn
+    from collections.abc import Iterable, Sequence
 
     from fedmed.recipe import Recipe
 
 quiet.silence()
 
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 LOSSES: dict[str, Callable[..., Any]] = {
     "DiceLoss": losses.DiceLoss,
     "DiceCELoss": losses.DiceCELoss,
@@ -26,12 +28,16 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }
 
 
-def loss_function(recipe: Recipe) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """(logits [B, num_classes, X, Y, Z], label [B, 1, X, Y, Z]) to a scalar, as MONAI defines it, with softmax."""
+def loss_function(recipe: Recipe, class_weights: torch.Tensor | None = None) -> Loss:
+    """Segmentation: (logits [B, num_classes, X, Y, Z], label [B, 1, X, Y, Z]) to a scalar, as MONAI defines it, with
+    softmax. Classification: cross entropy of (logits [B, num_classes], class [B]), classes weighing `class_weights`.
+    """
+    if isinstance(recipe, recipes.Classification):
+        return nn.CrossEntropyLoss(weight=class_weights)
+    if not isinstance(recipe, recipes.Segmentation):
+        raise TypeError(type(recipe).__name__)
     loss = recipe.training.loss
-    built: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = LOSSES[loss.name](
-        softmax=True, to_onehot_y=True, include_background=loss.include_background
-    )
+    built: Loss = LOSSES[loss.name](softmax=True, to_onehot_y=True, include_background=loss.include_background)
     return built
 
 

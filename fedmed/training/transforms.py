@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.cases.case import Case, Volume
-    from fedmed.recipe import RandAffine, Recipe
+    from fedmed.recipe import Recipe, Segmentation
+    from fedmed.recipe_fields import RandAffine
 
 quiet.silence()
 
@@ -37,7 +38,7 @@ class LoadCase:
     The only way of a file into this room. Both are MetaTensors with the affine of the case (RAS, mm).
     """
 
-    def __init__(self, recipe: Recipe, root: Path, label_map: Mapping[int, int]) -> None:
+    def __init__(self, recipe: Segmentation, root: Path, label_map: Mapping[int, int]) -> None:
         self.recipe, self.root, self.label_map = recipe, root, dict(label_map)
 
     def __call__(self, data: Mapping[str, Case]) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def as_sample(volume: Volume) -> dict[str, Any]:
     return sample
 
 
-def standardise(recipe: Recipe) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def standardise(recipe: Segmentation) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The fixed chain behind `LoadCase`: the same for training, validation and prediction."""
     zero_is_outside = recipe.data.modality != "CT"  # 0 is water there (Hounsfield units)
     steps = [
@@ -81,16 +82,22 @@ def z_score(image: Any, *, zero_is_outside: bool) -> Any:
     """
     array = np.array(image, np.float32)
     for channel in array:
-        inside = channel != 0 if zero_is_outside else np.ones_like(channel, bool)
-        values = channel[inside].astype(np.float64)
-        if values.size:
-            channel[inside] = (values - values.mean()) / (values.std() or 1.0)
+        scale(channel, channel != 0 if zero_is_outside else np.ones_like(channel, bool))
     return MetaTensor(torch.from_numpy(array), meta=image.meta)
 
 
-def augmentation(recipe: Recipe) -> Any:
-    """The recipe's random chain over {"image", "label"}, as a MONAI Compose: seed it with `set_random_state`."""
-    return mt.Compose([AUGMENT[step.name](step) for step in recipe.augment])
+def scale(channel: np.ndarray, inside: np.ndarray) -> None:
+    """Mean 0 and standard deviation 1 over the voxels that are `inside`, in place; the others stay as they are."""
+    values = channel[inside].astype(np.float64)
+    if values.size:
+        channel[inside] = (values - values.mean()) / (values.std() or 1.0)
+
+
+def augmentation(recipe: Recipe, keys: tuple[str, ...]) -> Any:
+    """The recipe's random chain over `keys` ("image", and "label" where there is a mask), as a MONAI Compose: seed it
+    with `set_random_state`.
+    """
+    return mt.Compose([AUGMENT[step.name](step, keys) for step in recipe.augment])
 
 
 @contextmanager
@@ -104,22 +111,22 @@ def plain_tensors() -> Iterator[None]:
         set_track_meta(before)
 
 
-def _affine(step: RandAffine) -> Any:
+def _affine(step: RandAffine, keys: tuple[str, ...]) -> Any:
     return mt.RandAffined(
-        KEYS,
+        keys,
         prob=step.prob,
         rotate_range=(step.rotate_range,) * 3,
         scale_range=(step.scale_range,) * 3,
-        mode=("bilinear", "nearest"),
+        mode=("bilinear", "nearest")[: len(keys)],
         padding_mode="border",
     )
 
 
-AUGMENT: dict[str, Callable[[Any], Any]] = {
-    "RandFlip": lambda step: mt.RandFlipd(KEYS, prob=step.prob, spatial_axis=step.spatial_axis),
-    "RandRotate90": lambda step: mt.RandRotate90d(KEYS, prob=step.prob, spatial_axes=step.spatial_axes),
+AUGMENT: dict[str, Callable[[Any, tuple[str, ...]], Any]] = {
+    "RandFlip": lambda step, keys: mt.RandFlipd(keys, prob=step.prob, spatial_axis=step.spatial_axis),
+    "RandRotate90": lambda step, keys: mt.RandRotate90d(keys, prob=step.prob, spatial_axes=step.spatial_axes),
     "RandAffine": _affine,
-    "RandScaleIntensity": lambda step: mt.RandScaleIntensityd("image", prob=step.prob, factors=step.factors),
-    "RandShiftIntensity": lambda step: mt.RandShiftIntensityd("image", prob=step.prob, offsets=step.offsets),
-    "RandGaussianNoise": lambda step: mt.RandGaussianNoised("image", prob=step.prob, std=step.std),
+    "RandScaleIntensity": lambda step, _: mt.RandScaleIntensityd("image", prob=step.prob, factors=step.factors),
+    "RandShiftIntensity": lambda step, _: mt.RandShiftIntensityd("image", prob=step.prob, offsets=step.offsets),
+    "RandGaussianNoise": lambda step, _: mt.RandGaussianNoised("image", prob=step.prob, std=step.std),
 }

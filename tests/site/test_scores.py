@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedmed.recipe import Segmentation
-from fedmed.site import scores
+from fedmed.site import results, scores
 from fedmed.training.metrics import CaseScores, Score
 from tests import small
 
@@ -64,7 +64,7 @@ def test_with_one_label_there_is_nothing_to_break_down() -> None:
 
 
 def test_an_update_carries_overall_rows_alone() -> None:
-    rows = scores.overall(CASES, RECIPE)
+    rows = results.overall(CASES, RECIPE)
     assert [(row.metric, row.label, row.n) for row in rows] == [("dice", "all", 3), ("sensitivity", "all", 3)]
     assert not any(hasattr(row, "histogram") for row in rows)
 

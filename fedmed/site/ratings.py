@@ -1,0 +1,104 @@
+"""From a classifier's probabilities of single cases, which stay here, to the rows of a report, which leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from fedmed.exchange import bodies
+from fedmed.reporting import discrimination
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedmed.recipe import Classification
+    from fedmed.training.classification import Rated
+
+ALL = "all"
+SPECIFICITY = "specificity_at_spec90"  # what the threshold reached, beside `sensitivity_at_spec90`
+Thresholds = dict[int, float]
+
+
+def thresholds(rated: Sequence[Rated], recipe: Classification) -> Thresholds:
+    """For each label the score at specificity .90, chosen on these (validation) cases; a label without one is out."""
+    found = {}
+    for label in sorted(recipe.data.labels):
+        truth, scores = _of(rated, label)
+        above = discrimination.threshold(truth, scores)
+        if above is not None:
+            found[label] = above
+    return found
+
+
+def rows(
+    model: Literal["global", "alone"],
+    rated: Sequence[Rated],
+    recipe: Classification,
+    min_count: int,
+    above: Mapping[int, float],
+) -> list[bodies.Score]:
+    """One row a metric over all labels (the mean of those where it is defined), and one a metric and label where there
+    are several labels and at least `min_count` cases. `above` has the thresholds by label.
+    """
+    found = []
+    named = [*recipe.evaluation.metrics]
+    metrics = [*named, SPECIFICITY] if "sensitivity_at_spec90" in named else named
+    for metric in metrics:
+        values = {label: _value(metric, rated, label, above) for label in recipe.data.labels}
+        defined = [value for value in values.values() if value is not None]
+        found.append(_row(model, metric, ALL, rated, sum(defined) / len(defined) if defined else None))
+        if len(values) > 1 and len(rated) >= min_count and metric != "balanced_accuracy":
+            found += [_row(model, metric, recipe.data.labels[label], rated, value) for label, value in values.items()]
+    return found
+
+
+def curves(
+    model: Literal["global", "alone"], rated: Sequence[Rated], recipe: Classification, min_count: int
+) -> list[bodies.Curve]:
+    """Score histograms by label, where both kinds of cases are at least `min_count`."""
+    found = []
+    for label, name in sorted(recipe.data.labels.items()):
+        truth, scores = _of(rated, label)
+        if min(truth.sum(), (~truth).sum()) >= min_count:
+            found.append(
+                bodies.Curve(
+                    model=model,
+                    label=name,
+                    positives=discrimination.histogram(scores[truth]),
+                    negatives=discrimination.histogram(scores[~truth]),
+                )
+            )
+    return found
+
+
+def _of(rated: Sequence[Rated], label: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Who has the label, and its probability."""
+    truth = np.array([each.truth == label for each in rated], bool)
+    return truth, np.array([each.probabilities[label] for each in rated], np.float64)
+
+
+def _value(metric: str, rated: Sequence[Rated], label: int, above: Mapping[int, float]) -> float | None:
+    truth, scores = _of(rated, label)
+    if metric == "auroc":
+        return discrimination.auroc(truth, scores)
+    if metric == "auprc":
+        return discrimination.auprc(truth, scores)
+    if metric == "sensitivity_at_spec90":
+        return discrimination.sensitivity(truth, scores, above.get(label))
+    if metric == SPECIFICITY:
+        return discrimination.specificity(truth, scores, above.get(label))
+    predicted = np.array([int(np.argmax(each.probabilities)) for each in rated], np.int64)
+    return discrimination.balanced_accuracy(np.array([each.truth for each in rated], np.int64), predicted)
+
+
+def _row(
+    model: Literal["global", "alone"], metric: str, label: str, rated: Sequence[Rated], value: float | None
+) -> bodies.Score:
+    mean = None if value is None else bodies.decimal(value)
+    n = 0 if value is None else len(rated)
+    return bodies.Score(
+        model=model, metric=metric, label=label, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0, histogram=None
+    )

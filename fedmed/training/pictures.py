@@ -1,0 +1,123 @@
+"""The samples of a classification round: one picture, or one slice of a volume, with the class of its case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from fedmed.errors import FedmedError
+from fedmed.training import samples, seeds, transforms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from fedmed.cases.case import Case, Picture
+    from fedmed.recipe import Classification
+    from fedmed.recipe_fields import Pictures as Rules
+
+DARKEST, BRIGHTEST = 0.5, 99.5  # percent: what lies beyond is a letter of lead, a screw, or a dead pixel
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case after the fixed chain: slices [S, C, *image_size] float32, its class."""
+
+    slices: torch.Tensor
+    label: int
+
+    @property
+    def num_bytes(self) -> int:
+        return self.slices.nbytes
+
+
+class Pictures(samples.Samples[Prepared]):
+    """Image [C, *image_size] float32, class [] int64."""
+
+    def __init__(
+        self,
+        recipe: Classification,
+        cases: Sequence[Case],
+        root: Path,
+        label_map: Mapping[int, int],
+        where: tuple[str | int, ...],
+        cache_limit: int = samples.CACHE_BYTES,
+    ) -> None:
+        super().__init__(recipe, cases, where, cache_limit)
+        self.recipe, self.root, self.label_map = recipe, root, dict(label_map)
+        self.augmentation = transforms.augmentation(recipe, ("image",))
+        self.members: dict[int, list[int]] = {}
+        for number, case in enumerate(self.cases):
+            self.members.setdefault(class_of(case, recipe, label_map), []).append(number)
+
+    def case_number(self, i: int) -> int:
+        """With balanced sampling every class is as likely as every other, and within it every case."""
+        if self.recipe.training.balance != "sampling":
+            return super().case_number(i)
+        random = seeds.stream(*self.where, "balanced", i)
+        members = self.members[sorted(self.members)[random.randint(len(self.members))]]
+        return members[random.randint(len(members))]
+
+    def class_weights(self) -> torch.Tensor | None:
+        """float32 [num_classes] for `balance: loss`, else None: n / (number of classes here * n of the class).
+
+        So every class that the site has weighs the same; one that it has not seen gets 1, and no sample carries it.
+        """
+        if self.recipe.training.balance != "loss":
+            return None
+        counts = [len(self.members.get(label, ())) for label in range(self.recipe.num_classes)]
+        return torch.tensor([len(self.cases) / (len(self.members) * n) if n else 1.0 for n in counts])
+
+    def prepare(self, case: Case) -> Prepared:
+        from fedmed.cases import pictures
+
+        picture = pictures.read(case, self.root, self.recipe.data, self.label_map)
+        return Prepared(standardise(picture, self.recipe.data), class_of(case, self.recipe, self.label_map))
+
+    def draw(self, prepared: Prepared, random: np.random.RandomState) -> samples.Sample:
+        image = prepared.slices[random.randint(len(prepared.slices))]
+        with transforms.plain_tensors():
+            self.augmentation.set_random_state(int(random.randint(2**31 - 1)))
+            image = self.augmentation({"image": image.clone()})["image"]
+        return image.contiguous(), torch.tensor(prepared.label)
+
+
+def class_of(case: Case, recipe: Classification, label_map: Mapping[int, int]) -> int:
+    """Raises FedmedError FM-TRN-03 for a case without a class, FM-DAT-28 for one that label_map does not know."""
+    if not isinstance(case.label, int):
+        raise FedmedError("FM-TRN-03", f"case {case.case}: no class to learn from")
+    from fedmed.cases import labels
+
+    return labels.to_class(case.label, recipe.data, label_map, case.case)
+
+
+def standardise(picture: Picture, rules: Rules) -> torch.Tensor:
+    """The fixed chain, the same for training and prediction: [S, C, *image_size] float32.
+
+    Each channel, over all slices, is cut off at its 0.5 and 99.5 percentile and given mean 0 and standard deviation 1
+    (in MR over what is not 0). Then each slice is brought into `image_size` with its proportions in mm kept, in the
+    middle of a frame as dark as its darkest pixel.
+    """
+    slices = np.array(picture.slices, np.float32)
+    for channel in slices.swapaxes(0, 1):
+        inside = channel != 0 if rules.modality == "MR" else np.ones_like(channel, bool)
+        if inside.any():
+            channel[inside] = np.clip(channel[inside], *np.percentile(channel[inside], (DARKEST, BRIGHTEST)))
+        transforms.scale(channel, inside)
+    return fitted(torch.from_numpy(slices), picture.spacing, rules.image_size)
+
+
+def fitted(slices: torch.Tensor, spacing: tuple[float, float], size: tuple[int, int]) -> torch.Tensor:
+    """[S, C, rows, columns] with `spacing` mm to [S, C, *size]: as large as fits, with equal scale along both axes."""
+    lengths = [count * step for count, step in zip(slices.shape[2:], spacing, strict=True)]
+    ratio = min(side / length for side, length in zip(size, lengths, strict=True))
+    inner = [min(side, max(1, round(length * ratio))) for side, length in zip(size, lengths, strict=True)]
+    small = interpolate(slices, size=inner, mode="bilinear", antialias=True, align_corners=False)
+    frame = small.amin(dim=(2, 3), keepdim=True).expand(-1, -1, *size).clone()
+    top, left = ((side - part) // 2 for side, part in zip(size, inner, strict=True))
+    frame[:, :, top : top + inner[0], left : left + inner[1]] = small
+    return frame

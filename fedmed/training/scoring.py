@@ -1,0 +1,40 @@
+"""Scores of cases, whatever the task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmed import recipe as recipes
+from fedmed.training import classification, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+
+    from fedmed.cases.case import Case
+    from fedmed.recipe import Recipe
+    from fedmed.training.classification import Rated
+    from fedmed.training.metrics import CaseScores
+    from fedmed.training.networks import Params
+
+
+def evaluate(
+    recipe: Recipe,
+    params: Params,
+    cases: Sequence[Case],
+    *,
+    root: Path,
+    label_map: Mapping[int, int],
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sequence[CaseScores] | Sequence[Rated]:
+    """As `metrics.evaluate` for segmentation, `classification.evaluate` for classification."""
+    if isinstance(recipe, recipes.Classification):
+        return classification.evaluate(
+            recipe, params, cases, root=root, label_map=label_map, device=device, progress=progress
+        )
+    if not isinstance(recipe, recipes.Segmentation):
+        raise TypeError(type(recipe).__name__)
+    return metrics.evaluate(recipe, params, cases, root=root, label_map=label_map, device=device, progress=progress)
