@@ -37,12 +37,20 @@ class FedmedError(Exception):
         self.next = next or CODES[code].remedy
         self.local = local
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Out of a worker process whole: an exception is else made again from its message alone."""
+        return _again, (self.code, self.message, self.next, self.local)
+
     @property
     def exit_code(self) -> int:
         return CODES[self.code].exit
 
     def __str__(self) -> str:
         return f"{self.code} {self.message}"
+
+
+def _again(code: str, message: str, next_: str, local: str) -> FedmedError:
+    return FedmedError(code, message, next=next_, local=local)
 
 
 @contextmanager
@@ -101,6 +109,11 @@ CODES: dict[str, Code] = {
     "FM-FED-01": Code(CONFIG, "fewer sites are admitted than the federation needs", "fedmed status"),
     "FM-FED-02": Code(CONFIG, "the federation has started: its roster and recipe are frozen", "fedmed status"),
     "FM-FED-03": Code(CONFIG, "the federation has not started", "fedmed start"),
+    "FM-FED-04": Code(
+        CONFIG,
+        "the recipe freezes batch norm, and there are no trained weights to freeze",
+        "fedmed start --weights FILE, or choose batch_norm: average or local in a new recipe",
+    ),
     # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
     "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/*.key"),
     "FM-KEY-02": Code(
@@ -215,6 +228,22 @@ CODES: dict[str, Code] = {
         "the number of cases is above the bound declared for the site",
         "ask the site for the true number",
     ),
+    "FM-TEN-04": Code(
+        PROTOCOL,
+        "a file of initial weights is not a safetensors file",
+        "save the weights as safetensors: fedmed opens no pickle",
+    ),
+    "FM-SCR-01": Code(
+        WAITING,
+        "an update is held: its norm is far above the median of the round",
+        "call the site; then fedmed aggregate --include SITE --reason WHY, or ask it for fedmed train-local --again",
+    ),
+    "FM-SCR-02": Code(
+        WAITING,
+        "an update is held: it points away from the others of the round",
+        "call the site; then fedmed aggregate --include SITE --reason WHY, or ask it for fedmed train-local --again",
+    ),
+    "FM-SCR-03": Code(USAGE, "the site to include has no held update in the open round", "fedmed status"),
     # --- data and training ----------------------------------------------------------------------------------------
     "FM-DAT-01": Code(DATA, "cases.json cannot be read", _CASES),
     "FM-DAT-02": Code(DATA, "cases.json has a key that fedmed does not know", _CASES),
@@ -290,7 +319,7 @@ CODES: dict[str, Code] = {
     "FM-DAT-28": Code(
         DATA,
         "a label holds a value that the recipe does not name",
-        "correct the mask, or write label_map into fedmed.yaml",
+        "correct the label, or write label_map into fedmed.yaml",
     ),
     "FM-DAT-29": Code(
         DATA,
@@ -321,7 +350,7 @@ CODES: dict[str, Code] = {
         "resample the series to a grid with right angles",
     ),
     "FM-DAT-39": Code(DATA, "a DICOM tag that the geometry needs is missing or unusable", "export the series again"),
-    "FM-DAT-40": Code(DATA, "the pixels of a DICOM file are in colour", "export the series as greyscale"),
+    "FM-DAT-40": Code(DATA, "the pixels of an image are in colour", "export the image as greyscale"),
     "FM-DAT-41": Code(
         DATA, "the slices of one series differ in size, spacing or orientation", "export the series again"
     ),
@@ -334,6 +363,30 @@ CODES: dict[str, Code] = {
         DATA,
         "none of the patients of cases.json is found again",
         "restore keys/pseudonym.key from a backup, or move cases.json away: fedmed partition then draws the folds anew",
+    ),
+    "FM-DAT-48": Code(
+        DATA, "a picture is damaged, incomplete or no PNG, JPEG or DICOM file", "export or copy the picture again"
+    ),
+    "FM-DAT-49": Code(
+        DATA,
+        "the table of labels cannot be read",
+        "save it as CSV in UTF-8, with the columns path and label in its first line",
+    ),
+    "FM-DAT-50": Code(
+        DATA, "an image has no row in the table of labels", "add the row, or move the image out of the data folder"
+    ),
+    "FM-DAT-51": Code(
+        DATA,
+        "a row of the table of labels has no image",
+        "write paths relative to the data folder, as data.layout.image matches them, or add the image",
+    ),
+    "FM-DAT-52": Code(
+        DATA, "two rows of the table of labels contradict each other about one case", "leave the row that is right"
+    ),
+    "FM-DAT-53": Code(
+        CONFIG,
+        "the layout has masks where the recipe needs classes, or the other way round",
+        "name in data.layout of fedmed.yaml label (masks) for segmentation, labels (a CSV table) for classification",
     ),
     "FM-TRN-01": Code(
         DATA,
@@ -354,6 +407,11 @@ CODES: dict[str, Code] = {
         DATA,
         "there is no case to train on",
         "fedmed partition",
+    ),
+    "FM-TRN-05": Code(
+        DATA,
+        "the layers that this site keeps to itself are missing or damaged",
+        "restore state/own from a backup; or delete the file, and training goes on from an earlier round's",
     ),
     # --- resources ------------------------------------------------------------------------------------------------
     "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),

@@ -104,6 +104,8 @@ class FederationDraft(Strict):
     valid_days: Annotated[int, Field(ge=1, le=3650)] = 180
     federation_days: Annotated[int, Field(ge=1, le=3650)] = 730
     min_count: Annotated[int, Field(ge=1, le=1000)] = 10
+    max_norm_ratio: Annotated[float, Field(ge=1, le=1_000_000)] = 5.0
+    min_cosine: Annotated[float, Field(ge=-1, le=1)] = -0.5
     max_num_cases: NumCases | dict[str, NumCases] = 100_000
 
     def bound(self, site: str) -> int:

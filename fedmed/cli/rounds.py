@@ -177,6 +177,10 @@ def train_local(
 def aggregate(
     workspace: Workspace = Path(),
     close: Annotated[bool, typer.Option("--close", help="Close the round without the missing sites.")] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="SITE", help="Count the held update of a site that you have called.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="With --include: why; recorded in the ledger.")] = "",
     trust_clock: Reason = "",
     as_json: Json = False,
 ) -> None:
@@ -187,13 +191,17 @@ def aggregate(
     from fedmed.coordinator import aggregate as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
+    if bool(include) != bool(reason.strip()):
+        raise FedmedError("FM-USE-01", "--include and --reason belong together")
     with out.progress() as step:
         made = action.aggregate(
             workspace,
             screen.now(),
             close=close,
+            include=include or (),
+            reason=reason,
             trust_clock=trust_clock,
-            progress=lambda done, total: step("averaging", done, total),
+            progress=step,
         )
     tables.warn(out, made.arrivals)
     tables.shares(out, made)

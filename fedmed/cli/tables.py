@@ -43,7 +43,7 @@ def shares(out: Screen, made: Aggregated) -> None:
         ]
         for ack in made.acks
     ]
-    out.table("what each site counted", ["site", "status", "cases ", "share ", "reason"], rows)
+    out.table("what each site counted", ["site", "status", "weight ", "share ", "reason"], rows)
     if made.pooled:
         pooled_ = ", ".join(f"{row.metric} {number(row.mean)}" for row in made.pooled)
         out.say(f"the model before, on the sites' validation cases: {pooled_}")

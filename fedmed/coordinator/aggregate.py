@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import desk, model, pooled, rounds
+from fedmed.coordinator import desk, model, pooled, rounds, screening
 from fedmed.coordinator.updates import ArchivedUpdates
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
 from fedmed.learning import params
-from fedmed.learning.strategies import STRATEGIES, Meta, shares
+from fedmed.learning.strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.strategies import Meta
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,16 @@ def aggregate(
     now: datetime,
     *,
     close: bool = False,
+    include: Sequence[str] = (),
+    reason: str = "",
     trust_clock: str = "",
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
 ) -> Aggregated:
-    """Raises FedmedError FM-WAI-03 with the list of missing sites, FM-FED-03, FM-TIM-01, FM-TRU-*, FM-RES-*."""
+    """`include` names sites whose held update counts after all, for the `reason` that a person gives.
+
+    Raises FedmedError FM-WAI-03 with the list of sites that are missing or held, FM-SCR-03, FM-FED-03, FM-TIM-01,
+    FM-TRU-*, FM-RES-*.
+    """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
         terms = _terms(found, running, trust_clock, now)
@@ -58,8 +65,9 @@ def aggregate(
         arrivals = intake.receive_all(found, terms, now, "aggregate")
         round_ = rounds.open_round(found)
         if round_ >= running.agreement.federation.body.limits.rounds:
+            screening.include(found, screening.standings(found, running), include, reason, now)  # nothing is held
             return _already(found, arrivals)
-        everyone = rounds.standings(found, running)
+        everyone = _judged(found, running, now, close, include, reason, progress)
         waiting = rounds.why_open(found, running, everyone, now, close=close)
         if waiting:
             _repost(found)
@@ -67,6 +75,27 @@ def aggregate(
         if close:
             found.write_entry("aggregate", "note", now, what="close", round=round_)
         return _close(found, running, everyone, arrivals, now, progress)
+
+
+def _judged(
+    found: Workspace,
+    running: Started,
+    now: datetime,
+    close: bool,
+    include: Sequence[str],
+    reason: str,
+    progress: Callable[[str, int, int], None],
+) -> list[Standing]:
+    """Who counts, after the updates were compared and a person decided about those that are held."""
+
+    def comparing(done: int, total: int) -> None:
+        progress("comparing", done, total)
+
+    everyone = screening.compare(found, running, now, close=close, progress=comparing)
+    if include:
+        screening.include(found, everyone, include, reason, now)
+        everyone = screening.standings(found, running)
+    return everyone
 
 
 def _terms(found: Workspace, running: Started, trust_clock: str, now: datetime) -> intake.Terms:
@@ -82,30 +111,30 @@ def _close(
     everyone: list[Standing],
     arrivals: list[Arrival],
     now: datetime,
-    progress: Callable[[int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> Aggregated:
     round_ = rounds.open_round(found)
-    used = [(each, each.update) for each in everyone if each.update is not None and each.status == "used"]
-    parts = shares([each.num_cases for each, _ in used], float(running.agreement.federation.body.limits.max_share))
-    meta = [Meta(each.site, each.num_cases, part) for (each, _), part in zip(used, parts, strict=True)]
+    used = [each for each in everyone if each.status == "used"]
+    updates = [each.update for each in used if each.update is not None]
+    meta = rounds.counted(running, used)
     path = found.spool / "model.safetensors"
-    content = _combine(found, running, [update for _, update in used], meta, path, progress)
+    content = _combine(found, running, updates, meta, path, progress)
     next_ = model.Next(
         round=round_ + 1,
         parents=[
             bodies.Parent(site=each.name, update=update.id, weight=each.weight, share=bodies.decimal(each.share))
-            for each, (_, update) in zip(meta, used, strict=True)
+            for each, update in zip(meta, updates, strict=True)
         ],
         ack=[
             bodies.SiteAck(
                 site=each.site,
                 id=found.record.last_from(each.site),
                 status=each.status,
-                reason=each.reason,
+                reason=each.reason[: bodies.MAX_TEXT],
             )
             for each in everyone
         ],
-        pooled=pooled.of_updates(found, [update for _, update in used]),
+        pooled=pooled.of_updates(found, updates),
     )
     known = model.say(found, running, next_, content, now, "aggregate")
     path.unlink(missing_ok=True)
@@ -127,7 +156,7 @@ def _combine(
     updates: list[Known],
     meta: list[Meta],
     path: Path,
-    progress: Callable[[int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> artifact.Content:
     """Stream the strategy's result into the spool. Raises FedmedError FM-TEN-02 when it is not finite."""
     base = found.record.newest("model")
@@ -148,7 +177,7 @@ def _combine(
             digest.update(data)
             sink.write(data)
             done += len(block)
-            progress(done, total)
+            progress("averaging", done, total)
 
         strategy.apply(strategy.init(), source, out)
     size = params.payload_size(running.table)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fedmed.errors import OK, WAITING, FedmedError
+from fedmed.errors import CODES, OK, WAITING, FedmedError
 from fedmed.exchange import bodies, sealing, statement
+from fedmed.learning.strategies import Meta, shares, weight_of
 
 if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """One site in a round. `status` is `used`, `missing`, `excluded` or `unapproved`, as the next model will say."""
+    """One site in a round; `status` as the next model will say. `update` is there when it is `used` or `held`."""
 
     site: str
     status: bodies.SiteStatus
     reason: str
     update: Known | None
     num_cases: int
+    num_patients: int = 0
 
 
 def open_round(found: Workspace) -> int:
@@ -33,23 +35,48 @@ def open_round(found: Workspace) -> int:
     return newest.round if newest and newest.round is not None else -1
 
 
-def standings(found: Workspace, running: Started) -> list[Standing]:
-    """Every site of the roster, by name."""
+def arrived(found: Workspace, running: Started) -> list[Standing]:
+    """Every site of the roster, by name, before its update is compared with the others."""
     round_ = open_round(found)
-    return [_standing(found, name, round_) for name in running.agreement.federation.site_names]
+    return [_with_late(found, _standing(found, name, round_)) for name in running.agreement.federation.site_names]
 
 
 def _standing(found: Workspace, name: str, round_: int) -> Standing:
     update = found.record.newest("update", sender=name, round=round_)
+    refused = found.record.refused.get((name, round_))
+    refusal = f"{refused.code}: {CODES[refused.code].meaning}" if refused and refused.code in CODES else ""
     if _equivocated(found, name, round_):
         return Standing(name, "excluded", "FM-TRU-03: two different files with one number", None, 0)
+    if update is None and refused is not None:
+        return Standing(name, "refused", refusal, None, 0)
     if update is None:
         return Standing(name, "missing", "no update of this round has arrived", None, 0)
     if not found.record.of("approval", sender=name):
         return Standing(name, "unapproved", "FM-TRU-07: its approval has not arrived", None, 0)
     body = sealing.read_archived(found, update.id).predicate.body
-    cases = body.num_cases if isinstance(body, bodies.Update) else 0
-    return Standing(name, "used", "", update, cases)
+    if not isinstance(body, bodies.Update):
+        raise TypeError("an update has the body of an update")
+    reason = f"a later one was refused, {refusal}" if refused and refused.seq > update.seq else ""
+    return Standing(name, "used", reason, update, body.num_cases, body.num_patients)
+
+
+def _with_late(found: Workspace, standing: Standing) -> Standing:
+    """The receipt of an update that came after its round had closed."""
+    late = found.record.late.get(standing.site)
+    if late is None:
+        return standing
+    words = f"its update of round {late.round} came after that round had closed"
+    if standing.status == "missing":
+        return replace(standing, status="late", reason=words)
+    return replace(standing, reason="; ".join(filter(None, (standing.reason, words))))
+
+
+def counted(running: Started, used: list[Standing]) -> list[Meta]:
+    """Weight by the recipe's rule and share after the cap, of the updates that count."""
+    rule = running.recipe.strategy.weight
+    weights = [weight_of(rule, each.num_cases, each.num_patients) for each in used]
+    parts = shares(weights, float(running.agreement.federation.body.limits.max_share))
+    return [Meta(each.site, weight, part) for each, weight, part in zip(used, weights, parts, strict=True)]
 
 
 def _equivocated(found: Workspace, name: str, round_: int) -> bool:
@@ -69,7 +96,7 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     usable = [each for each in everyone if each.status == "used"]
     if len(usable) == len(everyone):
         return ""
-    missing = ", ".join(f"{each.site} ({each.reason})" for each in everyone if each.status != "used")
+    missing = ", ".join(f"{each.site} ({_why(each)})" for each in everyone if each.status != "used")
     if len(usable) < limits.min_sites:
         return f"{len(usable)} of at least {limits.min_sites} sites are in; not in: {missing}"
     if close or _deadline_is_over(found, limits.deadline_days, now):
@@ -77,13 +104,36 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     return f"{len(usable)} of {len(everyone)} sites are in; not in: {missing}"
 
 
+def _why(standing: Standing) -> str:
+    """The reason of a file that is here and does not count begins with what became of it."""
+    is_here = standing.status in ("held", "refused")
+    return f"{standing.status}, {standing.reason}" if is_here else standing.reason
+
+
 def still_open(running: Started, everyone: list[Standing], arrivals: list[Arrival], waiting: str) -> FedmedError:
     """FM-WAI-03 in words; below `min_sites` there is nothing to close."""
     refused = sum(each.verdict.exit_code not in (OK, WAITING) for each in arrivals)
     if refused:
         waiting += f"; refused in the inbox: {refused}, fedmed status says why"
-    enough = sum(each.status == "used" for each in everyone) >= running.agreement.federation.body.limits.min_sites
-    return FedmedError("FM-WAI-03", waiting, next="" if enough else "ask the sites that are named for their files")
+    next_ = "" if is_enough(running, everyone) else "ask the sites that are named for their files"
+    return FedmedError("FM-WAI-03", waiting, next=about_held(running, everyone) or next_)
+
+
+def is_enough(running: Started, everyone: list[Standing]) -> bool:
+    """Whether the round could be closed with those that are in."""
+    return sum(each.status == "used" for each in everyone) >= running.agreement.federation.body.limits.min_sites
+
+
+def about_held(running: Started, everyone: list[Standing]) -> str:
+    """What a person can do about updates that are held; empty when there are none."""
+    names = [each.site for each in everyone if each.status == "held"]
+    if not names:
+        return ""
+    include = " ".join(f"--include {name}" for name in names)
+    words = f"call {', '.join(names)}; what is right counts with: fedmed aggregate {include} --reason WHY"
+    if is_enough(running, everyone):
+        return f"{words}; to close without: fedmed aggregate --close"
+    return f"{words}; what is wrong comes again with: fedmed train-local --again"
 
 
 def _deadline_is_over(found: Workspace, deadline_days: str | None, now: datetime) -> bool:

@@ -38,13 +38,18 @@ class StartedFederation:
     posted: list[Path]
 
 
-def start(root: Path, initial: Callable[[Recipe], Initial], now: datetime) -> StartedFederation:
+def start(
+    root: Path, initial: Callable[[Recipe], Initial], now: datetime, *, from_file: bool = False
+) -> StartedFederation:
     """Safe to repeat: a second call posts the same files again.
 
-    `initial` makes the initial weights and the table's rows: this room has no torch.
-    Raises FedmedError FM-FED-01, FM-RCP-*, FM-SET-*.
+    `initial` makes the initial weights and the table's rows: this room has no torch. `from_file` says that they come
+    from a file that the operator named. Raises FedmedError FM-FED-01, FM-FED-02 (weights named after model r0 was
+    sealed), FM-RCP-*, FM-SET-*.
     """
     with desk.opened(root, now) as found:
+        if from_file and found.record.model(0) is not None:
+            raise FedmedError("FM-FED-02", "model r0 is sealed already: other weights would need a new federation")
         running = desk.started(found)
         if running is None:
             chosen = recipe.load(root / "recipe.yaml")
@@ -96,6 +101,8 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
             deadline_days=None if draft.deadline_days is None else bodies.decimal(draft.deadline_days),
             valid_days=draft.valid_days,
             min_count=draft.min_count,
+            max_norm_ratio=bodies.decimal(draft.max_norm_ratio),
+            min_cosine=bodies.decimal(draft.min_cosine),
         ),
     )
     recipients = [statement.actor(seat.name, keys.parse_public_line(seat.key)) for seat in seats]

@@ -1,24 +1,30 @@
-"""`status` at the coordinator: the round, who is in, who is missing and why, and whose turn it is. Reads only."""
+"""`status` at the coordinator: the round, who is in, who is missing and why, and whose turn it is. Reads only.
+
+What comes next is decided here for `status` and `run` alike, from the ledger, the archive and what lies in the inbox.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fedmed import settings
-from fedmed.coordinator import desk, rounds
+from fedmed.coordinator import desk, rounds, screening
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
-from fedmed.exchange import intake, keys
+from fedmed.exchange import bodies, intake, keys, sealing, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.verdict import Verdict
     from fedmed.exchange.workspace import Workspace
 
 
@@ -35,59 +41,135 @@ class Status:
     next: str
 
 
+@dataclass(frozen=True)
+class Due:
+    """What comes next, and whose turn it is. `next` says it to a person, who may always decide otherwise.
+
+    `step` is due and `why` says why. Without a step, `waiting` names what must come first, from a person or by carrier;
+    `held` is what was said of a file that a person must decide about. Without any of them nothing is left to do.
+    """
+
+    next: str
+    step: Literal["", "aggregate", "evaluate"] = ""
+    why: str = ""
+    waiting: str = ""
+    held: Verdict | None = None
+
+
 def status(root: Path, now: datetime) -> Status:
     found = desk.peek(root)
     running = desk.started(found)
     waiting = intake.look_at_all(found, desk.terms(running), now)
+    next_ = due(found, running, waiting, now).next
     if running is None:
         draft = settings.load_federation(root)
-        names = [seat.name for seat in roster(found)]
-        joins = [str(each.path) for each in waiting if each.verdict.statement and each.verdict.statement.kind == "join"]
-        sites = [
-            rounds.Standing(name, "missing", "admitted; the federation has not started", None, 0) for name in names
-        ]
-        next_ = "fedmed start" if len(names) >= draft.min_sites else "put the sites' join files into inbox/"
-        if joins:
-            next_ = shlex.join(["fedmed", "admit", *joins])
+        words = "admitted; the federation has not started"
+        sites = [rounds.Standing(seat.name, "missing", words, None, 0) for seat in roster(found)]
         return Status(draft.title, "", -1, draft.rounds, sites, waiting, next_)
     federation = running.agreement.federation
-    round_, everyone = rounds.open_round(found), rounds.standings(found, running)
-    expected = _with_what_waits(found, everyone, waiting, round_)
-    missing = ", ".join(each.site for each in expected if each.status != "used")
-    if round_ == federation.body.limits.rounds:
-        has_report = found.record.of("report") or "report" in {kind for kind, _ in _acceptable(waiting)}
-        next_ = "fedmed evaluate" if has_report else f"wait for the reports of {', '.join(federation.site_names)}"
-    elif rounds.why_open(found, running, expected, now, close=False):
-        next_ = f"wait for {missing}"
-    else:
-        next_ = "fedmed aggregate"
-    next_ = _held(waiting, next_)
+    round_, everyone = rounds.open_round(found), screening.standings(found, running)
     fingerprint = keys.spoken(federation.digest)
     return Status(
         federation.founding.title, fingerprint, round_, federation.body.limits.rounds, everyone, waiting, next_
     )
 
 
-def _held(waiting: list[Arrival], next_: str) -> str:
-    """A file that a person must decide about comes before waiting; one that stops every command before all else."""
-    codes = [each.verdict.code for each in waiting if each.verdict.outcome in ("rollback", "expired", "future")]
-    if "FM-TRU-06" in codes:
-        return CODES["FM-TRU-06"].remedy
-    return CODES[codes[0]].remedy if codes and next_.startswith("wait") else next_
+def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now: datetime) -> Due:
+    """`arrivals` are the files of the inbox, looked at or taken in. Raises FedmedError FM-SET-*, FM-TRU-11."""
+    if running is None:
+        return _before_start(found, arrivals)
+    federation, round_ = running.agreement.federation, rounds.open_round(found)
+    held = _held(arrivals, round_)
+    if held is not None and held.code == "FM-TRU-06":  # it ends every command that reads the inbox
+        return Due(CODES[held.code].remedy, held=held)
+    if round_ == federation.body.limits.rounds:
+        next_ = _after_the_last(found, running, arrivals)
+    else:
+        expected = _with_what_waits(found, screening.standings(found, running), arrivals, round_)
+        why_open = rounds.why_open(found, running, expected, now, close=False)
+        missing = ", ".join(each.site for each in expected if each.status != "used")
+        next_ = Due("fedmed aggregate", "aggregate", f"round {round_} can close")
+        if why_open:
+            words = rounds.about_held(running, expected) or f"wait for {missing}"
+            next_ = Due(words, waiting=f"round {round_}: {why_open}")
+    return Due(CODES[held.code].remedy, held=held) if held is not None and next_.waiting else next_
+
+
+def _before_start(found: Workspace, arrivals: list[Arrival]) -> Due:
+    joins = [str(each.path) for each in arrivals if each.verdict.statement and each.verdict.statement.kind == "join"]
+    if joins:
+        words = "a person who admits the sites whose join files lie in the inbox"
+        return Due(shlex.join(["fedmed", "admit", *joins]), waiting=words)
+    if len(roster(found)) >= settings.load_federation(found.root).min_sites:
+        return Due("fedmed start", waiting="a person who starts the federation when all sites are admitted")
+    return Due("put the sites' join files into inbox/", waiting="the join files of the sites")
+
+
+def _after_the_last(found: Workspace, running: Started, arrivals: list[Arrival]) -> Due:
+    """A table of what has come can be seen at any time; it is due when every site has sent its report."""
+    names, new = running.agreement.federation.site_names, _acceptable(arrivals)
+    has_report = bool(found.record.of("report")) or "report" in {kind for kind, _ in new}
+    next_ = "fedmed evaluate" if has_report else f"wait for the reports of {', '.join(names)}"
+    here, coming = reports_on_test_fold(found), _coming_reports(arrivals, rounds.open_round(found))
+    missing = [name for name in names if name not in here and name not in coming]
+    if missing:
+        return Due(next_, waiting=f"the reports on the test fold of {', '.join(missing)}")
+    if coming or sorted(here.values()) != shown(found):
+        return Due(next_, "evaluate", "all sites have sent their reports on the test fold")
+    return Due(next_)
+
+
+def reports_on_test_fold(found: Workspace) -> dict[str, str]:
+    """The id of each site's latest report on the last model and the test fold."""
+    latest: dict[str, Known] = {}
+    for known in found.record.of("report", round=rounds.open_round(found)):
+        body = sealing.read_archived(found, known.id).predicate.body
+        is_later = known.sender not in latest or latest[known.sender].seq < known.seq
+        if isinstance(body, bodies.Report) and body.split == "testing" and is_later:
+            latest[known.sender] = known
+    return {site: known.id for site, known in latest.items()}
+
+
+def _coming_reports(arrivals: list[Arrival], round_: int) -> set[str]:
+    """The sites whose report on the test fold lies in the inbox, or was taken in from there a moment ago."""
+    said = [each.verdict.statement for each in arrivals if each.verdict.outcome == "accepted"]
+    reports = [each.predicate for each in said if each and isinstance(each.predicate, statement.ReportPredicate)]
+    return {each.sender.name for each in reports if each.round == round_ and each.body.split == "testing"}
+
+
+def shown(found: Workspace) -> list[str]:
+    """The reports in the last table that `run` made."""
+    notes = (facts for _, facts in reversed(found.record.notes) if facts.get("what") == "pooled")
+    return next((list(facts["reports"]) for facts in notes), [])
+
+
+def _held(arrivals: list[Arrival], round_: int) -> Verdict | None:
+    """The file that a person must decide about, if it is of the open round or says none."""
+    held = []
+    for each in arrivals:
+        said = each.verdict.statement
+        of_round = getattr(said.predicate, "round", None) if said else None
+        is_open = of_round is None or of_round >= round_ or each.verdict.code == "FM-TRU-06"
+        if is_open and each.verdict.outcome in ("rollback", "expired", "future"):
+            held.append(each.verdict)
+    return next((verdict for verdict in held if verdict.code == "FM-TRU-06"), next(iter(held), None))
 
 
 def _with_what_waits(found: Workspace, everyone: list[Standing], waiting: list[Arrival], round_: int) -> list[Standing]:
-    """Where the sites will stand once the inbox is taken in."""
+    """Where the sites will stand once the inbox is taken in; with one more update all are compared again."""
     new = _acceptable(waiting)
+    is_compared_again = "update" in {kind for kind, _ in new}
 
     def is_in(site: str) -> bool:
         has_approval = found.record.of("approval", sender=site) or ("approval", site) in new
         has_update = found.record.newest("update", sender=site, round=round_) or ("update", site) in new
         return bool(has_approval and has_update)
 
+    def stays(standing: Standing) -> bool:
+        return standing.status == "excluded" or (standing.status == "held" and not is_compared_again)
+
     return [
-        dataclasses.replace(each, status="used") if each.status != "excluded" and is_in(each.site) else each
-        for each in everyone
+        dataclasses.replace(each, status="used") if not stays(each) and is_in(each.site) else each for each in everyone
     ]
 
 

@@ -31,8 +31,9 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
     said: Statement | None = None
     try:
         owner, kind = _signer(envelope, situation)
-        said = statement.decode(envelope.raw)
-        agrees(said, envelope, owner, kind)
+        decoded = statement.decode(envelope.raw)
+        agrees(decoded, envelope, owner, kind)
+        said = decoded  # from here on it is certain who speaks
         _for_me(said, envelope, situation)
         _in_sequence(said, envelope.id, situation)
         _acknowledges(said, situation)

@@ -62,6 +62,21 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     return Outcome.LATE if predicate.round < situation.round else _newest_of(said.sender, predicate, situation)
 
 
+def gets_a_receipt(said: Statement, situation: Situation) -> bool:
+    """A rejected update of this federation, to this coordinator, about the open round: its sender is told why.
+
+    Nothing else that is rejected goes into the ledger, and of this one line a sender and round, so that nobody can
+    make it grow. `said` is a statement whose sender is certain.
+    """
+    predicate, federation = said.predicate, situation.federation
+    if not isinstance(predicate, statement.UpdatePredicate) or federation is None or situation.role != "coordinator":
+        return False
+    me = statement.actor(situation.name, situation.public_key)
+    is_about_now = predicate.round == situation.round and predicate.federation == federation.membership
+    is_new = (said.sender, predicate.round) not in situation.record.refused
+    return is_about_now and is_new and me in predicate.recipients
+
+
 def _answers_a_model(
     sender: str, predicate: statement.UpdatePredicate | statement.ReportPredicate, situation: Situation
 ) -> None:

@@ -6,12 +6,15 @@ Numbers that are not counts are decimal strings, because canonical JSON has no f
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from fedmed.exchange import keys
 from fedmed.strict import PlainText, Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Sent(Strict):
@@ -30,7 +33,17 @@ def _public_line(line: str) -> str:
     return line
 
 
-Text = Annotated[PlainText, Field(max_length=200)]
+def _within(lowest: float, highest: float) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not lowest <= float(text) <= highest:
+            raise ValueError(f"expected {lowest} to {highest}")
+        return text
+
+    return check
+
+
+MAX_TEXT = 200
+Text = Annotated[PlainText, Field(max_length=MAX_TEXT)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
@@ -42,7 +55,7 @@ ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
 
 
-SiteStatus = Literal["used", "missing", "excluded", "unapproved"]
+SiteStatus = Literal["used", "missing", "excluded", "unapproved", "held", "refused", "late"]
 
 
 class Version(Sent):
@@ -70,12 +83,16 @@ class Member(Sent):
 
 
 class Limits(Sent):
+    """What the round's rules may rely on; `max_norm_ratio` and `min_cosine` decide which updates a person must see."""
+
     rounds: Annotated[int, Field(ge=1, le=10_000)]
     min_sites: Annotated[int, Field(ge=1, le=100)]
     max_share: Decimal
     deadline_days: Decimal | None
     valid_days: Annotated[int, Field(ge=1, le=3650)]
     min_count: Annotated[int, Field(ge=1, le=1000)]
+    max_norm_ratio: Annotated[Decimal, AfterValidator(_within(1, 1_000_000))]
+    min_cosine: Annotated[Decimal, AfterValidator(_within(-1, 1))]
 
 
 class Federation(Sent):
@@ -101,7 +118,7 @@ class Approval(Sent):
 
 
 class Parent(Sent):
-    """One update that a model was made of: `weight` is its num_cases, `share` what it counted after the cap."""
+    """One update that a model was made of: `weight` by the recipe's rule, `share` what it counted after the cap."""
 
     site: SenderName
     update: Digest
@@ -161,11 +178,21 @@ class Update(Sent):
     versions: list[Version] = Field(max_length=16)
 
 
+class Curve(Sent):
+    """How a classifier's scores for one label are spread, in 100 bins from 0 to 1, with the finding and without it."""
+
+    model: Literal["global", "alone"]
+    label: Label
+    positives: list[Count] = Field(min_length=100, max_length=100)
+    negatives: list[Count] = Field(min_length=100, max_length=100)
+
+
 class Report(Sent):
     split: Literal["validation", "testing"]
     opening: Count
     num_cases: Count
     scores: list[Score] = Field(max_length=400)
+    curves: list[Curve] = Field(max_length=64)
     exclusions: list[Exclusion] = Field(max_length=64)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, container, statement
+from fedmed.exchange import answers, artifact, container, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
 from fedmed.exchange.record import Known
 from fedmed.exchange.seen import Seen
@@ -183,10 +183,11 @@ def _unopened(error: OSError) -> Verdict:
 def examine(fd: int, situation: Situation, limit: int) -> tuple[Verdict, Envelope | None]:
     """Size, statement and signature, in place; nothing is written."""
     size = os.fstat(fd).st_size
-    envelope = None
+    envelope, said = None, None
     try:
         envelope = artifact.read_envelope(reader(fd))
         verdict = judge(envelope, situation)
+        said = verdict.statement
         if verdict.outcome is Outcome.EARLY or verdict.outcome is Outcome.NOT_FOR_ME:
             return verdict, envelope
         if size > limit:
@@ -194,9 +195,13 @@ def examine(fd: int, situation: Situation, limit: int) -> tuple[Verdict, Envelop
         if verdict.outcome in ARCHIVED and verdict.statement is not None:
             _check_length(size, artifact.total_size(envelope, verdict.statement))
     except FedmedError as error:
-        outcome = Outcome.INCOMPLETE if isinstance(error, container.Incomplete) else Outcome.REJECTED
-        return Verdict(outcome, error.code, error.message), envelope
+        return _failed(error, said), envelope
     return verdict, envelope
+
+
+def _failed(error: FedmedError, said: Statement | None) -> Verdict:
+    outcome = Outcome.INCOMPLETE if isinstance(error, container.Incomplete) else Outcome.REJECTED
+    return Verdict(outcome, error.code, error.message, said)
 
 
 def reader(fd: int) -> container.Reader:
@@ -233,8 +238,7 @@ def _take_in(
         part.unlink(missing_ok=True)
         if error.code.startswith("FM-RES"):
             raise
-        outcome = Outcome.INCOMPLETE if isinstance(error, container.Incomplete) else Outcome.REJECTED
-        return Verdict(outcome, error.code, error.message)
+        return _failed(error, said)
     if target.exists():
         part.unlink()
     else:
@@ -264,7 +268,9 @@ def _drain(chunks: list[bytes]) -> Iterator[bytes]:
 def _record(workspace: Workspace, envelope: Envelope, verdict: Verdict, situation: Situation, command: str) -> None:
     """The ledger's line about a statement that is verified and addressed to this actor."""
     said = verdict.statement
-    if said is None or verdict.outcome not in (*ARCHIVED, Outcome.CONFLICT):
+    if said is None or verdict.outcome not in (*ARCHIVED, Outcome.CONFLICT, Outcome.REJECTED):
+        return
+    if verdict.outcome is Outcome.REJECTED and not answers.gets_a_receipt(said, situation):
         return
     if any(known.id == envelope.id for known in workspace.record.conflicts):
         return

@@ -35,6 +35,17 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """An update about an open round that its sender signed and that was rejected, with the code of the first fault."""
+
+    id: str
+    sender: str
+    round: int
+    seq: int
+    code: str
+
+
+@dataclass(frozen=True)
 class Intent:
     """A statement that was about to be sealed when the process ended, or is being sealed now."""
 
@@ -46,12 +57,18 @@ class Intent:
 
 
 class Record:
-    """Views over ledger entries; cheap to rebuild, never stored."""
+    """Views over ledger entries; cheap to rebuild, never stored.
+
+    `refused` by sender and round: such a file was not received. Its number stays free and its bytes may come again,
+    whole or corrected. `late` by sender: updates that came after their round, since this actor's newest model.
+    """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.said: list[Known] = []
         self.received: list[Known] = []
         self.conflicts: list[Known] = []
+        self.refused: dict[tuple[str, int], Refusal] = {}
+        self.late: dict[str, Known] = {}
         self.replaced: list[Known] = []
         self.posted: set[str] = set()
         self.notes: list[tuple[str, dict[str, Any]]] = []
@@ -65,8 +82,9 @@ class Record:
         if entry.event == "intent":
             self.intent = Intent(entry.command, facts["kind"], facts["round"], facts["seq"], facts["created"])
         elif entry.event == "said":
-            self.said.append(_known(facts, "said"))
-            self.intent = None
+            self._say(_known(facts, "said"))
+        elif entry.event == "received" and facts["outcome"] == "rejected":
+            self.refused.setdefault((facts["sender"], facts["round"]), _refusal(facts))
         elif entry.event == "received":
             self._receive(_known(facts, facts["outcome"]))
         elif entry.event == "posted":
@@ -77,11 +95,19 @@ class Record:
                 self.floor = entry.time
         self.floor = max(self.floor, facts.get("floor", ""))
 
+    def _say(self, known: Known) -> None:
+        self.said.append(known)
+        self.intent = None
+        if known.kind == "model":  # it told the senders of late updates; what comes from here on is for the next
+            self.late = {}
+
     def _receive(self, known: Known) -> None:
         if known.kind == "join":  # a later join of a name was admitted in place of the one before
             self.replaced += [each for each in self.received if (each.kind, each.sender) == ("join", known.sender)]
             self.received = [each for each in self.received if each not in self.replaced]
         (self.conflicts if known.outcome == "conflict" else self.received).append(known)
+        if (known.kind, known.outcome) == ("update", "late"):
+            self.late[known.sender] = known
 
     @property
     def next_seq(self) -> int:
@@ -95,7 +121,7 @@ class Record:
         return next((known.seq for known in self.said if known.id == statement_id), None)
 
     def ids(self) -> set[str]:
-        """Every statement that this ledger speaks of."""
+        """Every statement that this ledger speaks of and that the archive, or the quarantine, holds for good."""
         return {known.id for known in (*self.said, *self.received, *self.conflicts, *self.replaced)}
 
     def of(self, kind: str, *, sender: str | None = None, round: int | None = None) -> list[Known]:  # noqa: A002
@@ -135,6 +161,10 @@ class Record:
 def facts_of(known: Known) -> dict[str, Any]:
     """The ledger facts of a statement; `Record` reads them back."""
     return dict(vars(known))
+
+
+def _refusal(facts: dict[str, Any]) -> Refusal:
+    return Refusal(**{name: facts[name] for name in Refusal.__dataclass_fields__})
 
 
 def _known(facts: dict[str, Any], outcome: str) -> Known:

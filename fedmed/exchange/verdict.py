@@ -40,7 +40,7 @@ ARCHIVED = (Outcome.ACCEPTED, Outcome.SUPERSEDED, Outcome.LATE)
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome for one file, with the words for a person; `statement` is set once it was parsed and verified."""
+    """The outcome for one file, with the words for a person; `statement` is set once it is certain who signed it."""
 
     outcome: Outcome
     code: str = ""

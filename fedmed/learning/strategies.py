@@ -6,7 +6,7 @@ Updates come as bounded blocks `[sites, elements]` of float32, sites by name, so
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 State = dict[str, np.ndarray]
+WeightRule = Literal["cases", "patients", "equal"]
 MAX_SHARE_ROUNDING = 1e-12
 
 
@@ -62,6 +63,11 @@ def fedavg() -> Strategy:
 
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {"fedavg": fedavg}
+
+
+def weight_of(rule: WeightRule, num_cases: int, num_patients: int) -> int:
+    """What an update counts before the cap: its training cases, its patients, or one for each site."""
+    return {"cases": num_cases, "patients": num_patients, "equal": 1}[rule]
 
 
 def shares(weights: Sequence[int], max_share: float) -> list[float]:

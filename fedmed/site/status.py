@@ -90,9 +90,13 @@ def _ack(site: Site) -> str:
     return "" if mine is None else _words(mine, predicate.body)
 
 
+_NOT_USED = ("held", "refused", "late")  # an update was here and does not count
+
+
 def _words(ack: bodies.SiteAck, body: bodies.Model) -> str:
     share = next((parent.share for parent in body.parents if parent.site == ack.site), None)
-    return f"{ack.status}{f', share {float(share):.3f}' if share else ''}{f': {ack.reason}' if ack.reason else ''}"
+    status = f"{ack.status}, not used" if ack.status in _NOT_USED else ack.status
+    return f"{status}{f', share {float(share):.3f}' if share else ''}{f': {ack.reason}' if ack.reason else ''}"
 
 
 def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:

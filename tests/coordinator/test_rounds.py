@@ -134,8 +134,9 @@ def test_one_bad_site_does_not_stop_the_round_and_is_named(world: small.Federati
     path.write_bytes(data)
     error = waits(world, days=1)  # a day later it is no copy in progress any more
     assert "refused in the inbox: 1" in error.message
+    assert "bb (refused, FM-TRU-10: a payload is not the one that was signed)" in error.message
     made = close(world, days=1, force=True)
-    assert [ack.status for ack in made.acks] == ["used", "missing", "used"]
+    assert [ack.status for ack in made.acks] == ["used", "refused", "used"]
     assert path.read_bytes() == data, "nothing in the inbox is changed"
 
 

@@ -26,7 +26,7 @@ from fedmed.site import desk as site_desk
 from tests.vectors import samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -109,8 +109,8 @@ class Coordinator(Actor):
     def workspace(self) -> Workspace:
         return coordinator_desk.peek(self.root)
 
-    def aggregate(self, now: datetime, *, close: bool = False) -> Aggregated:
-        return aggregate.aggregate(self.root, now, close=close)
+    def aggregate(self, now: datetime, *, close: bool = False, include: Sequence[str] = ()) -> Aggregated:
+        return aggregate.aggregate(self.root, now, close=close, include=include, reason="called" if include else "")
 
     def newest_model(self) -> tuple[Known, Params]:
         known = self.workspace().record.newest("model")
@@ -149,7 +149,7 @@ class Hospital(Actor):
     def workspace(self) -> Workspace:
         return site_desk.peek(self.root).workspace
 
-    def update(self, now: datetime, delta: Params, num_cases: int = 10) -> bytes:
+    def update(self, now: datetime, delta: Params, num_cases: int = 10, num_patients: int = 0) -> bytes:
         """A new update that answers the newest model; every call seals another one."""
         self.look(now)
         with site_desk.opened(self.root, now) as site:
@@ -159,7 +159,7 @@ class Hospital(Actor):
             content = artifact.Content(
                 train.PAYLOAD, train.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
             )
-            known = train._say(site, consent, model, _update_body(num_cases), content, now)
+            known = train._say(site, consent, model, _update_body(num_cases, num_patients or num_cases), content, now)
             return sealing.post(site.workspace, known).read_bytes()
 
     def report(self, now: datetime) -> bytes:
@@ -168,15 +168,15 @@ class Hospital(Actor):
         with site_desk.opened(self.root, now) as site:
             consent = site_desk.require_approved(site)
             model = site_desk.newest_model(site, [])
-            body = bodies.Report(split="validation", opening=0, num_cases=4, scores=[], exclusions=[])
+            body = bodies.Report(split="validation", opening=0, num_cases=4, scores=[], curves=[], exclusions=[])
             known = evaluate._say(site, consent, model, body, now)
             return sealing.post(site.workspace, known).read_bytes()
 
 
-def _update_body(num_cases: int) -> bodies.Update:
+def _update_body(num_cases: int, num_patients: int) -> bodies.Update:
     return bodies.Update(
         num_cases=num_cases,
-        num_patients=num_cases,
+        num_patients=num_patients,
         num_steps=1,
         train_loss="0.5",
         base_metrics=[],
@@ -201,12 +201,14 @@ class Simulation:
         self.coordinator = Coordinator(self.root / "coordinator", "coordinator")
         self.sites = {name: Hospital(self.root / name, name) for name in self.names}
 
-    def found(self, *, approved: Iterable[str] | None = None, **limits: Any) -> Simulation:
+    def found(
+        self, *, approved: Iterable[str] | None = None, strategy: dict[str, str] | None = None, **limits: Any
+    ) -> Simulation:
         """Up to the approvals, which lie in the coordinator's inbox."""
         coordinator, root = self.coordinator, self.coordinator.root
         self.root.mkdir(exist_ok=True)
         recipe_file = self.root / "recipe.yaml"
-        recipe_file.write_text(yaml.safe_dump(yaml.safe_load(samples.RECIPE)))
+        recipe_file.write_text(yaml.safe_dump({**yaml.safe_load(samples.RECIPE), "strategy": strategy or {}}))
         found.init(root, recipe_file, self.now, title="simulation")
         draft = {**yaml.safe_load((root / "federation.yaml").read_text()), **limits}
         (root / "federation.yaml").write_text(yaml.safe_dump(draft))

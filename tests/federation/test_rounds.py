@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from .simulator import Simulation
 
 CASES = {"aa": 10, "bb": 30, "cc": 60}
-ADDS = {"aa": 1.0, "bb": -2.0, "cc": 0.5}
+ADDS = {"aa": 1.0, "bb": 2.0, "cc": 0.5}
 
 
 def test_two_rounds_by_hand(simulation: Simulation) -> None:
     """Weights 10, 30, 60: the shares are those, since 60 of 100 is just the cap of 0.6."""
-    expected = 0.1 * 1.0 + 0.3 * -2.0 + 0.6 * 0.5
+    expected = 0.1 * 1.0 + 0.3 * 2.0 + 0.6 * 0.5
     for round_ in (1, 2):
         simulation.carry_down()
         for name in simulation.names:

@@ -306,15 +306,23 @@ def _per_kind() -> Iterator[Vector]:
         ("model", "state", "body.state", "0" * 64),
         ("model", "last-as-number", "body.last", 1),
         ("model", "without-expiry", "expires", ...),
+        ("model", "receipt-of-unknown-status", "ack", [_receipt("ignored")]),
         ("federation", "ack", "ack", "0" * 64),
         ("federation", "empty-roster", "body.roster", []),
         ("federation", "key-of-31-bytes", "body.roster.0.key", _line("riks")[:-4]),
         ("federation", "key-not-a-key", "body.roster.0.key", "ssh-rsa AAAA"),
+        ("federation", "norm-ratio-below-1", "body.limits.max_norm_ratio", "0.9"),
+        ("federation", "cosine-above-1", "body.limits.min_cosine", "1.1"),
+        ("federation", "without-a-norm-limit", "body.limits.max_norm_ratio", ...),
     ]:
         yield f"{kind}-{name}", "FM-FRM-03", resigned(sample(kind), coordinator, _put(path, value))
     about = copy.deepcopy(of_kind("approval")[0])
     about["subject"][0]["digest"]["sha256"] = "f" * 64
     yield "approval-other-federation-in-subject", "FM-FRM-03", signed(about, [], by=site)
+
+
+def _receipt(status: str) -> dict[str, Any]:
+    return {"site": "riks", "id": None, "status": status, "reason": ""}
 
 
 def _payloads() -> Iterator[Vector]:

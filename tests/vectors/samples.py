@@ -188,6 +188,8 @@ def _federation_body() -> dict[str, Any]:
             "deadline_days": "14",
             "valid_days": 180,
             "min_count": 10,
+            "max_norm_ratio": "5",
+            "min_cosine": "-0.5",
         },
     }
 
@@ -219,7 +221,7 @@ def _report_body() -> dict[str, Any]:
         "empty": 0,
         "histogram": [0] * 9 + [6, 6] + [0] * 9,
     }
-    return {"split": "validation", "opening": 0, "num_cases": 12, "scores": [score], "exclusions": []}
+    return {"split": "validation", "opening": 0, "num_cases": 12, "scores": [score], "curves": [], "exclusions": []}
 
 
 def signed(

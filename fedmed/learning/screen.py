@@ -1,0 +1,87 @@
+"""Which updates of a round stand out: by their length and by their direction, beside the others of the same round.
+
+A coordinator without data has only the updates themselves to compare. Norm: Sun et al., Can You Really Backdoor
+Federated Learning?, arXiv:1911.07963 (a bound on the norm limits what one update can do). Direction: the cosine as a
+sign of distrust is from Fung et al., FoolsGold, RAID 2020, and Cao et al., FLTrust, NDSS 2021. Those two act on it by
+themselves; here nothing is changed or left out, the figures are for a person who can call the hospital.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median_low
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fedmed.learning.strategies import Updates
+
+CANCELLED = 1e-6  # of what the others could sum up to; below it rounding alone gives their sum a direction
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One update beside the others of its round.
+
+    `norm` is its L2 norm over all tensors. `ratio` is norm / median, where the median is the lower one of the norms
+    above zero: of two updates the longer stands out, and sites that learned nothing do not make one that did look long.
+    `cosine` is that to the sum of the others, none of which counts with more than the median norm: otherwise one huge
+    update would point the sum away from every honest site. None: this update is zero, there are no others, or the
+    others are zero or cancel each other.
+    """
+
+    site: str
+    norm: float
+    ratio: float
+    cosine: float | None
+
+
+def gram(updates: Updates, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
+    """Inner products of the updates, float64 [sites, sites], in one pass; memory is one block. `done(elements)`."""
+    sites = len(updates.meta)
+    total = np.zeros((sites, sites))
+    seen = 0
+    for _, block in updates.blocks():
+        wide = block.astype(np.float64)
+        total += wide @ wide.T
+        seen += block.shape[1]
+        done(seen)
+    return total
+
+
+def figures(names: Sequence[str], products: np.ndarray) -> list[Figures]:
+    """Of every update, in the order of `names`, out of the products that `gram` made. A zero update has ratio 0."""
+    norms = np.sqrt(np.diag(products))
+    lengths = [float(norm) for norm in norms if norm > 0]
+    median = median_low(lengths) if lengths else 1.0
+    counted = np.minimum(1.0, np.divide(median, norms, out=np.zeros_like(norms), where=norms > 0))
+    return [
+        Figures(name, float(norms[i]), float(norms[i]) / median, _cosine(i, products, norms, counted))
+        for i, name in enumerate(names)
+    ]
+
+
+def _cosine(i: int, products: np.ndarray, norms: np.ndarray, counted: np.ndarray) -> float | None:
+    """<u_i, s> / (|u_i| |s|), s = sum over j != i of c_j u_j, c_j = min(1, median / |u_j|)."""
+    parts = counted.copy()
+    parts[i] = 0
+    length = float(np.sqrt(max(parts @ products @ parts, 0.0)))
+    if norms[i] == 0 or length <= CANCELLED * float(parts @ norms):
+        return None
+    return float(np.clip(products[i] @ parts / (norms[i] * length), -1, 1))
+
+
+def beyond(found: Figures, max_norm_ratio: float, min_cosine: float) -> str:
+    """Why an update is held, with its code and figures; empty when it stays within both limits.
+
+    FM-SCR-01: ratio > max_norm_ratio. FM-SCR-02: cosine < min_cosine. A limit that is reached is not passed.
+    """
+    parts = []
+    if found.ratio > max_norm_ratio:
+        parts.append(f"FM-SCR-01: its norm is {found.ratio:.4g} times the median, the limit is {max_norm_ratio:.6g}")
+    if found.cosine is not None and found.cosine < min_cosine:
+        parts.append(f"FM-SCR-02: its cosine to the others is {found.cosine:.3f}, the limit is {min_cosine:.6g}")
+    return "; ".join(parts)
