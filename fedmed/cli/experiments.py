@@ -1,24 +1,43 @@
-"""Whole federations on one machine, through the same files: demo."""
+"""Whole federations on one machine, through the same files: demo, simulate."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedmed.cli import screen
 from fedmed.cli.screen import Json, Screen
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from fedmed.rehearsal.demo import Shown
+    from fedmed.rehearsal.summary import Summary
+
+
+class DivisionName(StrEnum):
+    """`--how`: how one data folder becomes several hospitals."""
+
+    iid = "iid"
+    sizes = "sizes"
+    dirichlet = "dirichlet"
+    column = "column"
+    header = "header"
+    folders = "folders"
 
 
 def register(app: typer.Typer) -> None:
     app.command()(demo)
+    app.command()(simulate)
 
 
 def demo(
     out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the workspaces.")] = Path("demo"),
     as_json: Json = False,
 ) -> None:
-    """A coordinator and three hospitals in a folder, from init to evaluate, through the real files.
+    """Two federations of three sample hospitals, from init to evaluate, through the real files.
 
     Example: fedmed demo
     """
@@ -26,12 +45,20 @@ def demo(
 
     out = Screen(as_json=as_json)
     with out.progress() as step:
-        shown = action.run(out_folder, out.say, step)
+        found = action.run(out_folder, out.say, step)
+    for shown in found:
+        _demo_table(out, shown)
+    for shown in found:
+        out.say("go on by hand in " + ", ".join(str(path) for path in shown.workspaces))
+    out.result({"tasks": found})
+
+
+def _demo_table(out: Screen, shown: Shown) -> None:
     rows = [
         [
             row.site,
             str(row.n),
-            *(f"{value:.3f}" for value in (row.alone, row.federated, row.alone_everywhere, row.federated_everywhere)),
+            *map(_number, (row.alone, row.federated, row.alone_everywhere, row.federated_everywhere)),
         ]
         for row in shown.rows
     ]
@@ -43,6 +70,91 @@ def demo(
         "local-only, all cases ",
         "global, all cases ",
     ]
-    out.table("Dice on the test cases: each hospital's own, and those of all hospitals", columns, rows)
-    out.say("go on by hand in " + ", ".join(str(path) for path in shown.workspaces))
-    out.result(shown)
+    title = f"{shown.task}: {shown.metric} on the test cases, each hospital's own and those of all hospitals"
+    out.table(title, columns, rows)
+
+
+def simulate(
+    recipe: Annotated[Path, typer.Option("--recipe", help="What is trained.")],
+    data: Annotated[Path, typer.Option("--data", help="The data folder; with --how folders, a folder of hospitals.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The folder for workspaces and results.")] = Path(
+        "simulation"
+    ),
+    how: Annotated[DivisionName, typer.Option(help="How the data become hospitals.")] = DivisionName.iid,
+    sites: Annotated[int | None, typer.Option(min=2, max=100, help="How many hospitals; 4 if left out.")] = None,
+    sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
+    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet.")] = None,
+    by: Annotated[str, typer.Option(help="With --how column or header: which.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds of the federation.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How often, each time with another seed.")] = 1,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also train every hospital alone, and one model on all data.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Try a recipe before a real federation: virtual hospitals, real files, a table at the end. Goes on when killed.
+
+    Example: fedmed simulate --recipe R --data DIR --sites 4 --rounds 5 --seeds 3 --baselines
+    """
+    from fedmed.rehearsal import simulate as action  # noqa: PLC0415
+
+    shown = Screen(as_json=as_json)
+    numbered = how in (DivisionName.iid, DivisionName.sizes, DivisionName.dirichlet)
+    parts = screen.numbers("--sizes", sizes) if sizes else None
+    _require_together(how, sites=sites, sizes=sizes, alpha=alpha, by=by)
+    plan = action.Plan(
+        recipe=recipe,
+        data=data,
+        how=how.value,
+        sites=(sites or (len(parts) if parts else 4)) if numbered else None,
+        sizes=parts,
+        alpha=alpha,
+        by=by,
+        rounds=rounds,
+        seeds=seeds,
+        baselines=baselines,
+    )
+    with shown.progress() as step:
+        found = action.run(plan, out_folder, shown.say, step)
+    _simulated(shown, found)
+    shown.say(f"written: {out_folder / 'table.md'}, {out_folder / 'results.json'}, {out_folder / 'plot.png'}")
+    shown.result(found)
+
+
+def _require_together(how: DivisionName, *, sites: int | None, sizes: str, alpha: float | None, by: str) -> None:
+    """An option that would be ignored is refused."""
+    belongs = (
+        ("--sizes", bool(sizes), how is DivisionName.sizes),
+        ("--alpha", alpha is not None, how is DivisionName.dirichlet),
+        ("--by", bool(by), how in (DivisionName.column, DivisionName.header)),
+    )
+    for option, given, wanted in belongs:
+        if given != wanted:
+            raise FedmedError("FM-USE-01", f"--how {how.value}: {option} is {'missing' if wanted else 'not for it'}")
+    if sites is not None and how in (DivisionName.column, DivisionName.header, DivisionName.folders):
+        raise FedmedError("FM-USE-01", f"--how {how.value}: --sites is not for it, the data say how many there are")
+
+
+def _simulated(out: Screen, found: Summary) -> None:
+    """Every model on everybody's cases; then the first metric hospital by hospital."""
+    from fedmed.rehearsal import summary  # noqa: PLC0415
+
+    seeds = f"{found.rounds} rounds, {len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}"
+    rows = [
+        [model, *(summary.shown(found.cell(model, summary.EVERYWHERE, metric), 3) for metric in found.metrics)]
+        for model in found.models
+    ]
+    title = f"{found.recipe}: {seeds}, mean +- standard deviation; test cases of all hospitals"
+    out.table(title, ["model", *(f"{metric} " for metric in found.metrics)], rows)
+    common = [model for model in (summary.GLOBAL, summary.POOLED, summary.LOCAL) if model in found.models]
+    rows = []
+    for site in found.sites:
+        cells = [found.cell(model, site, found.metrics[0]) for model in common]
+        mark = " (worst)" if site == found.worst else ""
+        rows.append([f"{site}{mark}", *(summary.shown(cell, 3) for cell in cells)])
+    heads = ["its own model" if model == summary.LOCAL else model for model in common]
+    out.table(f"{found.metrics[0]} on each hospital's own test cases", ["site", *(f"{h} " for h in heads)], rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -21,11 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fedmed import logs
+from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from fedmed.errors import FedmedError
 
 Workspace = Annotated[
     Path, typer.Option("-w", "--workspace", help="The workspace; here if left out.", show_default=False)
@@ -133,6 +132,17 @@ def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
     options.add_argument("-w", "--workspace", default="")
     folder = options.parse_known_args(list(arguments))[0].workspace
     return f"{next_} -w {shlex.quote(folder)}" if folder else next_
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Positive numbers parted by commas. Raises FedmedError FM-USE-01."""
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise FedmedError("FM-USE-01", f"{option}: expected numbers parted by commas, got {text!r}") from error
+    if not all(0 < each < float("inf") for each in found):
+        raise FedmedError("FM-USE-01", f"{option}: expected numbers above 0, got {text!r}")
+    return found
 
 
 def hint(command: str, workspace: Path) -> str:

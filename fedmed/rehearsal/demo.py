@@ -1,121 +1,129 @@
-"""`demo`: the sample hospitals form a federation in a folder, through the same files and functions as real ones."""
+"""`demo`: the sample hospitals form federations in a folder, through the same files and functions as real ones."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedmed import files
-from fedmed.cases import datalist
-from fedmed.coordinator import admit, aggregate, found, start
-from fedmed.coordinator import evaluate as pool
+from fedmed import recipe
 from fedmed.errors import FedmedError
-from fedmed.site import alone, approve, desk, evaluate, join, partition, train
-from fedmed.training import devices, metrics, networks
+from fedmed.rehearsal import acts, models, simulate
+from fedmed.rehearsal.acts import Setting
+from fedmed.rehearsal.crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RECIPE = "tumour-segmentation-mr.small.yaml"
-TASK = "mr-tumour"
-ROUNDS = 10
+    from fedmed.rehearsal.models import Row as Scored
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the sample federations."""
+
+    name: str
+    recipe: str
+    rounds: int
+    title: str
+
+
+TASKS = (
+    Task("mr-tumour", "tumour-segmentation-mr.small.yaml", 10, "tumours, a rehearsal"),
+    Task("xray-fracture", "fracture-classification-xray.small.yaml", 12, "fractures, a rehearsal"),
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """Mean Dice of one hospital's own model and of the global one: on its own test cases, and on those of all."""
+    """The task's first metric of one hospital's own model and of the global one: on its own test cases, and on those
+    of all hospitals. None where it is undefined.
+    """
 
     site: str
     n: int
-    alone: float
-    federated: float
-    alone_everywhere: float
-    federated_everywhere: float
+    alone: float | None
+    federated: float | None
+    alone_everywhere: float | None
+    federated_everywhere: float | None
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The table at the end, and where a reader can go on by hand."""
+    """One task's table, and where a reader can go on by hand."""
 
+    task: str
+    metric: str
     rows: list[Row]
     workspaces: list[Path]
 
 
-def run(out: Path, say: Callable[[str], None], progress: Callable[[str, int, int], None]) -> Shown:
+def run(out: Path, say: Callable[[str], None], progress: Callable[[str, int, int], None]) -> list[Shown]:
     """Raises FedmedError FM-SET-04 when `out` holds an earlier demo."""
-    folder, data = out / TASK, shipped("sample_data") / TASK
-    coordinator = folder / "coordinator"
-    names = sorted(path.name for path in data.iterdir() if path.is_dir())
-    say(f"a coordinator and {len(names)} hospitals in {folder}; no formal privacy guarantee, min_count 1")
-    _found(folder, data, names, say)
-    for round_ in range(ROUNDS):
-        for name in names:
-            train.train(folder / name, _now(), train.Options(), _named(name, progress))
-        carry(folder, names)
-        made = aggregate.aggregate(coordinator, _now())
-        dice = next((row.mean for row in made.pooled if row.metric == "dice"), None)
-        before = f"; model r{round_:04d} had Dice {float(dice):.3f} on the validation cases" if dice else ""
-        say(f"round {round_}: {', '.join(f'{p.site} {float(p.share):.2f}' for p in made.parents)}{before}")
-        carry(folder, names)
-    for name in names:
-        alone.train_alone(folder / name, _now(), "", _named(name, progress))
-        evaluate.evaluate(folder / name, _now(), "testing", "", _named(name, progress))
-    carry(folder, names)
-    table = pool.evaluate(coordinator, _now(), "testing")
-    return Shown(_rows(folder, names, table), [coordinator, *(folder / name for name in names)])
+    settings = [_setting(out, task) for task in TASKS]
+    for setting in settings:
+        if setting.coordinator.exists():
+            message = "a demo was begun here; nothing was changed"
+            raise FedmedError("FM-SET-04", message, next="fedmed demo ANOTHER-FOLDER")
+    with Crew(at_once=max(len(setting.names) for setting in settings)) as crew:
+        return [_play(setting, task, crew, say, progress) for setting, task in zip(settings, TASKS, strict=True)]
 
 
-def _found(folder: Path, data: Path, names: list[str], say: Callable[[str], None]) -> None:
-    """init, admit, start, approve, partition."""
-    coordinator = folder / "coordinator"
-    found.init(
-        coordinator,
-        shipped("recipes") / RECIPE,
-        _now(),
-        title="tumours, a rehearsal",
-        rounds=ROUNDS,
-        min_sites=len(names),
-        min_count=1,
+def _setting(out: Path, task: Task) -> Setting:
+    data = shipped("sample_data") / task.name
+    hospitals = {path.name: path for path in sorted(data.iterdir()) if path.is_dir()}
+    return Setting(out / task.name, shipped("recipes") / task.recipe, hospitals, task.rounds, task.title)
+
+
+def _play(
+    setting: Setting,
+    task: Task,
+    crew: Crew,
+    say: Callable[[str], None],
+    progress: Callable[[str, int, int], None],
+) -> Shown:
+    names, done = setting.names, 0
+    total = len(names) * (setting.rounds + 3) + 1
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(task.name, done, total)
+
+    say(f"a coordinator and {len(names)} hospitals in {setting.folder}; no formal privacy guarantee, min_count 1")
+    crew.run(acts.begin, setting)
+    rows = [(setting, name) for name in names]
+    for name, header in zip(names, crew.each(acts.partition, rows, lambda: None), strict=True):
+        left_out = "".join(f"; {count} excluded by {code}" for code, count in header.excluded.items())
+        counts = header.counts
+        shares = f"{counts['training']} training, {counts['validation']} validation, {counts['testing']} test cases"
+        say(f"{name}: {shares}{left_out}")
+    simulate.play(setting, crew, step, lambda made: say(simulate.told(made)))
+    crew.each(acts.train_alone, rows, step)
+    crew.each(acts.report, rows, step)
+    crew.run(acts.pool_reports, setting)
+    shown = [models.GLOBAL, *map(models.alone_of, names)]
+    scored = [row for found in crew.each(models.score, [(setting, each) for each in shown], step) for row in found]
+    metric = recipe.load(setting.recipe).evaluation.metrics[0]
+    workspaces = [setting.coordinator, *map(setting.site, names)]
+    return Shown(task.name, metric, [_row(name, metric, scored) for name in names], workspaces)
+
+
+def _row(name: str, metric: str, scored: list[Scored]) -> Row:
+    def of(model: str, site: str) -> Scored:
+        return next(row for row in scored if (row.model, row.site, row.metric) == (model, site, metric))
+
+    alone = models.alone_of(name)
+    own, everywhere = of(models.GLOBAL, name), models.EVERYWHERE
+    return Row(
+        name,
+        own.n,
+        of(alone, name).value,
+        own.value,
+        of(alone, everywhere).value,
+        of(models.GLOBAL, everywhere).value,
     )
-    for name in names:
-        join.init(folder / name, name, data / name, _now())
-        # invented patients: with a fixed key the folds, and so the table at the end, repeat from run to run
-        key = hashlib.sha256(f"rehearsal {name}".encode()).digest()
-        files.write_atomic(folder / name / "keys" / "pseudonym.key", key, mode=0o600)
-    carry(folder, names)
-    admit.admit(coordinator, sorted((coordinator / "inbox").glob("join-*.fedmed")), _now())
-    started = start.start(coordinator, networks.initial_params, _now())
-    carry(folder, names)
-    for name in names:
-        approve.approve(folder / name, _now(), by="the rehearsal", ask=lambda _: started.fingerprint)
-        parted = partition.partition(folder / name, _now())
-        share = parted.shares[0].counts
-        left_out = ", ".join(f"{count} excluded by {code}" for code, count in parted.excluded.items())
-        say(
-            f"{name}: {share['training']} training, {share['validation']} validation, {share['testing']} test cases"
-            + (f"; {left_out}" if left_out else "")
-        )
-
-
-def carry(folder: Path, names: list[str]) -> None:
-    """The USB stick: copy every outbox into the inboxes of the other side."""
-    outbox = folder / "coordinator" / "outbox"
-    for name in names:
-        _copy(folder / name / "outbox", folder / "coordinator" / "inbox")
-        _copy(outbox, folder / name / "inbox")
-
-
-def _copy(source: Path, target: Path) -> None:
-    for path in sorted(source.glob("*.fedmed")):
-        if not (target / path.name).exists():
-            part = target / f"{path.name}.part"
-            shutil.copyfile(path, part)
-            part.rename(target / path.name)
 
 
 def shipped(name: str) -> Path:
@@ -127,43 +135,3 @@ def shipped(name: str) -> Path:
             "FM-SET-01", f"{name}: not shipped with this installation", next="run fedmed demo in a checkout of fedmed"
         )
     return folder
-
-
-def _rows(folder: Path, names: list[str], table: pool.PooledTable) -> list[Row]:
-    """The reports' numbers; and, as nobody could in earnest, each hospital's own model on the others' test cases."""
-    own = {}
-    for report in table.reports:
-        scores = {s.model: s.mean for s in report.body.scores if (s.metric, s.label) == ("dice", "all")}
-        own[report.site] = (report.body.num_cases, _number(scores["alone"]), _number(scores["global"]))
-    count = sum(n for n, _, _ in own.values())
-    federated = sum(n * dice for n, _, dice in own.values()) / count
-    sites = {name: desk.peek(folder / name) for name in names}
-    return [Row(name, *own[name], _everywhere(sites[name], list(sites.values())), federated) for name in names]
-
-
-def _everywhere(owner: desk.Site, sites: list[desk.Site]) -> float:
-    """Mean Dice of `owner`'s local-only model over the test cases of all hospitals."""
-    consent = desk.require_approved(owner)
-    weights = alone.newest(owner, consent)
-    if weights is None:
-        raise ValueError("the local-only model is missing")
-    values = []
-    for site in sites:
-        cases = datalist.cases(datalist.load(site.cases_file), "testing")
-        scored = metrics.evaluate(
-            consent.recipe, weights, cases, root=site.data_root, label_map={}, device=devices.pick("auto")
-        )
-        values += [score.value or 0.0 for case in scored for score in case.rows if score.metric == "dice"]
-    return sum(values) / len(values)
-
-
-def _number(mean: str | None) -> float:
-    return float(mean or "nan")
-
-
-def _named(name: str, progress: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
-    return lambda what, done, total: progress(f"{name}: {what}", done, total)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -1,0 +1,140 @@
+"""What the actors of a rehearsal do, each through the same functions and files as in earnest, and safe to repeat."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fedmed import files, recipe
+from fedmed.cases import datalist
+from fedmed.coordinator import admit, aggregate, desk, found, rounds, start
+from fedmed.coordinator import evaluate as pool
+from fedmed.site import alone, approve, evaluate, join, train
+from fedmed.site import partition as partitioning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fedmed.cases.datalist import Header
+    from fedmed.coordinator.aggregate import Aggregated
+    from fedmed.coordinator.evaluate import PooledTable
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A federation to rehearse: its folder, what is trained, and where each hospital's data lie.
+
+    `cases` has ready-made case lists of virtual sites; the others partition their own folders.
+    """
+
+    folder: Path
+    recipe: Path
+    hospitals: Mapping[str, Path]
+    rounds: int
+    title: str
+    cases: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def coordinator(self) -> Path:
+        return self.folder / "coordinator"
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.hospitals)
+
+    def site(self, name: str) -> Path:
+        return self.folder / name
+
+
+def begin(setting: Setting) -> None:
+    """init, admit, start and approve; what a killed run has done already is found."""
+    from fedmed.training import networks  # noqa: PLC0415 - torch, for the first weights alone
+
+    channels = recipe.load(setting.recipe).data.channels
+    if not (setting.coordinator / "fedmed.yaml").exists():
+        found.init(
+            setting.coordinator, setting.recipe, _now(), title=setting.title, rounds=setting.rounds,
+            min_sites=len(setting.names), min_count=1,
+        )  # fmt: skip
+    for name in setting.names:
+        if not (setting.site(name) / "fedmed.yaml").exists():
+            join.init(setting.site(name), name, setting.hospitals[name], _now(), channels=channels)
+        # invented patients: with a fixed key the folds, and so the table at the end, repeat from run to run
+        key = hashlib.sha256(f"rehearsal {name}".encode()).digest()
+        files.write_atomic(setting.site(name) / "keys" / "pseudonym.key", key, mode=0o600)
+    carry(setting)
+    if desk.started(desk.peek(setting.coordinator)) is None:
+        admit.admit(setting.coordinator, sorted((setting.coordinator / "inbox").glob("join-*.fedmed")), _now())
+    started = start.start(setting.coordinator, networks.initial_params, _now())
+    carry(setting)
+    for name in setting.names:
+        approve.approve(setting.site(name), _now(), by="the rehearsal", ask=lambda _: started.fingerprint)
+    carry(setting)
+
+
+def partition(setting: Setting, name: str) -> Header:
+    """A hospital's cases by fold, and how many were excluded, by code."""
+    cases_file = setting.site(name) / "cases.json"
+    if not cases_file.exists():
+        if name in setting.cases:
+            files.write_atomic(cases_file, files.read_bounded(setting.cases[name], datalist.MAX_BYTES), mode=0o600)
+        else:
+            partitioning.partition(setting.site(name), _now())
+    return datalist.load(cases_file).header
+
+
+def open_round(setting: Setting) -> int:
+    return rounds.open_round(desk.peek(setting.coordinator))
+
+
+def train_local(setting: Setting, name: str) -> None:
+    train.train(setting.site(name), _now(), train.Options(), _quiet)
+
+
+def combine(setting: Setting) -> Aggregated:
+    """What every site has sent becomes the next model, and is brought to every site."""
+    carry(setting)
+    made = aggregate.aggregate(setting.coordinator, _now())
+    carry(setting)
+    return made
+
+
+def train_alone(setting: Setting, name: str) -> None:
+    alone.train_alone(setting.site(name), _now(), "", _quiet)
+
+
+def report(setting: Setting, name: str) -> None:
+    """The test fold's report of the last model, and of the hospital's own where it has one."""
+    evaluate.evaluate(setting.site(name), _now(), "testing", "", _quiet)
+
+
+def pool_reports(setting: Setting) -> PooledTable:
+    carry(setting)
+    return pool.evaluate(setting.coordinator, _now(), "testing")
+
+
+def carry(setting: Setting) -> None:
+    """The USB stick: copy every outbox into the inboxes of the other side."""
+    for name in setting.names:
+        _copy(setting.site(name) / "outbox", setting.coordinator / "inbox")
+        _copy(setting.coordinator / "outbox", setting.site(name) / "inbox")
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in sorted(source.glob("*.fedmed")):
+        if not (target / path.name).exists():
+            part = target / f"{path.name}.part"
+            shutil.copyfile(path, part)
+            part.rename(target / path.name)
+
+
+def _quiet(_what: str, _done: int, _total: int) -> None:
+    return
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,64 @@
+"""Worker processes, so that a rehearsal uses all cores. Every act of an actor runs in one of them, one at a time: an
+actor's log belongs to its process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Crew:
+    """As many processes as can work at once; use as a context manager."""
+
+    def __init__(self, at_once: int) -> None:
+        """`at_once`: the most acts that can ever run side by side. The cores are shared out among the processes."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = max(1, min(cores, at_once))
+        self._pool = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),  # a fork would copy half-open locks and threads
+            initializer=_begin,
+            initargs=(max(1, cores // workers),),
+        )
+
+    def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One act; raises what it raises."""
+        return self._pool.submit(act, *args, **kwargs).result()
+
+    def each(self, act: Callable[..., T], rows: Sequence[tuple[Any, ...]], done: Callable[[], None]) -> list[T]:
+        """One act a row, side by side; `done` is called behind each, results come in the order of the rows."""
+        futures = [self._pool.submit(act, *row) for row in rows]
+        for future in futures:
+            future.add_done_callback(lambda _: done())
+        return [future.result() for future in futures]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """In a new process, before torch is loaded: its share of the cores, and an end when its parent ends."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed tells nobody; a worker that went on would hold a workspace's lock."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,150 @@
+"""What no federation could do, and a rehearsal can, because it owns all data: one model from everybody's cases, and
+every model scored on the test cases of all hospitals.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from fedmed import files
+from fedmed.cases import datalist
+from fedmed.learning import params
+from fedmed.site import alone, desk, own, results, rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedmed.cases.case import Case
+    from fedmed.cases.splits import Fold
+    from fedmed.learning.params import Params
+    from fedmed.rehearsal.acts import Setting
+    from fedmed.site.desk import Approved, Site
+    from fedmed.site.results import Scored
+
+GLOBAL, POOLED = "global", "pooled"
+EVERYWHERE = "all"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one model on one hospital's test cases, or on those of all. `value` is None where undefined."""
+
+    model: str
+    site: str
+    metric: str
+    n: int
+    value: float | None
+    sd: float | None
+
+
+def alone_of(name: str) -> str:
+    """What the local-only model of a site is called in a table."""
+    return f"{name} alone"
+
+
+def train_pooled(setting: Setting) -> int:
+    """All training cases in one place, for as many steps a round as the sites take together; returns those steps.
+
+    Kept after each round, so that a killed run goes on.
+    """
+    from fedmed.training import devices, fit  # noqa: PLC0415 - torch, only when there is work
+
+    sites = _sites(setting)
+    consent = desk.require_approved(sites[0])
+    lists = [datalist.load(site.cases_file) for site in sites]
+    root, cases = _together(sites, [datalist.cases(each, "training") for each in lists])
+    steps = sum(rounds.steps(consent, each) for each in lists)
+    files.make_private(_pooled_file(setting, 0).parent)
+    for round_ in range(setting.rounds):
+        target = _pooled_file(setting, round_ + 1)
+        if target.exists():
+            continue
+        start = _pooled(setting, consent, round_) if round_ else _first(sites[0], consent)
+        fitted = fit.fit(
+            consent.recipe, start, cases, root=root, label_map={}, site=POOLED, round=round_, rounds=setting.rounds,
+            attempt=1, num_steps=steps, device=devices.pick("auto"), checkpoint=target.with_suffix(".checkpoint"),
+        )  # fmt: skip
+        files.write_atomic(target, params.to_payload(fitted.params, consent.table), mode=0o600)
+        target.with_suffix(".checkpoint").unlink(missing_ok=True)
+    return steps * setting.rounds
+
+
+def score(setting: Setting, model: str) -> list[Row]:
+    """One model on every hospital's test cases, and on all of them together; a threshold is chosen on validation."""
+    sites = _sites(setting)
+    consent = desk.require_approved(sites[0])
+    everything: dict[Fold, list[Scored]] = {"validation": [], "testing": []}
+    for site in sites:
+        weights = _weights(setting, consent, site, model)
+        for fold, scored in everything.items():
+            scored.append(_scored(site, consent, fold, weights))
+    above = results.thresholds(_joined(everything["validation"]), consent.recipe)
+    found = []
+    for name, scored_ in [*zip(setting.names, everything["testing"], strict=True), (EVERYWHERE, None)]:
+        shown = _joined(everything["testing"]) if scored_ is None else scored_
+        for row in results.rows("global", shown, consent.recipe, len(shown) + 1, above):
+            mean, sd = (None if text is None else float(text) for text in (row.mean, row.sd))
+            found.append(Row(model, name, row.metric, row.n, mean, sd))
+    return found
+
+
+def _scored(site: Site, consent: Approved, fold: Fold, weights: Params) -> Scored:
+    return rounds.score(
+        site, consent, datalist.load(site.cases_file), fold, weights, device="auto", progress=lambda _d, _t: None
+    )
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    return cast("Scored", [each for part in parts for each in part])
+
+
+def _weights(setting: Setting, consent: Approved, site: Site, model: str) -> Params:
+    """The weights of `model` as they are used at `site`."""
+    if model == POOLED:
+        return _pooled(setting, consent, setting.rounds)
+    if model == GLOBAL:
+        last = site.workspace.record.model(setting.rounds)
+        if last is None:
+            raise ValueError("the last model has not arrived")
+        return own.entering(site, consent, setting.rounds, desk.model_params(site, consent, last))
+    owner = next(name for name in setting.names if alone_of(name) == model)
+    weights = alone.newest(desk.peek(setting.site(owner)), consent)
+    if weights is None:
+        raise ValueError("the local-only model is missing")
+    return weights
+
+
+def _sites(setting: Setting) -> list[Site]:
+    return [desk.peek(setting.site(name)) for name in setting.names]
+
+
+def _first(site: Site, consent: Approved) -> Params:
+    first = site.workspace.record.model(0)
+    if first is None:
+        raise ValueError("model r0 has not arrived")
+    return desk.model_params(site, consent, first)
+
+
+def _together(sites: Sequence[Site], parts: Sequence[Sequence[Case]]) -> tuple[Path, list[Case]]:
+    """The cases of all sites below one root; hospitals with folders of their own are told apart by them."""
+    root = Path(os.path.commonpath([site.data_root for site in sites]))
+    cases = []
+    for site, part in zip(sites, parts, strict=True):
+        place = site.data_root.relative_to(root)
+        for case in part:
+            image = {name: tuple((place / path).as_posix() for path in group) for name, group in case.image.items()}
+            label = (place / case.label).as_posix() if isinstance(case.label, str) else case.label
+            cases.append(replace(case, image=image, label=label))
+    return root, cases
+
+
+def _pooled_file(setting: Setting, round_: int) -> Path:
+    return setting.folder / POOLED / f"r{round_:04d}.safetensors"
+
+
+def _pooled(setting: Setting, consent: Approved, round_: int) -> Params:
+    data = files.read_bounded(_pooled_file(setting, round_), params.payload_size(consent.table))
+    return params.from_payload(data, consent.table)

@@ -1,0 +1,180 @@
+"""`simulate`: a federation of virtual sites, several times with other seeds, beside local-only and pooled training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from fedmed import files, recipe
+from fedmed.errors import FedmedError
+from fedmed.rehearsal import acts, models, summary
+from fedmed.rehearsal.acts import Setting
+from fedmed.rehearsal.crew import Crew
+from fedmed.rehearsal.models import Row
+from fedmed.site import partition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from fedmed.coordinator.aggregate import Aggregated
+    from fedmed.rehearsal.summary import Summary
+
+How = Literal["iid", "sizes", "dirichlet", "column", "header", "folders"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to simulate. With `how` folders each folder below `data` is a hospital of its own; else `data` is divided
+    among virtual sites, anew for each seed. Seeds are the recipe's, its successor, and so on.
+    """
+
+    recipe: Path
+    data: Path
+    how: How = "iid"
+    sites: int | None = None
+    sizes: Sequence[float] | None = None
+    alpha: float | None = None
+    by: str = ""
+    rounds: int = 10
+    seeds: int = 3
+    baselines: bool = True
+
+
+def run(plan: Plan, out: Path, say: Callable[[str], None], progress: Callable[[str, int, int], None]) -> Summary:
+    """Goes on where it was killed; a second call with the same plan finds everything done.
+
+    Raises FedmedError FM-SET-04 when `out` holds another simulation, FM-RCP-*, FM-DAT-*, FM-USE-01.
+    """
+    chosen = recipe.load(plan.recipe)
+    _bind(plan, chosen, out)
+    seeds = [chosen.seed + number for number in range(plan.seeds)]
+    names = len(_folders(plan.data)) if plan.how == "folders" else plan.sites or 8
+    with Crew(at_once=names * plan.seeds) as crew, ThreadPoolExecutor(len(seeds)) as threads:
+        tell = _Progress(progress, plan)
+        futures = [threads.submit(_one_seed, plan, chosen, out, seed, crew, tell, say) for seed in seeds]
+        try:
+            found = [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return summary.of(chosen, dict(zip(seeds, found, strict=True)), rounds=plan.rounds, out=out)
+
+
+def _bind(plan: Plan, chosen: recipe.Recipe, out: Path) -> None:
+    """The folder belongs to one plan. More seeds may be asked for later: those that are there are kept."""
+    facts = {**dataclasses.asdict(plan), "recipe": recipe.digest(chosen), "data": str(plan.data.resolve())}
+    text = json.dumps({name: value for name, value in facts.items() if name not in ("seeds", "baselines")}, indent=1)
+    path = out / "plan.json"
+    if path.exists():
+        if path.read_text("utf-8") != text:
+            next_ = "choose another --out, or repeat the simulation with the options it was begun with"
+            raise FedmedError("FM-SET-04", "another simulation is here; nothing was changed", next=next_)
+        return
+    if out.exists() and any(out.iterdir()):
+        raise FedmedError("FM-SET-04", "the folder is not empty; nothing was changed", next="choose another --out")
+    files.make_private(out)
+    files.write_atomic(path, text.encode())
+
+
+class _Progress:
+    """How many acts of how many are done, over all seeds; each thread counts up."""
+
+    def __init__(self, progress: Callable[[str, int, int], None], plan: Plan) -> None:
+        self._progress, self._lock, self._plan = progress, threading.Lock(), plan
+        self._done, self._of_seed = 0, 0
+
+    def sites(self, count: int) -> None:
+        """Known once the first seed is divided; every seed has the same number of acts."""
+        per_site = self._plan.rounds + 1 + (2 if self._plan.baselines else 0)  # rounds, report, alone and its score
+        self._of_seed = max(self._of_seed, count * per_site + 1 + (2 if self._plan.baselines else 0))
+
+    def done(self) -> None:
+        with self._lock:
+            self._done += 1
+            total = self._of_seed * self._plan.seeds
+            self._progress("simulating", min(self._done, total), total)
+
+
+def _one_seed(
+    plan: Plan, chosen: recipe.Recipe, out: Path, seed: int, crew: Crew, tell: _Progress, say: Callable[[str], None]
+) -> list[Row]:
+    folder = out / f"seed-{seed}"
+    finished = folder / f"rows{'-with-baselines' if plan.baselines else ''}.json"
+    if finished.exists():
+        return [Row(**row) for row in json.loads(finished.read_text("utf-8"))]
+    setting = _setting(plan, chosen, folder, seed, crew)
+    tell.sites(len(setting.names))
+    crew.run(acts.begin, setting)
+    crew.each(acts.partition, [(setting, name) for name in setting.names], lambda: None)
+    play(setting, crew, tell.done, lambda made: say(f"seed {seed}, {told(made)}"))
+    shown = [models.GLOBAL]
+    if plan.baselines:
+        work: list[tuple[Any, ...]] = [(acts.train_alone, setting, name) for name in setting.names]
+        crew.each(_act, [(models.train_pooled, setting), *work], tell.done)
+        shown += [models.POOLED, *map(models.alone_of, setting.names)]
+    crew.each(acts.report, [(setting, name) for name in setting.names], tell.done)
+    crew.run(acts.pool_reports, setting)
+    rows = [row for found in crew.each(models.score, [(setting, name) for name in shown], tell.done) for row in found]
+    files.write_atomic(finished, json.dumps([vars(row) for row in rows], indent=1).encode())
+    return rows
+
+
+def _act(act: Callable[..., Any], *args: Any) -> Any:
+    """Acts of different kinds side by side."""
+    return act(*args)
+
+
+def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[[Aggregated], None]) -> None:
+    """Round by round to the last model; rounds that a killed run played are not played again."""
+    while crew.run(acts.open_round, setting) < setting.rounds:
+        acts.carry(setting)
+        crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
+        tell(crew.run(acts.combine, setting))
+    acts.carry(setting)
+
+
+def told(made: Aggregated) -> str:
+    """A round in a line: what each site counted, and how good the model before was on the validation cases."""
+    shares = ", ".join(f"{parent.site} {float(parent.share):.2f}" for parent in made.parents)
+    first = next((row for row in made.pooled if row.mean is not None), None)
+    before = f"; model r{made.round - 1:04d} had {first.metric} {float(first.mean or 0):.3f}" if first else ""
+    return f"round {made.round - 1}: {shares}{before}{' on the validation cases' if first else ''}"
+
+
+def _setting(plan: Plan, chosen: recipe.Recipe, folder: Path, seed: int, crew: Crew) -> Setting:
+    """The recipe with this seed, and the hospitals: folders of their own, or virtual sites divided by this seed."""
+    files.make_private(folder)
+    own_recipe = folder / "recipe.yaml"
+    text = yaml.safe_dump({**json.loads(recipe.to_bytes(chosen)), "seed": seed}, sort_keys=False)
+    files.write_atomic(own_recipe, text.encode())
+    title = f"{chosen.name}, a simulation"
+    if plan.how == "folders":
+        return Setting(folder, own_recipe, _folders(plan.data), plan.rounds, title)
+    parts = folder / "parts"
+    if not (parts / "done").exists():
+        crew.run(_divide, plan, own_recipe, parts, seed)
+        files.write_atomic(parts / "done", b"")
+    cases = {path.parent.name: path for path in sorted(parts.glob("*/cases.json"))}
+    return Setting(folder, own_recipe, dict.fromkeys(cases, plan.data), plan.rounds, title, cases)
+
+
+def _divide(plan: Plan, own_recipe: Path, parts: Path, seed: int) -> None:
+    partition.virtual_sites(
+        plan.data, own_recipe, parts, how=plan.how, sites=plan.sites, sizes=plan.sizes, alpha=plan.alpha, seed=seed
+    )
+
+
+def _folders(data: Path) -> dict[str, Path]:
+    """Each folder below `data` by its name. Raises FedmedError FM-USE-01 with fewer than two."""
+    found = {path.name: path for path in sorted(data.iterdir()) if path.is_dir() and not path.name.startswith(".")}
+    if len(found) < 2:
+        raise FedmedError("FM-USE-01", f"--how folders: expected at least 2 folders below DATA, got {len(found)}")
+    return found
