@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def digest(case: Case, root: Path) -> str:
-    """SHA-256 over the sizes and SHA-256 of a case's files: what was learned from, without a name or a path.
+    """SHA-256 over a case's files (size and SHA-256 of each) and class: what was learned from, without a name or path.
 
     Raises FedmedError FM-DAT-15 or -16.
     """
@@ -26,7 +26,9 @@ def digest(case: Case, root: Path) -> str:
     for channel in sorted(case.image):
         for path in case.image[channel]:
             _hash_into(found, channel, root, path, case.case)
-    if case.label is not None:
+    if isinstance(case.label, int):
+        found.update(f"{LABEL} is {case.label}\n".encode())
+    elif case.label is not None:
         _hash_into(found, LABEL, root, case.label, case.case)
     return found.hexdigest()
 

@@ -32,14 +32,15 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CaseAlias = Annotated[str, Field(pattern=r"^case-[0-9a-f]{16}$")]
 PatientAlias = Annotated[str, Field(pattern=r"^patient-[0-9a-f]{16}$")]
 Number = Annotated[int, Field(ge=0)]
+Class = Annotated[int, Field(ge=-999_999_999, le=999_999_999)]
 
 
 class Grid(Strict):
-    """The source grid; a JSON twin of case.Geometry."""
+    """The source grid; a JSON twin of case.Geometry. A radiograph has no axcodes."""
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
-    axcodes: Annotated[str, Field(pattern=r"^[RLAPIS]{3}$")]
+    axcodes: Annotated[str, Field(pattern=r"^([RLAPIS]{3})?$")]
 
 
 class Entry(Strict):
@@ -49,15 +50,15 @@ class Entry(Strict):
     patient: PatientAlias
     group: Annotated[str, Field(max_length=32)]
     image: dict[Channel, str | tuple[str, ...]] = Field(min_length=1, max_length=4)
-    label: str | None
+    label: str | Class | None
     covariates: dict[str, str | int | float]
     geometry: Grid
     content: Digest
 
     @field_validator("image", "label")
     @classmethod
-    def _below_the_root(cls, value: dict[str, str | tuple[str, ...]] | str | None) -> object:
-        groups = value.values() if isinstance(value, dict) else [value] if value else []
+    def _below_the_root(cls, value: dict[str, str | tuple[str, ...]] | str | int | None) -> object:
+        groups = value.values() if isinstance(value, dict) else [value] if isinstance(value, str) else []
         for group in groups:
             for path in (group,) if isinstance(group, str) else group:
                 if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in path.split("/"):

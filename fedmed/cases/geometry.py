@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MIN_SPACING_MM, MAX_SPACING_MM = 0.01, 50.0
 MAX_VOXELS = 2**29  # 2 GiB of float32: a whole-body CT of 512 x 512 x 2048
+MAX_PIXELS = 2**26  # 8192 x 8192: twice a chest film digitised at 50 micrometres
 SAME_GRID = 0.1  # of the shortest voxel edge, at the farthest corner: nearest neighbour would pick the same voxel
 MAX_COSINE = 1e-3  # between two axes that should be at right angles: 0.06 degrees
 
@@ -77,6 +78,23 @@ def check_size(shape: Shape, where: str) -> None:
     voxels = int(np.prod([int(size) for size in shape], dtype=object))
     if voxels > MAX_VOXELS:
         raise FedmedError("FM-DAT-25", f"{where}: {voxels} voxels, expected at most {MAX_VOXELS}")
+
+
+def check_picture(columns: int, rows: int, where: str) -> None:
+    """Refuse more pixels than MAX_PIXELS, before anything is decoded. Raises FedmedError FM-DAT-25."""
+    if columns * rows > MAX_PIXELS:
+        raise FedmedError("FM-DAT-25", f"{where}: {columns} x {rows} pixels, expected at most {MAX_PIXELS}")
+
+
+def turned(array: NDArray[np.float32], affine: Affine, codes: str) -> tuple[NDArray[np.float32], Affine]:
+    """`array` [X, Y, Z, ...] and its affine with the axes permuted and flipped so that they point to `codes`.
+
+    No value changes; an oblique axis counts as the one it is nearest to.
+    """
+    wanted = nibabel.orientations.axcodes2ornt(codes)
+    turn = nibabel.orientations.ornt_transform(nibabel.orientations.io_orientation(affine), wanted)
+    moved = affine @ nibabel.orientations.inv_ornt_aff(turn, array.shape[:3])
+    return nibabel.orientations.apply_orientation(array, turn), moved
 
 
 def onto(

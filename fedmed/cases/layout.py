@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.cases import paths
+from fedmed.cases import labels, paths
 from fedmed.errors import FedmedError
 from fedmed.settings import Layout
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.paths import Tree
 
+TABLE = "labels.csv"
 LABEL = "label"  # beside the channels, whose names are upper case
 PLACES = re.compile(r"({case}|{patient}|\*)")
 
@@ -78,40 +79,77 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def detect_layout(root: Path, channels: Sequence[str]) -> Layout:
-    """The known layout that gives the most complete cases below `root`.
+def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Layout:
+    """The known layout that gives the most complete cases below `root`, among those for the task where it is known.
 
-    Known are the Medical Segmentation Decathlon (imagesTr and labelsTr, also with nnU-Net's `_0000`), images and
-    labels, dicom and masks, and flat `{case}_image` with `{case}_label`. Raises FedmedError FM-DAT-04 or -05.
+    With masks: the Medical Segmentation Decathlon (imagesTr and labelsTr, also with nnU-Net's `_0000`), images and
+    labels, dicom and masks, and flat `{case}_image` with `{case}_label`. With the table labels.csv: images, dicom and
+    flat `{case}`; a case is complete when its images have a row. Raises FedmedError FM-DAT-04, -05 or -49.
     """
     tree = paths.walk(root)
     best, most = None, 0
-    for layout in _known(channels):
+    for layout in _with_masks(channels) if task != "classification" else ():
         complete = sum(_is_complete(study, channels) for study in studies(tree, layout)[0])
         if complete > most:
             best, most = layout, complete
+    broken: FedmedError | None = None
+    if task != "segmentation" and TABLE in tree.files:
+        try:
+            best, most = _best_with_table(tree, root, channels, best, most)
+        except FedmedError as error:  # labels.csv may be somebody else's, beside masks
+            broken = error
+    if best is None and broken is not None:
+        raise broken
     if best is None:
         wanted = ", ".join(f"{channel}: 'images/{{case}}_{channel}.nii.gz'" for channel in channels)
         raise FedmedError(
             "FM-DAT-05",
-            f"no known layout among {len(tree.files)} files; write into fedmed.yaml, for example, "
-            f"data: layout: image: {{{wanted}}}, label: 'labels/{{case}}.nii.gz'",
+            f"no known layout among {len(tree.files)} files; write into fedmed.yaml, for example, data: layout: "
+            f"image: {{{wanted}}}, label: 'labels/{{case}}.nii.gz' (masks) or labels: '{TABLE}' (classes)",
         )
     return best
 
 
-def _known(channels: Sequence[str]) -> Iterator[Layout]:
+def _best_with_table(
+    tree: Tree, root: Path, channels: Sequence[str], best: Layout | None, most: int
+) -> tuple[Layout | None, int]:
+    named = labels.read(root, TABLE).rows.keys()
+    for layout in _with_table(channels):
+        complete = 0
+        for study in studies(tree, layout)[0]:
+            images = [study.matches.get(name, []) for name in channels]
+            has_row = any(labels.key(path) in named for group in images for path in group)
+            complete += has_row and all(len(group) == 1 for group in images)
+        if complete > most:
+            best, most = layout, complete
+    return best, most
+
+
+def _with_masks(channels: Sequence[str]) -> Iterator[Layout]:
     for suffix in (".nii.gz", ".nii"):
-        for images, labels in (("imagesTr", "labelsTr"), ("images", "labels")):
+        for images, masks in (("imagesTr", "labelsTr"), ("images", "labels")):
             numbered = {name: f"{images}/{{case}}_{index:04d}{suffix}" for index, name in enumerate(channels)}
-            yield Layout(image=numbered, label=f"{labels}/{{case}}{suffix}")
+            yield Layout(image=numbered, label=f"{masks}/{{case}}{suffix}")
             if len(channels) == 1:
-                yield Layout(image={channels[0]: f"{images}/{{case}}{suffix}"}, label=f"{labels}/{{case}}{suffix}")
+                yield Layout(image={channels[0]: f"{images}/{{case}}{suffix}"}, label=f"{masks}/{{case}}{suffix}")
         for masks in ("masks", "labels"):
-            folders = {name: f"dicom/{{case}}/{name}/" if len(channels) > 1 else "dicom/{case}/" for name in channels}
-            yield Layout(image=folders, label=f"{masks}/{{case}}{suffix}")
+            yield Layout(image=_folders(channels), label=f"{masks}/{{case}}{suffix}")
         if len(channels) == 1:
             yield Layout(image={channels[0]: f"{{case}}_image{suffix}"}, label=f"{{case}}_label{suffix}")
+
+
+def _with_table(channels: Sequence[str]) -> Iterator[Layout]:
+    for suffix in (".dcm", ".png", ".jpg", ".jpeg", ".nii.gz", ".nii"):
+        for prefix in ("images/", ""):
+            image = {name: f"{prefix}{{case}}_{name}{suffix}" for name in channels}
+            if len(channels) == 1:
+                image = {channels[0]: f"{prefix}{{case}}{suffix}"}
+            yield Layout(image=image, labels=TABLE)
+    yield Layout(image=_folders(channels), labels=TABLE)
+
+
+def _folders(channels: Sequence[str]) -> dict[str, str]:
+    return {name: f"dicom/{{case}}/{name}/" if len(channels) > 1 else "dicom/{case}/" for name in channels}
 
 
 def _is_complete(study: Study, channels: Sequence[str]) -> bool:

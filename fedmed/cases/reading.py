@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.cases import dicom, geometry, nifti, paths
+from fedmed.cases import dicom, geometry, labels, nifti, paths
 from fedmed.cases.case import Volume
 from fedmed.errors import FedmedError
 
@@ -34,7 +34,8 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
 
     Raises FedmedError FM-DAT-11, -15 to -29 and -32 to -41.
     """
-    return read_files(case.case, case.image, case.label, root, data, label_map)
+    label = case.label if isinstance(case.label, str) else None
+    return read_files(case.case, case.image, label, root, data, label_map)
 
 
 def read_files(
@@ -105,11 +106,6 @@ def _classes(array: Floats, data: Data, label_map: Mapping[int, int], where: str
         value = round(stored)
         if abs(stored - value) > 1e-3:  # a mask saved with a scale factor is off by less
             raise FedmedError("FM-DAT-28", f"{where}: value {stored:g}, expected whole numbers")
-        target = label_map.get(value, 0 if value == 0 else None) if label_map else value
-        if target is None:
-            raise FedmedError("FM-DAT-28", f"{where}: value {value} is not in label_map")
-        if target != 0 and target not in data.labels:
-            raise FedmedError("FM-DAT-28", f"{where}: value {value}, expected 0 to {len(data.labels)}")
-        if target:
+        if target := labels.to_class(value, data, label_map, where, f"value {value}"):
             mask[array == stored] = target
     return mask

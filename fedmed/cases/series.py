@@ -31,6 +31,7 @@ TAGS = [
 ]  # fmt: skip
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # a data set without preamble begins in group 0002 or 0008
 DICOMDIR = "1.2.840.10008.1.3.10"
+RADIOGRAPHS = ("CR", "DX", "RG")  # see radiograph.py
 SAME_DIRECTION = 1e-3  # of a direction cosine: 0.06 degrees
 
 
@@ -114,9 +115,9 @@ def _slice(data: Any, relative: str) -> Slice | None:
         columns=int(data.Columns),
         frames=int(data.get("NumberOfFrames") or 1),
         samples=int(data.get("SamplesPerPixel") or 1),
-        orientation=_numbers(data, "ImageOrientationPatient", 6),
-        position=_numbers(data, "ImagePositionPatient", 3),
-        spacing=_numbers(data, "PixelSpacing", 2),
+        orientation=numbers(data, "ImageOrientationPatient", 6),
+        position=numbers(data, "ImagePositionPatient", 3),
+        spacing=numbers(data, "PixelSpacing", 2),
     )
 
 
@@ -124,7 +125,7 @@ def _is_directory(data: Any) -> bool:
     return str(getattr(data, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DICOMDIR
 
 
-def _numbers(data: Any, keyword: str, count: int) -> tuple[float, ...] | None:
+def numbers(data: Any, keyword: str, count: int) -> tuple[float, ...] | None:
     """A tag's finite numbers; None where it is missing or anything else, which matters only if it is needed."""
     try:
         values = tuple(float(value) for value in data.get(keyword) or ())
@@ -157,15 +158,20 @@ def _together(first: Slice, second: Slice) -> bool:
 def choose(found: Scan, data: Data, where: str) -> list[Slice]:
     """The one group of slices that fits the recipe's modality, description pattern and min_slices, unordered.
 
-    Raises FedmedError FM-DAT-30 (none fits), -31 (several fit), -32 (multi-frame) or -40 (colour).
+    For modality XR it is one image, whose series is not asked for a description. Raises FedmedError FM-DAT-30 (none
+    fits), -31 (several fit), -32 (multi-frame) or -40 (colour).
     """
-    groups = grouped(found.slices)
+    single = data.modality == "XR"
+    groups = [[one] for one in found.slices] if single else grouped(found.slices)
     fitting = [group for group in groups if _fits(group, data)]
     rule = f"{data.modality}, description {data.series.description!r}, at least {data.series.min_slices} slices"
+    rule = f"modality {', '.join(RADIOGRAPHS)}" if single else rule
+    what = "image" if single else "series"
     if not fitting:
-        raise FedmedError("FM-DAT-30", f"{where}: no series fits ({rule}) among {_listed(groups, data)}")
+        raise FedmedError("FM-DAT-30", f"{where}: no {what} fits ({rule}) among {_listed(groups, data)}")
     if len(fitting) > 1:
-        raise FedmedError("FM-DAT-31", f"{where}: {len(fitting)} series fit ({rule}): {_listed(fitting, data)}")
+        several = f"{len(fitting)} {what}{'s' if single else ''} fit ({rule})"
+        raise FedmedError("FM-DAT-31", f"{where}: {several}: {_listed(fitting, data)}")
     check_kind(fitting[0], where)
     return fitting[0]
 
@@ -180,6 +186,8 @@ def check_kind(slices: Sequence[Slice], where: str) -> None:
 
 
 def _fits(group: list[Slice], data: Data) -> bool:
+    if data.modality == "XR":
+        return group[0].modality in RADIOGRAPHS
     named = fnmatch.fnmatchcase(group[0].description.lower(), data.series.description.lower())
     count = sum(one.frames for one in group)
     return group[0].modality == data.modality and named and count >= data.series.min_slices
@@ -190,9 +198,11 @@ def _listed(groups: list[list[Slice]], data: Data) -> str:
     lines = []
     for group in sorted(groups, key=len, reverse=True)[:8]:
         one = group[0]
-        kind = data.modality if one.modality == data.modality else "another modality"
+        known = one.modality in (data.modality, *RADIOGRAPHS)
+        kind = one.modality if known else "another modality"
         size = f"{one.columns} x {one.rows}"
-        lines.append(f"{sum(s.frames for s in group)} of {size} {_plane(one)} ({kind})")
+        plane = "" if data.modality == "XR" else f" {_plane(one)}"
+        lines.append(f"{sum(s.frames for s in group)} of {size}{plane} ({kind})")
     more = f" and {len(groups) - 8} more" if len(groups) > 8 else ""
     return ("; ".join(lines) or "no DICOM image") + more
 

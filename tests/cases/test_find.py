@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fedmed.cases import content
-from fedmed.cases import find as finding
+from fedmed.cases import content, search
 from fedmed.cases.find import Found, find
 from fedmed.settings import DataFolder, Layout
 
@@ -185,7 +184,7 @@ def test_settings_that_do_not_fit_the_recipe(tmp_path: Path) -> None:
 
 def test_two_cases_with_one_pseudonym(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     niftis(tmp_path)
-    monkeypatch.setattr(finding, "HEX", 0)
+    monkeypatch.setattr(search, "HEX", 0)
     with phantoms.refuses("FM-DAT-10"):
         look(tmp_path)
 

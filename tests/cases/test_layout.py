@@ -116,3 +116,42 @@ def test_an_unknown_layout_is_told_what_to_write(tmp_path: Path) -> None:
     touch(tmp_path, "scans/Nansen/t1.nii", "images/x.nii", "labels/y.nii")
     with phantoms.refuses("FM-DAT-05", "fedmed.yaml", "T1: 'images/{case}_T1.nii.gz'"):
         detect_layout(tmp_path, ["T1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("images/x.dcm", "images/{case}.dcm"),
+        ("images/x.jpeg", "images/{case}.jpeg"),
+        ("images/x.nii.gz", "images/{case}.nii.gz"),
+        ("dicom/x/1.dcm", "dicom/{case}/"),
+        ("x.png", "{case}.png"),
+        ("x.jpg", "{case}.jpg"),
+    ],
+)
+def test_known_layouts_with_a_table(tmp_path: Path, name: str, image: str) -> None:
+    """The most images with a row, not the most images."""
+    path = "dicom/x" if name.startswith("dicom") else name
+    touch(tmp_path, name, "images/y.dcm.png", "thumbs/x.png", "images/a.jpg", "images/b.jpg")
+    (tmp_path / "labels.csv").write_text(f"path,label\n{path},1\n")
+    found = detect_layout(tmp_path, ["XR"])
+    assert found == Layout(image={"XR": image}, labels="labels.csv")
+
+
+def test_two_channels_with_a_table(tmp_path: Path) -> None:
+    touch(tmp_path, "images/x_AP.png", "images/x_LAT.png")
+    (tmp_path / "labels.csv").write_text("path,label\nimages/x_AP.png,1\n")
+    found = detect_layout(tmp_path, ["AP", "LAT"])
+    assert found.image == {"AP": "images/{case}_AP.png", "LAT": "images/{case}_LAT.png"}
+
+
+def test_masks_and_a_table_side_by_side(tmp_path: Path) -> None:
+    touch(tmp_path, "images/x.nii.gz", "labels/x.nii.gz")
+    (tmp_path / "labels.csv").write_text("path,label\nimages/x.nii.gz,1\n")
+    assert detect_layout(tmp_path, ["T1"]).label
+    assert detect_layout(tmp_path, ["T1"], task="segmentation").label
+    assert detect_layout(tmp_path, ["T1"], task="classification").labels == "labels.csv"
+    (tmp_path / "labels.csv").write_text("who,what\nNansen,1\n")
+    assert detect_layout(tmp_path, ["T1"]).label, "a table of something else is no obstacle"
+    with phantoms.refuses("FM-DAT-49"):
+        detect_layout(tmp_path, ["T1"], task="classification")

@@ -1,0 +1,169 @@
+"""The table of labels, a CSV file that a hospital keeps beside its images, and what its numbers mean to the recipe.
+
+Columns `path` (relative to the data root, with / or \\; of a DICOM folder the folder) and `label` (a whole number in
+the hospital's own numbering, or nothing), perhaps `patient`; all others become covariates, which stay at the site.
+The delimiter is the comma, semicolon or tab with which the first line yields `path` and `label`. What stands in a
+table is never part of a message.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import files
+from fedmed.cases import paths
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from fedmed.recipe_fields import Data
+
+    Value = str | int | float
+
+MAX_BYTES = 64 << 20
+MAX_COLUMNS = 32
+MAX_TEXT = 200  # characters of a covariate: longer ones are reports
+DELIMITERS = (",", ";", "\t")
+WHERE = "data.layout.labels"
+WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")  # pandas writes 1.0 where another row has no label
+INTEGER, DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})"), re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one line says of one image; the label is still text."""
+
+    label: str
+    patient: str
+    covariates: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows by path (see `key`); `left_out` counts covariates that were too long to keep."""
+
+    rows: Mapping[str, Sequence[Row]]
+    left_out: int
+
+    @property
+    def repeated(self) -> int:
+        """Rows that only say again what another row says of the same image."""
+        several = [rows for rows in self.rows.values() if len({(row.label, row.patient) for row in rows}) == 1]
+        return sum(len(rows) - 1 for rows in several)
+
+
+def key(path: str) -> str:
+    """One spelling of a path below the root: for a table written on Windows, by a Mac or with a leading `./`."""
+    plain = unicodedata.normalize("NFC", path.strip()).replace("\\", "/")
+    return plain.removeprefix("./").rstrip("/")
+
+
+def read(root: Path, relative: str) -> Table:
+    """The table at `relative` below the root. Raises FedmedError FM-DAT-15 or -49."""
+    path = paths.locate(root, relative, WHERE)
+    try:
+        text = files.read_bounded(path, MAX_BYTES).decode("utf-8-sig")
+        return _parsed(text)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable("not found, not UTF-8, or not CSV", str(error)) from error
+
+
+def entry(table: Table, images: Iterable[str], where: str) -> tuple[int | None, str, dict[str, Value]]:
+    """Label, patient and covariates of the case that has these image paths; of the covariates those all rows agree on.
+
+    Raises FedmedError FM-DAT-28 (no whole number), -50 (no row) or -52 (rows contradict each other).
+    """
+    rows = [row for path in images for row in table.rows.get(key(path), ())]
+    if not rows:
+        raise FedmedError("FM-DAT-50", f"{where}: no row in the table of labels")
+    said = {(_number(row.label, where), row.patient) for row in rows}
+    if len(said) > 1:
+        raise FedmedError("FM-DAT-52", f"{where}: {len(rows)} rows say {len(said)} different things, expected one")
+    label, patient = said.pop()
+    first, *others = (row.covariates for row in rows)
+    agreed = {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    return label, patient, agreed
+
+
+def to_class(value: int, data: Data, label_map: Mapping[int, int], where: str, shown: str = "the class") -> int:
+    """The recipe's class of a hospital's number. Where label_map is given it must name every value but 0.
+
+    Raises FedmedError FM-DAT-28.
+    """
+    target = label_map.get(value, 0 if value == 0 else None) if label_map else value
+    if target is None:
+        raise FedmedError("FM-DAT-28", f"{where}: {shown} is not in label_map")
+    if target != 0 and target not in data.labels:
+        raise FedmedError("FM-DAT-28", f"{where}: {shown}, expected 0 to {len(data.labels)}")
+    return target
+
+
+def _number(text: str, where: str) -> int | None:
+    if not text:
+        return None
+    match = WHOLE.fullmatch(text)
+    if match is None:
+        raise FedmedError("FM-DAT-28", f"{where}: a label in the table, expected a whole number")
+    return int(match[1])
+
+
+def _parsed(text: str) -> Table:
+    header, delimiter = _header(text)
+    rows: dict[str, list[Row]] = {}
+    left_out = 0
+    for line in _lines(text, delimiter, len(header)):
+        cells = dict(zip(header, (cell.strip() for cell in line), strict=False))
+        path, label, patient = (cells.pop(name, "") for name in ("path", "label", "patient"))
+        extra = {name: cell for name, cell in cells.items() if name and cell}
+        kept = {name: _value(cell) for name, cell in extra.items() if len(cell) <= MAX_TEXT}
+        left_out += len(extra) - len(kept)
+        rows.setdefault(key(path), []).append(Row(label, patient, kept))
+    return Table(rows, left_out)
+
+
+def _header(text: str) -> tuple[list[str], str]:
+    """The names of the columns and the delimiter; a column without a name is left out later."""
+    first = text.partition("\n")[0].rstrip("\r")
+    for delimiter in DELIMITERS:
+        names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        names = [name.lower() if name.lower() in ("path", "label", "patient") else name for name in names]
+        if {"path", "label"} <= set(names):
+            named = [name for name in names if name]
+            if len(set(named)) != len(named):
+                raise _unreadable("two columns have the same name")
+            if len(named) > MAX_COLUMNS or max(map(len, named)) > MAX_TEXT:
+                raise _unreadable(f"{len(named)} columns, expected at most {MAX_COLUMNS} with short names")
+            return names, delimiter
+    raise _unreadable("the first line: expected the columns path and label")
+
+
+def _lines(text: str, delimiter: str, width: int) -> Iterator[list[str]]:
+    """Every line after the first that is not empty; spreadsheets leave empty cells away at the end of a line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    next(reader, None)
+    for line in reader:
+        if len(line) > width:
+            raise _unreadable(f"line {reader.line_num}: {len(line)} cells, expected {width}")
+        if any(cell.strip() for cell in line):
+            yield line
+
+
+def _value(text: str) -> Value:
+    """A number where the text is one and reads back the same, so that 007 remains what it is."""
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if DECIMAL.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
+
+
+def _unreadable(what: str, local: str = "") -> FedmedError:
+    return FedmedError("FM-DAT-49", f"the table of labels: {what}", local=local)
