@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from fedmed import __version__, logs
-from fedmed.cli import audit, experiments, rounds, screen, setup
+from fedmed.cli import audit, experiments, rounds, screen, setup, unattended
 from fedmed.errors import BUG, USAGE, FedmedError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 setup.register(app)
 rounds.register(app)
+unattended.register(app)
 experiments.register(app)
 audit.register(app)
 

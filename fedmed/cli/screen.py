@@ -40,6 +40,7 @@ OPENS_A_WORKSPACE = (
     "train-local",
     "aggregate",
     "evaluate",
+    "run",
     "status",
     "keys",
     "ledger",

@@ -1,0 +1,127 @@
+"""`fedmed run`: what cron or a timer calls every few minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedmed import settings
+from fedmed.cli import screen, tables
+from fedmed.cli.screen import Device, Json, Screen, Workspace
+from fedmed.errors import OK, WAITING
+
+if TYPE_CHECKING:
+    from fedmed.coordinator import run as desk
+    from fedmed.site import run as bedside
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+
+
+def run(
+    workspace: Workspace = Path(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Do everything that is due and needs no person (both roles), for cron: exit code 75 when there is nothing yet.
+
+    Example: fedmed run -w st-olav
+    """
+    out = Screen(as_json=as_json)
+    found = _plan(workspace) if dry_run else _run(out, workspace, device)
+    tables.warn(out, found.arrivals)
+    due = found.due
+    is_over = not due.step and not due.waiting
+    next_ = "" if is_over else _next(due.next, workspace)
+    if due.step:
+        out.say(f"would do {due.step}: {due.why}; and then what is due")
+    elif is_over:
+        out.say("nothing left to do")
+    else:
+        out.say(f"waiting for {due.waiting}")
+        out.say(f"next: {next_}")
+    done = [{"step": each.step, "time": _time(each), "result": each.result} for each in found.done]
+    out.result({"done": done, "waiting": due.waiting, "next": next_})
+    raise typer.Exit(WAITING if due.waiting and not found.done else OK)
+
+
+def _plan(workspace: Path) -> desk.Standing | bedside.Standing:
+    if _is_coordinator(workspace):
+        from fedmed.coordinator import run as desk  # noqa: PLC0415
+
+        return desk.plan(workspace, screen.now())
+    from fedmed.site import run as bedside  # noqa: PLC0415
+
+    return bedside.plan(workspace, screen.now())
+
+
+def _run(out: Screen, workspace: Path, device: str) -> desk.Standing | bedside.Standing:
+    def tell(done: desk.Done | bedside.Done) -> None:
+        _SAY[done.step, _is_coordinator(workspace)](out, f"{_time(done)} {done.step}:", done.result)
+
+    with out.progress() as step:
+        if _is_coordinator(workspace):
+            from fedmed.coordinator import run as desk  # noqa: PLC0415
+
+            return desk.run(workspace, screen.now, step, tell)
+        from fedmed.site import run as bedside  # noqa: PLC0415
+
+        return bedside.run(workspace, screen.now, device, step, tell)
+
+
+def _is_coordinator(workspace: Path) -> bool:
+    return settings.load_workspace(workspace).role == "coordinator"
+
+
+def _time(done: desk.Done | bedside.Done) -> str:
+    return done.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _next(words: str, workspace: Path) -> str:
+    command = words.removeprefix("fedmed ")
+    return screen.hint(command, workspace) if command != words else words
+
+
+def _partitioned(out: Screen, begin: str, found: Any) -> None:
+    counts = found.shares[0].counts
+    folds = ", ".join(f"{counts[fold]} {word}" for fold, word in _FOLDS.items())
+    excluded = sum(found.excluded.values())
+    out.say(f"{begin} {folds}" + (f"; {excluded} excluded, logs/local.log says why" if excluded else ""))
+
+
+def _trained(out: Screen, begin: str, found: Any) -> None:
+    if found.body is None:  # a later model came in the meantime, and it is the last
+        out.say(f"{begin} the federation is over, round {found.round} is the last")
+        return
+    loss = screen.number(found.body.train_loss)
+    out.say(f"{begin} round {found.round}, {found.body.num_steps} steps on {found.body.num_cases} cases, loss {loss}")
+
+
+def _scored(out: Screen, begin: str, found: Any) -> None:
+    scores = [row for row in found.body.scores if (row.model, row.label) == ("global", "all")]
+    metrics = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in scores)
+    out.say(f"{begin} model r{found.round:04d} on {found.body.num_cases} test cases: {metrics or '-'}")
+
+
+def _aggregated(out: Screen, begin: str, found: Any) -> None:
+    sites = ", ".join(parent.site for parent in found.parents)
+    out.say(f"{begin} model r{found.round:04d} of {sites}" + (", the last" if found.last else ""))
+
+
+def _pooled(out: Screen, begin: str, found: Any) -> None:
+    out.say(f"{begin} {len(found.reports)} reports on the test fold")
+    tables.pooled(out, found)
+
+
+_FOLDS = {"training": "training", "validation": "validation", "testing": "test cases"}
+_SAY = {
+    ("partition", False): _partitioned,
+    ("train-local", False): _trained,
+    ("evaluate", False): _scored,
+    ("aggregate", True): _aggregated,
+    ("evaluate", True): _pooled,
+}
