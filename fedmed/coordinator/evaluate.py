@@ -53,7 +53,9 @@ def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
             reports=reports,
             missing=[name for name in names if name not in {report.site for report in reports}],
             pooled={
-                kind: pooled.pool([score for score in scores if score.model == kind]) for kind in ("global", "alone")
+                kind: pooled.pool([score for score in scores if score.model == kind])
+                + pooled.binned([report.body for report in reports], kind)
+                for kind in ("global", "alone")
             },
             arrivals=arrivals,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.exchange import bodies, sealing
-from fedmed.reporting import statistics
+from fedmed.reporting import discrimination, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +25,32 @@ def of_updates(found: Workspace, updates: Sequence[Known]) -> list[bodies.Metric
 
 
 def pool(metrics: Sequence[bodies.Metric]) -> list[bodies.Metric]:
-    """One row a metric and label, over all sites."""
+    """One row a metric and label, over all sites: of values of single cases the exact pool; of what describes a whole
+    fold, as AUROC does, the mean over the sites by their n, without a standard deviation.
+    """
     rows = []
     for metric, label in sorted({(each.metric, each.label) for each in metrics}):
         parts = [summary(each) for each in metrics if (each.metric, each.label) == (metric, label)]
-        rows.append(to_metric(metric, label, statistics.pool(parts)))
+        pooled = statistics.pool_folds(parts) if metric in statistics.OF_FOLDS else statistics.pool(parts)
+        rows.append(to_metric(metric, label, pooled))
     return rows
+
+
+def binned(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
+    """AUROC of all cases together, by label, from the histograms; only where every site sent one.
+
+    What no site alone could say: how one threshold tells cases apart across hospitals.
+    """
+    found = []
+    for label in sorted({curve.label for report in reports for curve in report.curves if curve.model == model}):
+        curves = [c for report in reports for c in report.curves if (c.model, c.label) == (model, label)]
+        if len(curves) == len(reports):
+            positives = [sum(counts) for counts in zip(*(curve.positives for curve in curves), strict=True)]
+            negatives = [sum(counts) for counts in zip(*(curve.negatives for curve in curves), strict=True)]
+            value = discrimination.binned_auroc(positives, negatives)
+            n = sum(positives) + sum(negatives)
+            found.append(to_metric("auroc_binned", label, statistics.Summary(n, value, None)))
+    return found
 
 
 def summary(metric: bodies.Metric) -> statistics.Summary:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BINS = 20
+OF_FOLDS = frozenset({"auroc", "auprc", "balanced_accuracy", "sensitivity_at_spec90", "specificity_at_spec90"})
 UPPER = {"dice": 1.0, "sensitivity": 1.0, "hd95": 50.0}
 
 
@@ -44,6 +45,15 @@ def pool(parts: Sequence[Summary]) -> Summary:
     mean = math.fsum(count * value for count, value, _ in known) / n
     squares = math.fsum((count - 1) * sd**2 + count * (value - mean) ** 2 for count, value, sd in known)
     return Summary(n, mean, math.sqrt(squares / (n - 1)) if n > 1 else None)
+
+
+def pool_folds(parts: Sequence[Summary]) -> Summary:
+    """Figures that describe a whole fold, as AUROC does: their mean, each weighing its n. It is not the figure of all
+    cases together, which no site could compute.
+    """
+    known = [(part.n, part.mean) for part in parts if part.n and part.mean is not None]
+    n = sum(count for count, _ in known)
+    return Summary(n, math.fsum(count * value for count, value in known) / n if n else None, None)
 
 
 def histogram(values: Sequence[float], metric: str) -> list[int]:

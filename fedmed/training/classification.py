@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fedmed.cases import pictures as reader
 from fedmed.training import devices, networks, pictures
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ def evaluate(
     found: dict[str, tuple[int, list[NDArray[np.float64]]]] = {}
     for done, case in enumerate(cases, start=1):
         truth = pictures.class_of(case, recipe, label_map)
-        from fedmed.cases import pictures as reader
-
         picture = reader.read(case, root, recipe.data, label_map)
         slices = probabilities(network, pictures.standardise(picture, recipe.data), recipe, device)
         who = case.patient if recipe.evaluation.unit == "patient" else case.case

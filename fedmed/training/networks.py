@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import torch
 from monai.networks import nets
+from monai.networks.layers import get_norm_layer
 from torch import nn
 
 from fedmed import recipe_networks
@@ -211,10 +212,19 @@ def _resnet(recipe: Recipe) -> nn.Module:
         conv1_t_stride=network.conv1_t_stride,
         no_max_pool=network.no_max_pool,
         num_classes=recipe.num_classes,
-        norm=_norm(network.norm, network.block_inplanes),
         bias_downsample=False,
     )
+    if network.norm != "batch":
+        _replace_batch_norm(built, _norm(network.norm, network.block_inplanes))
     return built
+
+
+def _replace_batch_norm(network: nn.Module, norm: tuple[str, dict[str, Any]]) -> None:
+    """MONAI 1.6 hands ResNet's `norm` to the first layer alone and builds batch norm everywhere else."""
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, BATCH_NORM):
+                setattr(parent, name, get_norm_layer(norm, spatial_dims=2, channels=layer.num_features))
 
 
 def _norm(name: str, widths: tuple[int, ...]) -> tuple[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from fedmed.cases import labels, pictures
 from fedmed.errors import FedmedError
 from fedmed.training import samples, seeds, transforms
 
@@ -73,8 +74,6 @@ class Pictures(samples.Samples[Prepared]):
         return torch.tensor([len(self.cases) / (len(self.members) * n) if n else 1.0 for n in counts])
 
     def prepare(self, case: Case) -> Prepared:
-        from fedmed.cases import pictures
-
         picture = pictures.read(case, self.root, self.recipe.data, self.label_map)
         return Prepared(standardise(picture, self.recipe.data), class_of(case, self.recipe, self.label_map))
 
@@ -90,8 +89,6 @@ def class_of(case: Case, recipe: Classification, label_map: Mapping[int, int]) -
     """Raises FedmedError FM-TRN-03 for a case without a class, FM-DAT-28 for one that label_map does not know."""
     if not isinstance(case.label, int):
         raise FedmedError("FM-TRN-03", f"case {case.case}: no class to learn from")
-    from fedmed.cases import labels
-
     return labels.to_class(case.label, recipe.data, label_map, case.case)
 
 
