@@ -146,7 +146,8 @@ def told(made: Aggregated) -> str:
     shares = ", ".join(f"{parent.site} {float(parent.share):.2f}" for parent in made.parents)
     first = next((row for row in made.pooled if row.mean is not None), None)
     before = f"; model r{made.round - 1:04d} had {first.metric} {float(first.mean or 0):.3f}" if first else ""
-    return f"round {made.round - 1}: {shares}{before}{' on the validation cases' if first else ''}"
+    odd = "".join(f"; {ack.site}: {ack.reason}" for ack in made.acks if ack.reason)
+    return f"round {made.round - 1}: {shares}{before}{' on the validation cases' if first else ''}{odd}"
 
 
 def _setting(plan: Plan, chosen: recipe.Recipe, folder: Path, seed: int, crew: Crew) -> Setting:

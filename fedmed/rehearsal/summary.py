@@ -58,9 +58,7 @@ def of(recipe: Recipe, rows: Mapping[int, Sequence[Row]], *, rounds: int, out: P
     """Pool the rows of each seed, and write OUT/results.json, OUT/table.md and OUT/plot.png."""
     everything = [row for found in rows.values() for row in found]
     models, sites, metrics = ([*dict.fromkeys(getattr(row, name) for row in everything)] for name in _AXES)
-    cells = [
-        _cell(model, site, metric, rows) for model in _with_local(models) for site in sites for metric in metrics
-    ]
+    cells = [_cell(model, site, metric, rows) for model in _with_local(models) for site in sites for metric in metrics]
     hospitals = [site for site in sites if site != EVERYWHERE]
     found = Summary(recipe.name, rounds, list(rows), metrics, hospitals, _with_local(models), cells, "")
     found = Summary(**{**vars(found), "worst": _worst(found)})
