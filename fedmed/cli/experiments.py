@@ -137,16 +137,16 @@ def _require_together(how: DivisionName, *, sites: int | None, sizes: str, alpha
 
 def _simulated(out: Screen, found: Summary) -> None:
     """Every model on everybody's cases; then the first metric hospital by hospital."""
-    from fedmed.rehearsal import summary  # noqa: PLC0415
+    from fedmed.rehearsal import models, summary  # noqa: PLC0415
 
     seeds = f"{found.rounds} rounds, {len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}"
     rows = [
-        [model, *(summary.shown(found.cell(model, summary.EVERYWHERE, metric), 3) for metric in found.metrics)]
+        [model, *(summary.shown(found.cell(model, models.EVERYWHERE, metric), 3) for metric in found.metrics)]
         for model in found.models
     ]
     title = f"{found.recipe}: {seeds}, mean +- standard deviation; test cases of all hospitals"
     out.table(title, ["model", *(f"{metric} " for metric in found.metrics)], rows)
-    common = [model for model in (summary.GLOBAL, summary.POOLED, summary.LOCAL) if model in found.models]
+    common = [model for model in (models.GLOBAL, models.POOLED, summary.LOCAL) if model in found.models]
     rows = []
     for site in found.sites:
         cells = [found.cell(model, site, found.metrics[0]) for model in common]
