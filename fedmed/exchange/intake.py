@@ -74,6 +74,10 @@ def look_at_all(workspace: Workspace, terms: Terms, now: datetime) -> list[Arriv
     """The same without writing anything: what `status` shows."""
     arrivals, known = [], workspace.record.ids()
     for path in candidates(workspace):
+        before = Seen(workspace, path, terms.federation.digest if terms.federation else "").verdict
+        if before is not None and before.outcome is Outcome.REJECTED:  # payloads are not read here, so not found again
+            arrivals.append(Arrival(path, before))
+            continue
         try:
             fd = files.open_regular(path)
         except OSError as error:

@@ -57,6 +57,41 @@ def test_a_large_hospital_is_capped(simulation: Simulation) -> None:
     np.testing.assert_allclose(weights["norm.mean"], 7 + 1 + 6 + 18, rtol=2e-7)
 
 
+@pytest.mark.parametrize(
+    ("rule", "weights", "shares"),
+    [
+        ("cases", [10, 30, 60], ["0.1", "0.3", "0.6"]),
+        ("patients", [10, 20, 20], ["0.2", "0.4", "0.4"]),
+        ("equal", [1, 1, 1], ["0.333333333"] * 3),
+    ],
+)
+def test_the_recipe_says_what_an_update_weighs(
+    tmp_path: Path, rule: str, weights: list[int], shares: list[str]
+) -> None:
+    """10, 30 and 60 cases of 10, 20 and 20 patients that add 1, 2 and 4."""
+    names = ("aa", "bb", "cc")
+    simulation = simulator.Simulation(tmp_path / "f", names).found(rounds=1, strategy={"weight": rule})
+    for name, cases, patients, adds in zip(names, (10, 30, 60), (10, 20, 20), (1.0, 2.0, 4.0), strict=True):
+        data = simulation.sites[name].update(simulation.now, simulator.filled(adds), cases, patients)
+        simulation.coordinator.deliver(data, simulation.now)
+    made = simulation.coordinator.aggregate(simulation.now)
+    assert [(p.weight, p.share) for p in made.parents] == list(zip(weights, shares, strict=True))
+    added = sum(weight * adds for weight, adds in zip(weights, (1, 2, 4), strict=True)) / sum(weights)
+    np.testing.assert_allclose(simulation.coordinator.newest_model()[1]["norm.mean"], 7 + added, rtol=2e-7)
+
+
+def test_the_cap_holds_whatever_is_weighed(tmp_path: Path) -> None:
+    """Patients 1, 1, 8: cc counts 0.5 and not 0.8, the others a quarter each."""
+    names = ("aa", "bb", "cc")
+    simulation = simulator.Simulation(tmp_path / "f", names)
+    simulation.found(rounds=1, max_share=0.5, strategy={"weight": "patients"})
+    for name, patients in zip(names, (1, 1, 8), strict=True):
+        data = simulation.sites[name].update(simulation.now, simulator.filled(1.0), 10, patients)
+        simulation.coordinator.deliver(data, simulation.now)
+    made = simulation.coordinator.aggregate(simulation.now)
+    assert [(p.weight, p.share) for p in made.parents] == [(1, "0.25"), (1, "0.25"), (8, "0.5")]
+
+
 def test_a_model_says_what_became_of_each_file(simulation: Simulation) -> None:
     used = {name: simulation.send_update(name, 1.0) for name in ("aa", "bb")}
     simulation.coordinator.aggregate(simulation.now, close=True)

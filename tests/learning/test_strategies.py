@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.learning.strategies import STRATEGIES, Meta, fedavg, shares
+from fedmed.learning.strategies import STRATEGIES, Meta, WeightRule, fedavg, shares, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,6 +113,11 @@ def test_it_is_the_weighted_mean(sent: dict) -> None:
 
 def test_infinity_is_handed_on_for_the_actor_to_refuse() -> None:
     assert np.isinf(average([3e38], {"aa": [3e38]}, {"aa": 1})).all()
+
+
+@pytest.mark.parametrize(("rule", "weight"), [("cases", 30), ("patients", 12), ("equal", 1)])
+def test_what_an_update_of_30_cases_of_12_patients_weighs(rule: WeightRule, weight: int) -> None:
+    assert weight_of(rule, num_cases=30, num_patients=12) == weight
 
 
 # --- shares ---------------------------------------------------------------------------------------------------------
