@@ -168,8 +168,18 @@ def _setting(plan: Plan, chosen: recipe.Recipe, folder: Path, seed: int, crew: C
 
 
 def _divide(plan: Plan, own_recipe: Path, parts: Path, seed: int) -> None:
+    if plan.how == "folders":
+        raise ValueError("hospitals with folders of their own are not divided")
     partition.virtual_sites(
-        plan.data, own_recipe, parts, how=plan.how, sites=plan.sites, sizes=plan.sizes, alpha=plan.alpha, seed=seed
+        plan.data,
+        own_recipe,
+        parts,
+        how=plan.how,
+        sites=plan.sites,
+        sizes=plan.sizes,
+        alpha=plan.alpha,
+        by=plan.by,
+        seed=seed,
     )
 
 
