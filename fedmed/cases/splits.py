@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.recipe_fields import Split
 
+    Value = str | int | float
+
 Fold = Literal["training", "validation", "testing"]
 FOLDS: tuple[Fold, ...] = ("training", "validation", "testing")
 MAX_DRAWS = 1000
+MAX_SITES = 100
+UNKNOWN = "unknown"
 
 
 def split(
@@ -99,6 +103,39 @@ def virtual_sites(
     for case in sorted(cases, key=lambda case: case.case):
         parts[site_of[case.patient]].append(case)
     return parts
+
+
+def by_value(
+    cases: Sequence[Case], values: Mapping[str, Value | None], sites: int | None = None
+) -> tuple[list[tuple[str, list[Case]]], int]:
+    """One site for each value, in the order of the values, as (value, cases by alias); and how many patients had two.
+
+    `values` is by case alias. Numbers come before text, and who has no value in any case comes last, as `unknown`. A
+    patient with several values goes whole to the most frequent, of equally frequent ones to the first. `sites` is
+    only compared. Raises FedmedError FM-DAT-42 for fewer than two sites, more than MAX_SITES, or not `sites`.
+    """
+    said: dict[str, Counter[Value]] = defaultdict(Counter)
+    for case in cases:
+        value = values.get(case.case)
+        value = value.strip() if isinstance(value, str) else value
+        said[case.patient].update([] if value is None or value == "" else [value])
+    site_of = {
+        patient: min(counts, key=lambda value: (-counts[value], _order(value))) if counts else UNKNOWN
+        for patient, counts in said.items()
+    }
+    parts: dict[Value, list[Case]] = {value: [] for value in sorted(set(site_of.values()), key=_order)}
+    if not 2 <= len(parts) <= MAX_SITES:
+        raise FedmedError("FM-DAT-42", f"{len(parts)} different values, expected 2 to {MAX_SITES}")
+    if sites is not None and sites != len(parts):
+        raise FedmedError("FM-DAT-42", f"{len(parts)} different values, expected {sites}")
+    for case in sorted(cases, key=lambda case: case.case):
+        parts[site_of[case.patient]].append(case)
+    moved = sum(len(counts) > 1 for counts in said.values())
+    return [(str(value), members) for value, members in parts.items()], moved
+
+
+def _order(value: Value) -> tuple[bool, bool, Any]:
+    return value == UNKNOWN, isinstance(value, str), value
 
 
 def _apportioned(total: int, proportions: Sequence[float]) -> list[int]:

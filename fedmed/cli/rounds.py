@@ -1,11 +1,11 @@
-"""The work of a round: partition, train-local, aggregate, evaluate, status."""
+"""The work of a round: train-local, aggregate, evaluate, status."""
 
 from __future__ import annotations
 
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from fedmed import settings
 from fedmed.cli import screen, tables
 from fedmed.cli.screen import Device, Json, Screen, Workspace
 from fedmed.errors import FedmedError
-
-if TYPE_CHECKING:
-    from fedmed.site.partition import Partitioned
 
 
 class SplitName(StrEnum):
@@ -25,108 +22,15 @@ class SplitName(StrEnum):
     test = "test"
 
 
-class HowName(StrEnum):
-    """`--how`: how an experimenter divides one data folder."""
-
-    iid = "iid"
-    sizes = "sizes"
-    dirichlet = "dirichlet"
-
-
 Reason = Annotated[str, typer.Option(metavar="REASON", help="Use a file signed in the future; recorded in the ledger.")]
 Expired = Annotated[str, typer.Option(metavar="REASON", help="Use an expired file; recorded in the ledger.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(partition)
     app.command("train-local")(train_local)
     app.command()(aggregate)
     app.command()(evaluate)
     app.command()(status)
-
-
-def partition(
-    data: Annotated[
-        Path | None, typer.Argument(help="For virtual sites: a folder with the data of one hospital.")
-    ] = None,
-    workspace: Workspace = Path(),
-    recipe: Annotated[Path | None, typer.Option(help="For virtual sites: the recipe.")] = None,
-    sites: Annotated[
-        int | None, typer.Option(min=2, max=100, help="For virtual sites: how many; 2 if left out.")
-    ] = None,
-    how: Annotated[HowName | None, typer.Option(help="For virtual sites: iid if left out.")] = None,
-    sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
-    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="For virtual sites: another seed than the recipe's.")] = None,
-    out: Annotated[Path | None, typer.Option(help="For virtual sites: the folder to write.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Find the cases, check each, and split them by patient; or divide one folder into virtual sites.
-
-    Example: fedmed partition -w st-olav
-    Example: fedmed partition DATA --recipe R --sites 4 --how dirichlet --alpha 0.5 --out sites
-    """
-    from fedmed.site import partition as action  # noqa: PLC0415
-
-    shown = Screen(as_json=as_json)
-    options = (
-        *(("--recipe", recipe), ("--sites", sites), ("--how", how), ("--sizes", sizes or None)),
-        *(("--alpha", alpha), ("--seed", seed), ("--out", out)),
-    )
-    count, way = sites or 2, how or HowName.iid
-    _require_together(data, way, [option for option, value in options if value is not None])
-    parts = _sizes(sizes, count, way)
-    with shown.progress() as step:
-
-        def reading(done: int, total: int) -> None:
-            step("reading cases", done, total)
-
-        if data is None or recipe is None or out is None:
-            found = action.partition(workspace, screen.now(), reading)
-        else:
-            found = action.virtual_sites(
-                data, recipe, out, how=way.value, sites=count, sizes=parts, alpha=alpha, seed=seed, progress=reading
-            )
-    _show_partition(shown, found)
-    shown.result(found)
-
-
-def _require_together(data: Path | None, how: HowName, given: list[str]) -> None:
-    """An option that would be ignored is refused: a seed that changed nothing would be believed in."""
-    if data is None and given:
-        raise FedmedError("FM-USE-01", f"{', '.join(given)}: only for virtual sites, with DATA")
-    if data is not None and not {"--recipe", "--out"} <= set(given):
-        raise FedmedError("FM-USE-01", "virtual sites need --recipe and --out")
-    if (how is HowName.dirichlet) != ("--alpha" in given):
-        raise FedmedError("FM-USE-01", "--how dirichlet and --alpha belong together")
-
-
-def _sizes(text: str, sites: int, how: HowName) -> list[float] | None:
-    if (how is HowName.sizes) != bool(text):
-        raise FedmedError("FM-USE-01", "--how sizes and --sizes belong together")
-    try:
-        parts = [float(part) for part in text.split(",")] if text else None
-    except ValueError as error:
-        raise FedmedError("FM-USE-01", f"--sizes: expected numbers parted by commas, got {text!r}") from error
-    if parts is not None and (len(parts) != sites or min(parts) <= 0):
-        raise FedmedError("FM-USE-01", f"--sizes: expected {sites} positive numbers, got {len(parts)}")
-    return parts
-
-
-def _show_partition(out: Screen, found: Partitioned) -> None:
-    groups = sorted({group for share in found.shares for group in share.groups if group})
-    columns = ["site", "train ", "validation ", "test ", *(f"{group} " for group in groups)]
-    rows = [
-        [share.site, *(str(share.counts[fold]) for fold in ("training", "validation", "testing"))]
-        + [str(share.groups.get(group, 0)) for group in groups]
-        for share in found.shares
-    ]
-    out.table("cases by fold" + (", and by quartile of labelled volume" if groups else ""), columns, rows)
-    for code, count in sorted(found.excluded.items()):
-        out.say(f"excluded: {count} by {code} (fedmed explain {code})")
-    for note in found.notes:
-        out.say(f"note: {note}")
-    out.say(f"seed {found.seed}" + (f", cases {found.changes}" if found.changes else ""))
 
 
 def train_local(

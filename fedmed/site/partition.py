@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import files, logs, recipe
-from fedmed.cases import datalist, find, layout, splits
+from fedmed.cases import datalist, find, headers, layout, splits
+from fedmed.errors import FedmedError
 from fedmed.settings import DataFolder
 from fedmed.site import desk
 
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
     from fedmed.cases.datalist import Datalist
     from fedmed.cases.find import Found
 
-How = Literal["iid", "sizes", "dirichlet"]
+How = Literal["iid", "sizes", "dirichlet", "column", "header"]
+QUARTILE, CLASS = "quartile of labelled volume", "class"
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one site got: cases by fold and by group (quartile of foreground volume)."""
+    """What one site got: cases by fold and by group (quartile of foreground volume, or class)."""
 
     site: str
     counts: Mapping[str, int]
@@ -43,6 +46,15 @@ class Partitioned:
     notes: list[str]
     changes: str
     seed: int
+    grouped_by: str
+
+
+@dataclass(frozen=True)
+class Virtual:
+    """`values` says which value of a column or header field makes a site: for a person's screen here, for no file."""
+
+    partitioned: Partitioned
+    values: Mapping[str, str]
 
 
 def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | None = None) -> Partitioned:
@@ -66,9 +78,9 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         datalist.save(site.cases_file, cases)
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))
         share = _share(site.settings.name, cases)
-        return Partitioned(
-            [share], cases.header.excluded, found.notes, datalist.changes(before, cases), consent.recipe.seed
-        )
+        changes = datalist.changes(before, cases)
+        excluded, seed = cases.header.excluded, consent.recipe.seed
+        return Partitioned([share], excluded, found.notes, changes, seed, _grouped_by(consent.recipe))
 
 
 def virtual_sites(
@@ -77,32 +89,76 @@ def virtual_sites(
     out: Path,
     *,
     how: How,
-    sites: int,
+    sites: int | None,
     sizes: Sequence[float] | None,
     alpha: float | None,
     seed: int | None,
+    by: str = "",
     progress: Callable[[int, int], None] | None = None,
-) -> Partitioned:
+) -> Virtual:
     """Write OUT/site-1/cases.json, OUT/site-2/cases.json, ...: one hospital's data played as several.
+
+    With `how` column or header, `by` names a column of the table of labels (or another covariate), or a DICOM
+    keyword, and each of its values makes a site; see splits.by_value.
 
     The aliases come from the seed, so that an experiment repeats; that is no protection for real patients' names.
     Raises FedmedError FM-RCP-*, FM-DAT-*, FM-USE-01.
     """
     chosen = recipe.load(recipe_path)
+    if how == "header":
+        headers.check_keyword(by)
     seed = chosen.seed if seed is None else seed
-    folder = DataFolder(root=str(data.resolve()), layout=layout.detect_layout(data, chosen.data.channels))
+    found_layout = layout.detect_layout(data, chosen.data.channels, task=chosen.task)
+    folder = DataFolder(root=str(data.resolve()), layout=found_layout)
     key = hashlib.sha256(f"virtual sites {seed}".encode()).digest()
     found = find.find(folder, chosen, pseudonym_key=key, label_map={}, progress=progress)
     _log(found)
-    parts = splits.virtual_sites(found.cases, how=how, sites=sites, seed=seed, sizes=sizes, alpha=alpha)
-    shares = []
-    for number, part in enumerate(parts, start=1):
+    parts, notes = _divided(found.cases, data, how, by, sites=sites, sizes=sizes, alpha=alpha, seed=seed)
+    shares: list[Share] = []
+    values: dict[str, str] = {}
+    for number, (value, part) in enumerate(parts, start=1):
         name = f"site-{number}"
         cases = datalist.build(_only(found, part), chosen)
         files.make_private(out / name)
         datalist.save(out / name / "cases.json", cases)
         shares.append(_share(name, cases))
-    return Partitioned(shares, Counter(each.code for each in found.excluded), found.notes, "", seed)
+        values |= {name: value} if value else {}
+    excluded = Counter(each.code for each in found.excluded)
+    partitioned = Partitioned(shares, excluded, [*found.notes, *notes], "", seed, _grouped_by(chosen))
+    return Virtual(partitioned, values)
+
+
+def _divided(
+    cases: Sequence[Case],
+    root: Path,
+    how: How,
+    by: str,
+    *,
+    sites: int | None,
+    sizes: Sequence[float] | None,
+    alpha: float | None,
+    seed: int,
+) -> tuple[list[tuple[str, list[Case]]], list[str]]:
+    """The sites as (value or nothing, cases), and what is worth a note."""
+    said: dict[str, splits.Value | None]
+    if how == "column":
+        said = {case.case: case.covariates.get(by) for case in cases}
+    elif how == "header":
+        said = {case.case: headers.value(case, root, by) for case in cases}
+    else:
+        parts = splits.virtual_sites(cases, how=how, sites=sites or 2, seed=seed, sizes=sizes, alpha=alpha)
+        return [("", part) for part in parts], []
+    if all(value is None for value in said.values()):
+        columns = sorted({name for case in cases for name in case.covariates}) if how == "column" else []
+        near = difflib.get_close_matches(by, columns, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise FedmedError("FM-USE-01", f"--by: no case has such a {how}{hint}", local=by)
+    named, moved = splits.by_value(cases, said, sites)
+    return named, [f"{moved} patients have several values: each is at the most frequent"] if moved else []
+
+
+def _grouped_by(chosen: recipe.Recipe) -> str:
+    return CLASS if chosen.task == "classification" else QUARTILE
 
 
 def _only(found: Found, cases: list[Case]) -> Found:
@@ -118,3 +174,5 @@ def _log(found: Found) -> None:
     for excluded in found.excluded:
         logs.shareable.info("%s excluded: %s", excluded.code, excluded.message)
         logs.local.info("%s excluded: %s %s", excluded.code, excluded.message, excluded.local)
+    for line in found.local:
+        logs.local.info("%s", line)

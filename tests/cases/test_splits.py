@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.cases.case import Case, Geometry
-from fedmed.cases.splits import FOLDS, split, virtual_sites
+from fedmed.cases.splits import FOLDS, by_value, split, virtual_sites
 from fedmed.recipe_fields import Split
 
 from . import phantoms
@@ -156,3 +156,62 @@ def test_what_cannot_be_divided() -> None:
 def test_alpha_must_be_a_positive_number(alpha: float) -> None:
     with phantoms.refuses("FM-USE-01", "alpha"):
         virtual_sites(cohort(9), how="dirichlet", sites=2, seed=7, alpha=alpha)
+
+
+VALUES = st.one_of(st.none(), st.integers(0, 5), st.sampled_from(["", " ", "GE", "Philips ", "unknown", "3"]))
+
+
+@settings(max_examples=80, deadline=None)
+@given(cohorts, st.data())
+def test_sites_by_value_are_disjoint_complete_and_not_empty(cases: list[Case], data: st.DataObject) -> None:
+    values = {one.case: data.draw(VALUES) for one in cases}
+    found, code = phantoms.attempt(lambda: by_value(cases, values))
+    if code:
+        assert code == "FM-DAT-42"
+        return
+    parts, moved = found
+    assert all(part for _, part in parts)
+    assert 2 <= len(parts) <= 10
+    sides({str(index): part for index, (_, part) in enumerate(parts)})
+    assert sorted(one.case for _, part in parts for one in part) == sorted(one.case for one in cases)
+    assert 0 <= moved <= len({one.patient for one in cases})
+    assert by_value(cases[::-1], values) == (parts, moved)
+
+
+def test_a_site_for_each_value_in_order() -> None:
+    values = [10, 9, "b", "a", None, "", " a ", 1.5]
+    cases = [case(index, index) for index in range(len(values))]
+    parts, moved = by_value(cases, dict(zip((one.case for one in cases), values, strict=True)))
+    assert [(value, len(part)) for value, part in parts] == [
+        *(("1.5", 1), ("9", 1), ("10", 1)),
+        *(("a", 2), ("b", 1), ("unknown", 2)),
+    ]
+    assert moved == 0
+
+
+def test_a_patient_with_several_values_goes_to_the_most_frequent() -> None:
+    said = {1: ["b", "a", "b"], 2: ["b", "a"], 3: ["c", "a", None, None, None], 4: [None, "b"], 5: [None]}
+    cases, values = [], {}
+    for patient, each in said.items():
+        for value in each:
+            cases.append(case(len(cases), patient))
+            values[cases[-1].case] = value
+    parts, moved = by_value(cases, values)
+    assert {value: sorted({one.patient[-1] for one in part}) for value, part in parts} == {
+        "a": ["2", "3"],
+        "b": ["1", "4"],
+        "unknown": ["5"],
+    }, "nobody is left at c, so it is no site"
+    assert moved == 3
+
+
+def test_the_number_of_values() -> None:
+    cases = [case(index, index) for index in range(101)]
+    values = {one.case: index for index, one in enumerate(cases)}
+    assert len(by_value(cases[:100], values, sites=100)[0]) == 100
+    with phantoms.refuses("FM-DAT-42", "101 different values, expected 2 to 100"):
+        by_value(cases, values)
+    with phantoms.refuses("FM-DAT-42", "1 different values"):
+        by_value(cases[:1], values)
+    with phantoms.refuses("FM-DAT-42", "3 different values, expected 4"):
+        by_value(cases[:3], values, sites=4)

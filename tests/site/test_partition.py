@@ -12,6 +12,8 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.site import partition, train
 from tests import small
+from tests.cases import films
+from tests.coded import code_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,9 +100,10 @@ def test_virtual_sites(
     recipe = small.write_recipe(tmp_path / "recipe.yaml")
 
     def divide(out: Path, seed: int | None = None) -> list[dict[str, str]]:
-        found = partition.virtual_sites(
-            data, recipe, out, how=how, sites=3, sizes=sizes, alpha=0.5 if how == "dirichlet" else None, seed=seed
-        )
+        alpha = 0.5 if how == "dirichlet" else None
+        virtual = partition.virtual_sites(data, recipe, out, how=how, sites=3, sizes=sizes, alpha=alpha, seed=seed)
+        found = virtual.partitioned
+        assert virtual.values == {}
         assert found.seed == (small.RECIPE["seed"] if seed is None else seed)
         assert [share.site for share in found.shares] == ["site-1", "site-2", "site-3"]
         return [folds(out / share.site / "cases.json") for share in found.shares]
@@ -122,3 +125,67 @@ def test_more_virtual_sites_than_patients(tmp_path: Path) -> None:
     with pytest.raises(FedmedError) as caught:
         partition.virtual_sites(data, recipe, tmp_path / "out", how="iid", sites=3, sizes=None, alpha=None, seed=None)
     assert caught.value.code == "FM-DAT-42"
+
+
+ANY: dict[str, Any] = {"sites": None, "sizes": None, "alpha": None, "seed": None}
+
+
+@pytest.fixture(scope="module")
+def radiographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Data and recipe: 12 patients with two films each, of two vendors and three wards; one film is of the other."""
+    root = tmp_path_factory.mktemp("radiographs")
+    lines = ["path,label,patient,ward"]
+    for index in range(24):
+        patient = index // 2
+        one = films.dataset(films.film() + index, patient=f"Nansen{patient}")
+        if patient:
+            one.Manufacturer = "Acme\x1b[2J" if patient % 3 == 0 or index == 9 else "Brems"
+        films.save(root / f"data/images/{index}.dcm", one)
+        lines.append(f"images/{index}.dcm,{index % 3 == 0:d},{patient},{('', 7, 12)[patient % 3]}")
+    (root / "data/labels.csv").write_text("\n".join(lines))
+    text = films.recipe().model_dump_json(by_alias=True)
+    (root / "recipe.yaml").write_text(text)
+    return root / "data", root / "recipe.yaml"
+
+
+@pytest.mark.parametrize(
+    ("how", "by", "values", "patients"),
+    [
+        ("column", "ward", ["7", "12", "unknown"], [4, 4, 4]),
+        ("header", "Manufacturer", ["Acme\x1b[2J", "Brems", "unknown"], [4, 7, 1]),
+    ],
+)
+def test_virtual_sites_by_value(
+    how: partition.How, by: str, values: list[str], patients: list[int], radiographs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    virtual = partition.virtual_sites(*radiographs, tmp_path, how=how, by=by, **{**ANY, "sites": 3})
+    assert list(virtual.values.values()) == values
+    sites = [folds(tmp_path / share.site / "cases.json") for share in virtual.partitioned.shares]
+    assert [len(site) for site in sites] == patients
+    assert len({patient for site in sites for patient in site}) == 12
+    notes = ["1 patients have several values: each is at the most frequent"] if how == "header" else []
+    assert virtual.partitioned.notes == notes
+    assert virtual.partitioned.grouped_by == "class"
+    assert set(virtual.partitioned.shares[0].groups) == {"0", "fracture"}
+
+
+def test_what_nothing_can_be_divided_by(radiographs: tuple[Path, Path], tmp_path: Path) -> None:
+    def divide(how: partition.How, by: str) -> str:
+        return code_of(lambda: partition.virtual_sites(*radiographs, tmp_path, how=how, by=by, **ANY))
+
+    for how, by in (
+        ("column", "wrad"),
+        ("column", "patient"),
+        ("header", "Manufakturer"),
+        ("header", "PixelData"),
+        ("header", "VOILUTSequence"),
+        ("header", "Laterality"),
+    ):
+        assert divide(how, by) == "FM-USE-01", by  # type: ignore[arg-type]
+    assert divide("header", "Modality") == "FM-DAT-42", "one value is one site"
+
+
+def test_what_was_meant_is_said(radiographs: tuple[Path, Path], tmp_path: Path) -> None:
+    for how, by, meant in (("column", "wrad", "ward"), ("header", "manufakturer", "Manufacturer")):
+        with pytest.raises(FedmedError, match=f"did you mean {meant}"):
+            partition.virtual_sites(*radiographs, tmp_path, how=how, by=by, **ANY)  # type: ignore[arg-type]
