@@ -43,7 +43,7 @@ def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
     patterns = layout.image | ({LABEL: layout.label} if layout.label else {})
     by_patient = all("{patient}" in pattern for pattern in patterns.values())
     found: dict[tuple[str, str], Study] = {}
-    for name, path, places in _matches(tree, patterns):
+    for name, path, places in _matches(tree, patterns, layout.labels):
         patient = places.get("patient", "")
         key = (patient if by_patient else "", places["case"])
         study = found.setdefault(key, Study(patient, places["case"]))
@@ -53,12 +53,12 @@ def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
     return with_image, len(found) - len(with_image)
 
 
-def _matches(tree: Tree, patterns: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _matches(tree: Tree, patterns: dict[str, str], table: str | None) -> Iterator[tuple[str, str, dict[str, str]]]:
     """(channel or label, path, places). A path that two patterns match belongs to the one that spells out more."""
     ranked = sorted(patterns, key=lambda name: len(PLACES.sub("", patterns[name])), reverse=True)
     rules = [(name, _expression(patterns[name])) for name in ranked]
     for path in (*tree.files, *(f"{folder}/" for folder in tree.folders)):
-        for name, rule in rules:
+        for name, rule in rules if path != table else ():  # {case} alone, without a suffix, would match it
             if match := rule.fullmatch(path):
                 places = {key: unicodedata.normalize("NFC", value) for key, value in match.groupdict().items()}
                 yield name, path, places

@@ -158,20 +158,19 @@ def _together(first: Slice, second: Slice) -> bool:
 def choose(found: Scan, data: Data, where: str) -> list[Slice]:
     """The one group of slices that fits the recipe's modality, description pattern and min_slices, unordered.
 
-    For modality XR it is one image, whose series is not asked for a description. Raises FedmedError FM-DAT-30 (none
-    fits), -31 (several fit), -32 (multi-frame) or -40 (colour).
+    For modality XR each image counts as a series, and its description is not looked at. Raises FedmedError FM-DAT-30
+    (none fits), -31 (several fit), -32 (multi-frame) or -40 (colour).
     """
     single = data.modality == "XR"
     groups = [[one] for one in found.slices] if single else grouped(found.slices)
     fitting = [group for group in groups if _fits(group, data)]
     rule = f"{data.modality}, description {data.series.description!r}, at least {data.series.min_slices} slices"
-    rule = f"modality {', '.join(RADIOGRAPHS)}" if single else rule
-    what = "image" if single else "series"
+    if single:
+        rule = f"one image of modality {', '.join(RADIOGRAPHS)}"
     if not fitting:
-        raise FedmedError("FM-DAT-30", f"{where}: no {what} fits ({rule}) among {_listed(groups, data)}")
+        raise FedmedError("FM-DAT-30", f"{where}: no series fits ({rule}) among {_listed(groups, data)}")
     if len(fitting) > 1:
-        several = f"{len(fitting)} {what}{'s' if single else ''} fit ({rule})"
-        raise FedmedError("FM-DAT-31", f"{where}: {several}: {_listed(fitting, data)}")
+        raise FedmedError("FM-DAT-31", f"{where}: {len(fitting)} series fit ({rule}): {_listed(fitting, data)}")
     check_kind(fitting[0], where)
     return fitting[0]
 

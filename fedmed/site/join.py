@@ -29,7 +29,8 @@ _SETTINGS = """\
 role: site
 name: {name}
 # Where the images are, and how they are named below that folder: {{case}} and {{patient}} stand for one name each,
-# a pattern ending in / is a folder of DICOM files.
+# a pattern ending in / is a folder of DICOM files. Masks have the pattern label; classes stand in a CSV table, labels,
+# with the columns path (below that folder) and label, and if known patient.
 {data}
 # This hospital's label values -> the recipe's, for example {{10: 1, 20: 2}}.
 label_map: {{}}

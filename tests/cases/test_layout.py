@@ -138,6 +138,12 @@ def test_known_layouts_with_a_table(tmp_path: Path, name: str, image: str) -> No
     assert found == Layout(image={"XR": image}, labels="labels.csv")
 
 
+def test_the_table_is_no_image(tmp_path: Path) -> None:
+    tree = paths.walk(touch(tmp_path, "IM0001", "labels.csv"))
+    found, _ = studies(tree, Layout(image={"XR": "{case}"}, labels="labels.csv"))
+    assert [study.case for study in found] == ["IM0001"]
+
+
 def test_two_channels_with_a_table(tmp_path: Path) -> None:
     touch(tmp_path, "images/x_AP.png", "images/x_LAT.png")
     (tmp_path / "labels.csv").write_text("path,label\nimages/x_AP.png,1\n")

@@ -72,7 +72,7 @@ def test_radiographs(tmp_path: Path, modality: str) -> None:
 
 @pytest.mark.parametrize("modality", ["RF", "MR", "OT", ""])
 def test_what_is_no_radiograph(tmp_path: Path, modality: str) -> None:
-    with phantoms.refuses("FM-DAT-30", "no image fits (modality CR, DX, RG)"):
+    with phantoms.refuses("FM-DAT-30", "no series fits (one image of modality CR, DX, RG)"):
         shown(tmp_path, films.dataset(modality=modality))
 
 
