@@ -19,12 +19,12 @@ def draw(hospital: XrayHospital, exam: Exam, seed: int) -> tuple[Limb, Pose, tup
     limb = _limb(patient, hospital, scale)
     breaks = _breaks(patient, hospital, scale)  # drawn for all, so that streams stay aligned
     rng = rng_for(seed, TASK, hospital.name, exam.number, exam.case)
-    hurt = exam.label == 1 or rng.uniform() < 0.3  # a sprain swells too
+    swollen = rng.uniform() < 0.5  # by a sprain as often as by a fracture: the limb's width tells nothing
     limb = replace(
         limb,
         breaks=breaks if exam.label else (),
-        lump=(breaks[0].at, rng.uniform(1, 4) * scale) if hurt else (0.0, 0.0),
-        wrap=_plaster(rng) if exam.plaster else None,
+        lump=(breaks[0].at, rng.uniform(1, 4) * scale) if swollen else (0.0, 0.0),
+        wrap=_plaster(rng, scale) if exam.plaster else None,
         folds=tuple(_fold(rng) for _ in range(3)) if rng.uniform() < hospital.fold else (),
         metal=_plate(rng, limb) if rng.uniform() < hospital.metal else (),
         hand_angle=rng.normal(0, 0.15),
@@ -92,17 +92,17 @@ def _breaks(rng: np.random.Generator, hospital: XrayHospital, scale: float) -> t
         place = {"bone": bone, "at": at, "jag": (rng.uniform(0.3, 0.8), rng.uniform(0.7, 1.3), rng.uniform(0, 6.28))}
         if hospital.fracture == "impacted":
             return Break(
-                slope=rng.normal(0, 0.2), gap=0.0, across=signed(2.5, 5), along=rng.uniform(0.5, 2.5),
+                slope=rng.normal(0, 0.2), gap=0.0, across=signed(3, 5.5), along=rng.uniform(0.5, 3),
                 angle=np.radians(signed(8, 20)), bulge=0.0, dense=rng.uniform(0.4, 1.2), **place,
             )  # fmt: skip
         if hospital.fracture == "oblique":
             return Break(
-                slope=signed(0.3, 1.1), gap=rng.uniform(1.4, 2.8), across=signed(2, 5), along=rng.normal(0, 0.5),
+                slope=signed(0.3, 1.1), gap=rng.uniform(1.6, 3), across=signed(2.5, 5.5), along=rng.normal(0, 0.5),
                 angle=np.radians(signed(4, 12)), bulge=0.0, dense=0.0, **place,
             )  # fmt: skip
         return Break(
             slope=rng.normal(0, 0.15), gap=0.0, across=signed(1.2, 2.6), along=rng.uniform(0.6, 2.2),
-            angle=np.radians(signed(8, 20)), bulge=rng.uniform(1.6, 2.8), dense=rng.uniform(0.6, 1.4), **place,
+            angle=np.radians(signed(8, 20)), bulge=rng.uniform(1.9, 3.2), dense=rng.uniform(0.6, 1.4), **place,
         )  # fmt: skip
 
     places = {"impacted": (14, 24), "oblique": (32, 64), "buckled": (20, 34)}[hospital.fracture]
@@ -112,8 +112,8 @@ def _breaks(rng: np.random.Generator, hospital: XrayHospital, scale: float) -> t
     return tuple(breaks) if both else (breaks[0],)
 
 
-def _plaster(rng: np.random.Generator) -> Wrap:
-    return Wrap(rng.uniform(2.5, 5), rng.uniform(-40, -12), rng.uniform(60, 130), waves(rng, 7.0))
+def _plaster(rng: np.random.Generator, scale: float) -> Wrap:
+    return Wrap(rng.uniform(3, 5) * scale, rng.uniform(-40, -12), rng.uniform(60, 130), waves(rng, 7.0 * scale))
 
 
 def _fold(rng: np.random.Generator) -> tuple[float, float, float, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 # Attenuation per millimetre at about 55 kV.
-CORTEX, SPONGIOSA, SOFT, PLASTER, METAL = 0.085, 0.030, 0.020, 0.035, 0.8
+CORTEX, SPONGIOSA, SOFT, PLASTER, METAL = 0.085, 0.030, 0.020, 0.017, 0.8
 
 
 @dataclass(frozen=True)
