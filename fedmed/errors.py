@@ -388,6 +388,29 @@ CODES: dict[str, Code] = {
         "the layout has masks where the recipe needs classes, or the other way round",
         "name in data.layout of fedmed.yaml label (masks) for segmentation, labels (a CSV table) for classification",
     ),
+    "FM-DAT-60": Code(
+        DATA,
+        "a mask is no DICOM segmentation that fedmed reads",
+        "export it as a binary, fractional or labelmap DICOM segmentation, or as NIfTI",
+    ),
+    "FM-DAT-61": Code(
+        DATA,
+        "a DICOM segmentation lies in another frame of reference than its image",
+        "export the segmentation that was drawn on this series",
+    ),
+    "FM-DAT-62": Code(
+        DATA,
+        "frames of a DICOM segmentation lie on no slice of the image",
+        "leave the series it was drawn on in the folder, or write the mask on the grid of the image",
+    ),
+    "FM-DAT-63": Code(
+        DATA, "a DICOM segmentation shows one slice of one segment several times", "export the segmentation again"
+    ),
+    "FM-DAT-64": Code(
+        DATA,
+        "segments of different classes overlap",
+        "map all but one of them to 0 in label_map of fedmed.yaml, or export them without overlap",
+    ),
     "FM-TRN-01": Code(
         DATA,
         "the loss or a weight is not finite, or absurdly large; nothing was sealed",

@@ -35,9 +35,10 @@ class Layout(Strict):
     """Where a site keeps what, as patterns below the data root with the places {patient} and {case}.
 
     A pattern that ends in `/` is a folder of DICOM files; any other is a NIfTI, PNG, JPEG or single DICOM file. `*`
-    stands for any characters of one folder level. Masks have the pattern `label`; classes stand in a CSV table
-    `labels` with the columns path (relative to the root), label, and if known patient. Without {patient} or such a
-    column the patient is read from DICOM, or every other file is its own patient.
+    stands for any characters of one folder level. Masks have the pattern `label`: NIfTI, or a DICOM segmentation as
+    .dcm or as a folder that holds one, which may be the folder of the images. Classes stand in a CSV table `labels`
+    with the columns path (relative to the root), label, and if known patient. Without {patient} or such a column the
+    patient is read from DICOM, or every other file is its own patient.
     """
 
     image: dict[str, Pattern] = Field(min_length=1, max_length=4)

@@ -42,6 +42,12 @@ def read(root: Path, relative: Sequence[str], where: str) -> tuple[NDArray[np.fl
     return volume.transpose(2, 1, 0), affine
 
 
+def frame_of_reference(root: Path, relative: Sequence[str], where: str) -> str:
+    """FrameOfReferenceUID of a series, empty where it says none. Raises FedmedError FM-DAT-15, -16 or -33."""
+    header = series.read_header(root, relative[0], where)
+    return header.frame_of_reference if header else ""
+
+
 def _values(path: Path, where: str) -> NDArray[Any]:
     """Modality values of one file, [row, column]."""
     data, stored = pixels.stored(path, where)

@@ -77,8 +77,8 @@ def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int])
     right, wrong = ("labels", "label") if isinstance(recipe.data, Pictures) else ("label", "labels")
     if getattr(layout, wrong):
         raise FedmedError("FM-DAT-53", f"fedmed.yaml: data.layout: {recipe.task} needs {right}, got {wrong}")
-    if layout.label and not nifti.is_nifti(layout.label):
-        raise _pattern(LABEL, ".nii or .nii.gz", layout.label)
+    if layout.label and not nifti.is_nifti(layout.label) and not layout.label.endswith((".dcm", "/")):
+        raise _pattern(LABEL, ".nii, .nii.gz, .dcm or a folder/", layout.label)
     for channel, pattern in layout.image.items():
         if recipe.data.modality == "XR" and nifti.is_nifti(pattern):
             raise _pattern(f"image.{channel}", ".dcm, .png, .jpg or a folder/", pattern)

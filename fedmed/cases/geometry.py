@@ -53,6 +53,12 @@ def coincide(shape: Shape, first: Affine, second: Affine) -> bool:
     return farthest_mm(shape, first, second) <= SAME_GRID * min(spacing(first))
 
 
+def shown(shape: Shape, affine: Affine) -> str:
+    """A grid in words: voxels, spacing and axes."""
+    steps = " x ".join(f"{step:.3g}" for step in spacing(affine))
+    return f"{' x '.join(map(str, shape))} of {steps} mm {axcodes(affine)}"
+
+
 def check(affine: Affine, where: str) -> None:
     """Refuse a grid that cannot be true. Raises FedmedError FM-DAT-23 (spacing) or FM-DAT-24 (angles)."""
     steps = spacing(affine)

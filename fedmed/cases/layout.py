@@ -54,7 +54,9 @@ def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
 
 
 def _matches(tree: Tree, patterns: dict[str, str], table: str | None) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """(channel or label, path, places). A path that two patterns match belongs to the one that spells out more."""
+    """(channel or label, path, places). The table is no image. A path that two patterns match belongs to the one that
+    spells out more; but a folder with the same pattern for images and masks belongs to both.
+    """
     ranked = sorted(patterns, key=lambda name: len(PLACES.sub("", patterns[name])), reverse=True)
     rules = [(name, _expression(patterns[name])) for name in ranked]
     for path in (*tree.files, *(f"{folder}/" for folder in tree.folders)):
@@ -62,6 +64,8 @@ def _matches(tree: Tree, patterns: dict[str, str], table: str | None) -> Iterato
             if match := rule.fullmatch(path):
                 places = {key: unicodedata.normalize("NFC", value) for key, value in match.groupdict().items()}
                 yield name, path, places
+                if path.endswith("/") and name != LABEL and patterns.get(LABEL) == patterns[name]:
+                    yield LABEL, path, places
                 break
 
 
@@ -83,8 +87,10 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
     """The known layout that gives the most complete cases below `root`, among those for the task where it is known.
 
     With masks: the Medical Segmentation Decathlon (imagesTr and labelsTr, also with nnU-Net's `_0000`), images and
-    labels, dicom and masks, and flat `{case}_image` with `{case}_label`. With the table labels.csv: images, dicom and
-    flat `{case}`; a case is complete when its images have a row. Raises FedmedError FM-DAT-04, -05 or -49.
+    labels, dicom and masks, dicom and segmentations or seg (DICOM), and flat `{case}_image` with `{case}_label`. With
+    the table labels.csv: images, dicom and flat `{case}`; a case is complete when its images have a row.
+
+    Raises FedmedError FM-DAT-04, -05 or -49.
     """
     tree = paths.walk(root)
     best, most = None, 0
@@ -136,6 +142,8 @@ def _with_masks(channels: Sequence[str]) -> Iterator[Layout]:
             yield Layout(image=_folders(channels), label=f"{masks}/{{case}}{suffix}")
         if len(channels) == 1:
             yield Layout(image={channels[0]: f"{{case}}_image{suffix}"}, label=f"{{case}}_label{suffix}")
+    for masks in ("segmentations", "seg"):
+        yield Layout(image=_folders(channels), label=f"{masks}/{{case}}.dcm")
 
 
 def _with_table(channels: Sequence[str]) -> Iterator[Layout]:

@@ -34,14 +34,39 @@ def stored(path: Path, where: str) -> tuple[Any, Numbers]:
 
     Raises FedmedError FM-DAT-16, -33 (damaged) or -34 (no decoder).
     """
+    data = dataset(path, where)
+    with damage(path, where):
+        return data, pixel_array(data, raw=True)
+
+
+def frames(data: Any, count: int, path: Path, where: str) -> Iterator[Numbers]:
+    """The stored values [row, column] of `count` frames of a data set, decoded one at a time.
+
+    Raises FedmedError FM-DAT-33 (damaged), also where there are fewer.
+    """
+    decoded = get_decoder(data.file_meta.TransferSyntaxUID).iter_array(data, raw=True)
+    for _ in range(count):
+        with damage(path, where):
+            values, _ = next(decoded)
+        yield values
+
+
+def dataset(path: Path, where: str, max_bytes: int | None = None) -> Any:
+    """The data set of a file whose pixels can be decoded, with its transfer syntax in file_meta.
+
+    Raises FedmedError FM-DAT-16, -25 (more than max_bytes), -33 (damaged) or -34 (no decoder).
+    """
     with paths.open_file(path, where) as stream, damage(path, where):
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise FedmedError("FM-DAT-25", f"{where}: a file of {size} bytes, expected at most {max_bytes}")
         data = pydicom.dcmread(stream, force=True)
         syntax = data.file_meta.get("TransferSyntaxUID")
         if syntax is None:  # no preamble, no meta group: pydicom found out by trying
             syntax = ImplicitVRLittleEndian if data.original_encoding[0] else ExplicitVRLittleEndian
             data.file_meta.TransferSyntaxUID = syntax
         _check_decoder(syntax, where)
-        return data, pixel_array(data, raw=True)
+        return data
 
 
 def modality(values: Numbers, data: Any) -> Numbers:
@@ -75,7 +100,7 @@ def _entries(raw: Any, count: int, *, is_little_endian: bool) -> NDArray[np.int6
 
 
 @contextmanager
-def damage(path: Path, where: str) -> Iterator[None]:
+def damage(path: Path, where: str, what: str = "the pixels of a file cannot be decoded") -> Iterator[None]:
     """What pydicom and its decoders raise inside, FM-DAT-33: they answer damage with exceptions of every kind."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -84,9 +109,7 @@ def damage(path: Path, where: str) -> Iterator[None]:
         except FedmedError:
             raise
         except Exception as error:
-            raise FedmedError(
-                "FM-DAT-33", f"{where}: the pixels of a file cannot be decoded", local=f"{path}: {error}"
-            ) from error
+            raise FedmedError("FM-DAT-33", f"{where}: {what}", local=f"{path}: {error}") from error
 
 
 def _check_decoder(syntax: Any, where: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.cases import dicom, geometry, labels, nifti, paths
+from fedmed.cases import dicom, dicomseg, geometry, labels, nifti, paths
 from fedmed.cases.case import Volume
 from fedmed.errors import FedmedError
 
@@ -32,7 +32,7 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     Another channel or the label may have its axes in another order or direction: they are permuted and flipped, never
     resampled. Grids count as the same when no corner lies farther apart than a tenth of the shortest voxel edge.
 
-    Raises FedmedError FM-DAT-11, -15 to -29 and -32 to -41.
+    Raises FedmedError FM-DAT-11, -15 to -29, -32 to -41 and -60 to -64.
     """
     label = case.label if isinstance(case.label, str) else None
     return read_files(case.case, case.image, label, root, data, label_map)
@@ -64,13 +64,21 @@ def read_files(
     if affine is None:  # a recipe has at least one channel
         raise FedmedError("FM-DAT-11", f"{alias}: no image")
     stack = channels[0][None] if len(channels) == 1 else np.stack(channels)
-    mask = None
-    if label is not None:
-        where = f"{alias} label"
+    if label is None:
+        return Volume(stack, affine, None)
+    where = f"{alias} label"
+    if nifti.is_nifti(label):
         array, grid = nifti.read(paths.locate(root, label, where), where)
         array = _onto(array, grid, channels[0].shape, affine, "FM-DAT-29", where)
-        mask = _classes(array, data, label_map, where)
-    return Volume(stack, affine, mask)
+        return Volume(stack, affine, _classes(array, data, label_map, where))
+    frame = _frame_of_reference(root, image[data.channels[0]], where)
+    target = dicomseg.Grid(channels[0].shape, affine, frame)
+    return Volume(stack, affine, dicomseg.read(root, label, target, data, label_map, where))
+
+
+def _frame_of_reference(root: Path, relative: tuple[str, ...], where: str) -> str | None:
+    """None where the image is NIfTI, which has none."""
+    return None if nifti.is_nifti(relative[0]) else dicom.frame_of_reference(root, relative, where)
 
 
 def _image(root: Path, relative: tuple[str, ...], where: str) -> tuple[Floats, Affine]:
@@ -85,15 +93,10 @@ def _onto(array: Floats, grid: Affine, shape: tuple[int, ...], affine: Affine, c
     if same is None:
         raise FedmedError(
             code,
-            f"{where}: {_shown(array.shape, grid)}, expected {_shown(shape, affine)}; "
+            f"{where}: {geometry.shown(array.shape, grid)}, expected {geometry.shown(shape, affine)}; "
             f"corners lie up to {distance:.2f} mm apart",
         )
     return same
-
-
-def _shown(shape: tuple[int, ...], affine: Affine) -> str:
-    steps = " x ".join(f"{step:.3g}" for step in geometry.spacing(affine))
-    return f"{' x '.join(map(str, shape))} of {steps} mm {geometry.axcodes(affine)}"
 
 
 def _classes(array: Floats, data: Data, label_map: Mapping[int, int], where: str) -> NDArray[np.uint8]:

@@ -106,7 +106,7 @@ class Search:
             raise FedmedError("FM-DAT-14", f"{alias}: images of {len(images.patients)} patients, expected 1")
         if isinstance(self.data, Pictures):
             return self._picture(study, alias, images, self.data)
-        label = self._one(study, LABEL, alias) if self.layout.label else None
+        label = self._mask(study, alias) if self.layout.label else None
         volume = reading.read_files(alias, images.files, label, self.root, self.data, self.label_map)
         patient = self._patient(study, alias, "", images)
         return Case(alias, patient, "", images.files, label, _covariates(volume), _geometry(volume))
@@ -148,11 +148,28 @@ class Search:
             raise FedmedError("FM-DAT-13", f"{alias}: {len(matches)} files for {name}, expected 1")
         return matches[0]
 
-    def _series(self, folder: str, where: str) -> list[series.Slice]:
-        """The slices of the one series in `folder`, in reading order; of radiographs the one image."""
+    def _mask(self, study: Study, alias: str) -> str:
+        """The file of the mask; in a folder, which may be that of the images, the one DICOM segmentation."""
+        path = self._one(study, LABEL, alias)
+        if not path.endswith("/"):
+            return path
+        scan = self._scan(path, f"{alias} {LABEL}")
+        images = [match for name, group in study.matches.items() if name != LABEL for match in group]
+        if not any(image.startswith(path) or path.startswith(image) for image in images):
+            self.ignored += scan.ignored + len(scan.slices)  # elsewhere they are counted with the images
+        if len(scan.segmentations) != 1:
+            code, count = "FM-DAT-13" if scan.segmentations else "FM-DAT-12", len(scan.segmentations)
+            raise FedmedError(code, f"{alias}: {count} DICOM segmentations in the folder for {LABEL}, expected 1")
+        return scan.segmentations[0]
+
+    def _scan(self, folder: str, where: str) -> series.Scan:
         start = bisect_left(self.tree.files, folder)
         stop = bisect_left(self.tree.files, folder[:-1] + "0")  # "0" is the character after "/"
-        scan = series.scan(self.root, self.tree.files[start:stop], where)
+        return series.scan(self.root, self.tree.files[start:stop], where)
+
+    def _series(self, folder: str, where: str) -> list[series.Slice]:
+        """The slices of the one series in `folder`, in reading order; of radiographs the one image."""
+        scan = self._scan(folder, where)
         self.ignored += scan.ignored
         chosen = series.choose(scan, self.data, where)
         return chosen if self.data.modality == "XR" else stack.stacked(chosen, where)[0]

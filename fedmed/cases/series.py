@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 TAGS = [
     "SOPClassUID", "Modality", "SeriesDescription", "PatientID", "IssuerOfPatientID", "SeriesInstanceUID",
     "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
-    "ImagePositionPatient", "ImageOrientationPatient",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID",
 ]  # fmt: skip
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # a data set without preamble begins in group 0002 or 0008
 DICOMDIR = "1.2.840.10008.1.3.10"
+SEGMENTATION = "SEG"  # see dicomseg.py
 RADIOGRAPHS = ("CR", "DX", "RG")  # see radiograph.py
 SAME_DIRECTION = 1e-3  # of a direction cosine: 0.06 degrees
 
@@ -51,26 +52,30 @@ class Slice:
     orientation: tuple[float, ...] | None
     position: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
+    frame_of_reference: str
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The images of a folder, and how many other files lie among them."""
+    """The images of a folder, how many other files lie among them, and the paths of its segmentations."""
 
     slices: tuple[Slice, ...]
     ignored: int
+    segmentations: tuple[str, ...] = ()
 
 
 def scan(root: Path, relative: Iterable[str], where: str) -> Scan:
     """The header of every DICOM image among the files. Raises FedmedError FM-DAT-15, -16 or -33."""
-    slices, ignored = [], 0
+    slices, segmentations, ignored = [], [], 0
     for path in relative:
         found = read_header(root, path, where)
         if found is None:
             ignored += 1
+        elif found.modality == SEGMENTATION:
+            segmentations.append(found.path)
         else:
             slices.append(found)
-    return Scan(tuple(slices), ignored)
+    return Scan(tuple(slices), ignored, tuple(segmentations))
 
 
 def read_header(root: Path, relative: str, where: str) -> Slice | None:
@@ -118,6 +123,7 @@ def _slice(data: Any, relative: str) -> Slice | None:
         orientation=numbers(data, "ImageOrientationPatient", 6),
         position=numbers(data, "ImagePositionPatient", 3),
         spacing=numbers(data, "PixelSpacing", 2),
+        frame_of_reference=str(data.get("FrameOfReferenceUID") or ""),
     )
 
 

@@ -60,7 +60,7 @@ def slices(
 ) -> list[Dataset]:
     """One single-frame data set for each slice, 12 bits of 16, explicit little endian, unsigned."""
     array = ramp() if array is None else array
-    axes, series = directions(oblique), generate_uid()
+    axes, series, frame_of_reference = directions(oblique), generate_uid(), generate_uid()
     found = []
     for index in range(array.shape[2]):
         one = Dataset()
@@ -72,6 +72,7 @@ def slices(
         one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
         one.Modality, one.PatientID, one.PatientName = modality, patient, patient
         one.StudyInstanceUID, one.SeriesInstanceUID, one.SeriesDescription = series, series, "T1w axial"
+        one.FrameOfReferenceUID = frame_of_reference
         one.InstanceNumber = array.shape[2] - index
         one.Rows, one.Columns = array.shape[1], array.shape[0]
         one.PixelSpacing = [SPACING[1], SPACING[0]]

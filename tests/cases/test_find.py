@@ -176,7 +176,7 @@ def test_settings_that_do_not_fit_the_recipe(tmp_path: Path) -> None:
     image = {"T1": "Nansen/{case}/"}
     for field, layout in (
         ("image.T1", Layout(image={"T1": "Nansen/{case}.png"})),
-        ("label", Layout(image=image, label="Nansen/b/{case}/")),
+        ("label", Layout(image=image, label="Nansen/b/{case}.png")),
     ):
         with phantoms.refuses("FM-SET-03", f"data.layout.{field}: expected a pattern that ends in .nii"):
             look(tmp_path, layout)

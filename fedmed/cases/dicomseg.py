@@ -1,0 +1,254 @@
+"""Reads a DICOM segmentation (PS3.3 A.51, C.8.20) as the mask of an image: frame by frame, by position in the patient.
+
+BINARY, FRACTIONAL and LABELMAP. Of a fractional segment a voxel belongs to it from half of MaximumFractionalValue on,
+whether the values are probabilities or occupancies. Nothing is resampled: every frame must lie on a slice of the
+image, whose axes may have another order or direction; a slice without a frame is background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nibabel.orientations import io_orientation
+from pydicom.uid import RLELossless
+
+from fedmed.cases import geometry, labels, paths, pixels, series
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedmed.recipe_fields import Data
+
+    Bytes = NDArray[np.uint8]
+    Floats = NDArray[np.float64]
+
+KINDS = {  # SegmentationType by SOP class (PS3.3 A.51, A.94)
+    "1.2.840.10008.5.1.4.1.1.66.4": ("BINARY", "FRACTIONAL"),
+    "1.2.840.10008.5.1.4.1.1.66.7": ("LABELMAP",),
+}
+MAX_BYTES = 1 << 30
+CLASH = 255  # in the mask while it is drawn; classes go to 32
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The image that a mask belongs to: its voxels, its affine to RAS+ mm, and for DICOM its FrameOfReferenceUID."""
+
+    shape: tuple[int, ...]
+    affine: Floats
+    frame_of_reference: str | None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a frame lies, in mm and LPS, and the segment it shows: None in a label map, whose pixels say it."""
+
+    segment: int | None
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Slice `index` along `axis` of the image, and how a frame's [column, row] is turned to lie in it."""
+
+    axis: int
+    index: int
+    flips: tuple[bool, bool]
+    swapped: bool
+
+    def turned(self, values: NDArray[Any]) -> NDArray[Any]:
+        """A frame [row, column] along the two other axes of the image, in their order."""
+        flipped = values.T[:: -1 if self.flips[0] else 1, :: -1 if self.flips[1] else 1]
+        return flipped.T if self.swapped else flipped
+
+
+def read(root: Path, relative: str, grid: Grid, data: Data, label_map: Mapping[int, int], where: str) -> Bytes:
+    """The mask [X, Y, Z] in the recipe's classes, on the image's grid.
+
+    Segment numbers become classes as the values of a mask do. A segment whose class is 0 leaves no trace, so it may
+    overlap any other.
+
+    Raises FedmedError FM-DAT-15, -16, -25, -28, -29, -33, -34, -39 and -60 to -64.
+    """
+    path = paths.locate(root, relative, where)
+    found = pixels.dataset(path, where, MAX_BYTES)
+    with pixels.damage(path, where, "the header of a segmentation cannot be read"):
+        threshold = _threshold(found, where)
+        _check_reference(found, grid, where)
+        frames = _frames(found, where)
+        size = int(found.Columns), int(found.Rows)
+        background = int(found.get("PixelPaddingValue") or 0)
+    places = _places(frames, size, grid, where)
+    mask = np.zeros(grid.shape, dtype=np.uint8)
+    decoded = pixels.frames(found, len(frames), path, where)
+    for frame, place, values in zip(frames, places, decoded, strict=True):
+        if values.shape != size[::-1]:
+            raise FedmedError("FM-DAT-33", f"{where}: the pixels of a frame do not fill its rows and columns")
+        plane = np.moveaxis(mask, place.axis, 0)[place.index]
+        for number, drawn in _segments(frame, values, threshold, background):
+            target = labels.to_class(number, data, label_map, where, f"segment {number}")
+            _draw(plane, place.turned(drawn), target)
+    if clashes := int(np.count_nonzero(mask == CLASH)):
+        raise FedmedError("FM-DAT-64", f"{where}: {clashes} voxels lie in segments of different classes")
+    return mask
+
+
+def _threshold(found: Any, where: str) -> int:
+    """The value from which on a pixel belongs to the segment. Raises FedmedError FM-DAT-34 or -60."""
+    kind = found.get("SegmentationType")
+    if kind not in KINDS.get(str(found.get("SOPClassUID")), ()):
+        raise FedmedError("FM-DAT-60", f"{where}: expected a binary, fractional or labelmap segmentation of voxels")
+    if found.get("SamplesPerPixel") != 1:
+        raise FedmedError("FM-DAT-60", f"{where}: expected a segmentation with 1 sample a pixel")
+    if found.file_meta.TransferSyntaxUID == RLELossless and found.BitsAllocated == 1:
+        raise FedmedError("FM-DAT-34", f"{where}: no decoder reads RLE Lossless with 1 bit a pixel")
+    if kind != "FRACTIONAL":
+        return 1
+    highest = found.get("MaximumFractionalValue")
+    if not isinstance(highest, int) or not 1 <= highest < 1 << int(found.BitsStored):
+        raise FedmedError("FM-DAT-60", f"{where}: MaximumFractionalValue is missing or unusable")
+    return (highest + 1) // 2
+
+
+def _check_reference(found: Any, grid: Grid, where: str) -> None:
+    """Positions can only be compared in one frame of reference (PS3.3 C.7.4.1). Raises FedmedError FM-DAT-39, -61."""
+    if grid.frame_of_reference is None:
+        return
+    own = str(found.get("FrameOfReferenceUID") or "")
+    if not own or not grid.frame_of_reference:
+        which = "the segmentation" if grid.frame_of_reference else "the image"
+        raise FedmedError("FM-DAT-39", f"{where}: FrameOfReferenceUID is missing in {which}")
+    if own != grid.frame_of_reference:
+        message = f"{where}: the segmentation has another FrameOfReferenceUID than the image"
+        raise FedmedError("FM-DAT-61", message, local=f"{own} and {grid.frame_of_reference}")
+
+
+def _frames(found: Any, where: str) -> list[Frame]:
+    """What the functional groups say of each frame (PS3.3 C.7.6.16); what it does not say itself, the shared ones do.
+
+    Raises FedmedError FM-DAT-33 or -39.
+    """
+    groups = found.get("PerFrameFunctionalGroupsSequence") or []
+    shared = found.get("SharedFunctionalGroupsSequence") or []
+    count = int(found.get("NumberOfFrames") or 1)
+    if len(groups) != count:
+        raise FedmedError("FM-DAT-33", f"{where}: {count} frames, and functional groups for {len(groups)}")
+    label_map = found.SegmentationType == "LABELMAP"
+    said = [_said(group, shared, label_map=label_map) for group in groups]
+    for index, keyword in enumerate(
+        ("ReferencedSegmentNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    ):
+        if missing := sum(one[index] is None for one in said):
+            raise FedmedError("FM-DAT-39", f"{where}: {keyword} is missing or unusable in {missing} of {count} frames")
+    return [Frame(None if label_map else one[0], *one[1:]) for one in said]
+
+
+def _said(group: Any, shared: Sequence[Any], *, label_map: bool) -> tuple[Any, ...]:
+    """Segment (0 in a label map), position, orientation and spacing of a frame; None for what nobody says."""
+
+    def macro(sequence: str) -> Any:
+        return next((one[sequence][0] for one in (group, *shared[:1]) if one.get(sequence)), {})
+
+    segment = 0 if label_map else macro("SegmentIdentificationSequence").get("ReferencedSegmentNumber")
+    return (
+        segment if isinstance(segment, int) else None,
+        series.numbers(macro("PlanePositionSequence"), "ImagePositionPatient", 3),
+        series.numbers(macro("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+        series.numbers(macro("PixelMeasuresSequence"), "PixelSpacing", 2),
+    )
+
+
+def _places(frames: Sequence[Frame], size: tuple[int, int], grid: Grid, where: str) -> list[Place]:
+    """The slice of the image that each frame of `size` (columns, rows) lies on.
+
+    Raises FedmedError FM-DAT-23, -29, -39, -62 or -63.
+    """
+    found = [_place(frame, size, grid, where) for frame in frames]
+    allowed = geometry.SAME_GRID * min(geometry.spacing(grid.affine))
+    off = [distance for _, distance in found if distance > allowed]
+    if off:
+        raise FedmedError(
+            "FM-DAT-62",
+            f"{where}: {len(off)} of {len(frames)} frames lie on no slice of the image, "
+            f"up to {max(off):.2f} mm from the nearest",
+        )
+    places = [place for place, _ in found]
+    different = {(frame.segment, place.axis, place.index) for frame, place in zip(frames, places, strict=True)}
+    if len(different) < len(frames):
+        raise FedmedError("FM-DAT-63", f"{where}: {len(frames)} frames show {len(different)} slices of segments")
+    return places
+
+
+def _place(frame: Frame, size: tuple[int, int], grid: Grid, where: str) -> tuple[Place, float]:
+    """The slice nearest to a frame, and how far the frame's farthest corner lies from it, in mm.
+
+    Raises FedmedError FM-DAT-23, -29 or -39.
+    """
+    plane = _affine(frame, where)
+    axes, signs = io_orientation(np.linalg.inv(grid.affine) @ plane).T
+    column, row, axis = (int(number) for number in axes)
+    flips = bool(signs[0] < 0), bool(signs[1] < 0)
+    corners = np.array([(i, j, 0, 1) for i in (0, size[0] - 1) for j in (0, size[1] - 1)], dtype=np.float64)
+    there = np.zeros_like(corners)  # the same corners as voxels of the image's slice 0
+    there[:, 3] = 1
+    for target, flipped, source in ((column, flips[0], 0), (row, flips[1], 1)):
+        there[:, target] = grid.shape[target] - 1 - corners[:, source] if flipped else corners[:, source]
+    offsets = (corners @ plane.T - there @ grid.affine.T)[:, :3]
+    step = grid.affine[:3, axis]
+    height = float((np.linalg.inv(grid.affine[:3, :3]) @ offsets.mean(axis=0))[axis])
+    sideways = float(np.linalg.norm(offsets - height * step, axis=1).max())
+    allowed = geometry.SAME_GRID * min(geometry.spacing(grid.affine))
+    if (grid.shape[column], grid.shape[row]) != size or sideways > allowed:
+        shown = f"frames of {size[0]} x {size[1]} of {frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm"
+        expected = geometry.shown(grid.shape, grid.affine)
+        raise FedmedError(
+            "FM-DAT-29", f"{where}: {shown}, expected slices of {expected}; corners lie up to {sideways:.2f} mm apart"
+        )
+    index = int(np.clip(np.rint(height), 0, grid.shape[axis] - 1))
+    distance = float(np.linalg.norm(offsets - index * step, axis=1).max())
+    return Place(axis, index, flips, swapped=column > row), distance
+
+
+def _affine(frame: Frame, where: str) -> Floats:
+    """Of (column, row, 0, 1) to RAS+ mm (PS3.3 C.7.6.2.1.1). Raises FedmedError FM-DAT-23 or -39."""
+    geometry.check_spacing(frame.spacing, where)
+    directions = np.reshape(np.asarray(frame.orientation), (2, 3))
+    if np.abs(directions @ directions.T - np.eye(2)).max() > geometry.MAX_COSINE:
+        raise FedmedError("FM-DAT-39", f"{where}: ImageOrientationPatient is not two unit vectors at right angles")
+    affine = np.eye(4)
+    affine[:3, 0] = directions[0] * frame.spacing[1]  # PixelSpacing is (between rows, between columns)
+    affine[:3, 1] = directions[1] * frame.spacing[0]
+    affine[:3, 2] = np.cross(directions[0], directions[1])
+    affine[:3, 3] = frame.position
+    return geometry.lps_to_ras(affine)
+
+
+def _segments(
+    frame: Frame, values: NDArray[Any], threshold: int, background: int
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """The segments that a frame shows any pixel of, each with its pixels [row, column].
+
+    In a label map every pixel is a segment number, but those with PixelPaddingValue, else 0.
+    """
+    if frame.segment is None:
+        for number in np.unique(values).tolist():
+            if number != background:
+                yield number, values == number
+    elif (drawn := values >= threshold).any():
+        yield frame.segment, drawn
+
+
+def _draw(plane: Bytes, drawn: NDArray[np.bool_], target: int) -> None:
+    """Write a class into a slice of the mask; a voxel that has another class already becomes a CLASH."""
+    if target:
+        other = drawn & (plane != 0) & (plane != target)
+        plane[drawn] = target
+        plane[other] = CLASH
