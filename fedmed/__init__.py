@@ -1,3 +1,3 @@
 """fedmed: medical-imaging federations by signed files. The rooms are described in `docs/ARCHITECTURE.md`."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -112,7 +112,7 @@ CODES: dict[str, Code] = {
     "FM-FED-04": Code(
         CONFIG,
         "the recipe freezes batch norm, and there are no trained weights to freeze",
-        "fedmed start --weights FILE, or choose batch_norm: average or local in a new recipe",
+        "fedmed start --weights FILE",
     ),
     # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
     "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/*.key"),
@@ -231,7 +231,7 @@ CODES: dict[str, Code] = {
     "FM-TEN-04": Code(
         PROTOCOL,
         "a file of initial weights is not a safetensors file",
-        "save the weights as safetensors: fedmed opens no pickle",
+        "save the weights as safetensors; a pickle is never opened",
     ),
     "FM-SCR-01": Code(
         WAITING,

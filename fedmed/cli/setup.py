@@ -185,4 +185,8 @@ def _show(out: Screen, proposal: Proposal, leaves: tuple[str, ...]) -> None:
     out.say(f"  what leaves this hospital (an update is {proposal.update_bytes / 1e6:.1f} MB):")
     for line in leaves:
         out.say(f"    - {line}")
+    out.say(
+        f"  an update is held for a person to look at beyond {limits.max_norm_ratio} times the median norm "
+        f"or below a cosine of {limits.min_cosine} to the others"
+    )
     out.say("  no formal privacy guarantee: an update can tell something about the cases it was trained on")
