@@ -124,10 +124,10 @@ def by_value(
         for patient, counts in said.items()
     }
     parts: dict[Value, list[Case]] = {value: [] for value in sorted(set(site_of.values()), key=_order)}
-    if not 2 <= len(parts) <= MAX_SITES:
-        raise FedmedError("FM-DAT-42", f"{len(parts)} different values, expected 2 to {MAX_SITES}")
-    if sites is not None and sites != len(parts):
-        raise FedmedError("FM-DAT-42", f"{len(parts)} different values, expected {sites}")
+    expected = f"2 to {MAX_SITES}" if sites is None else str(sites)
+    if not 2 <= len(parts) <= MAX_SITES or len(parts) != (sites or len(parts)):
+        next_ = "choose another --by, or leave --sites out"
+        raise FedmedError("FM-DAT-42", f"{len(parts)} different values, expected {expected}", next=next_)
     for case in sorted(cases, key=lambda case: case.case):
         parts[site_of[case.patient]].append(case)
     moved = sum(len(counts) > 1 for counts in said.values())
