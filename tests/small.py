@@ -123,16 +123,18 @@ def joined(
     limits: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
     patients: Sequence[str] = PATIENTS,
+    hospital: Callable[[Path, Sequence[str], int], Path] = write_hospital,
+    channels: Sequence[str] = ("MR",),
 ) -> Federation:
-    """init and admit: the coordinator can start."""
+    """init and admit: the coordinator can start. `hospital` writes the images."""
     root.mkdir(parents=True, exist_ok=True)
     world = Federation(root, tuple(sites))
     found.init(world.coordinator, write_recipe(root / "recipe.yaml", **(recipe or {})), now(), min_count=1, rounds=2)
     draft = world.coordinator / "federation.yaml"
     draft.write_text(yaml.safe_dump({**yaml.safe_load(draft.read_text()), **(limits or {})}))
     for seed, name in enumerate(sites):
-        data = write_hospital(root / f"data-{name}", patients, seed)
-        join.init(world.site(name), name, data, now())
+        data = hospital(root / f"data-{name}", patients, seed)
+        join.init(world.site(name), name, data, now(), channels=channels)
         # a fixed key, so that who is in which fold does not differ from run to run
         (world.site(name) / "keys" / "pseudonym.key").write_bytes(name.encode().ljust(32, b"-"))
         keep_every_step(world.site(name))

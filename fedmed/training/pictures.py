@@ -112,7 +112,8 @@ def fitted(slices: torch.Tensor, spacing: tuple[float, float], size: tuple[int, 
     """[S, C, rows, columns] with `spacing` mm to [S, C, *size]: as large as fits, with equal scale along both axes."""
     lengths = [count * step for count, step in zip(slices.shape[2:], spacing, strict=True)]
     ratio = min(side / length for side, length in zip(size, lengths, strict=True))
-    inner = [min(side, max(1, round(length * ratio))) for side, length in zip(size, lengths, strict=True)]
+    # at least 2: to a width of 1, torch's antialiased interpolation repeats the first row
+    inner = [min(side, max(2, round(length * ratio))) for side, length in zip(size, lengths, strict=True)]
     small = interpolate(slices, size=inner, mode="bilinear", antialias=True, align_corners=False)
     frame = small.amin(dim=(2, 3), keepdim=True).expand(-1, -1, *size).clone()
     top, left = ((side - part) // 2 for side, part in zip(size, inner, strict=True))

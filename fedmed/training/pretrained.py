@@ -64,8 +64,12 @@ def read(recipe: Recipe, path: Path) -> Pretrained:
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        tensors: dict[str, torch.Tensor] = load(files.read_bounded(path, MAX_BYTES))
-    except (OSError, SafetensorError, ValueError, KeyError, RecursionError) as error:
+        data = files.read_bounded(path.resolve(), MAX_BYTES)  # a link is fine: an operator named it, on this computer
+    except OSError as error:
+        raise FedmedError("FM-TEN-04", "weights: the file cannot be read", local=f"{path}: {error}") from error
+    try:
+        tensors: dict[str, torch.Tensor] = load(data)
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise FedmedError("FM-TEN-04", "weights: not a whole safetensors file", local=f"{path}: {error}") from error
     return tensors
 
