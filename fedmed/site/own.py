@@ -36,10 +36,8 @@ def entering(site: Site, consent: Approved, round_: int, model: Params) -> Param
     names = staying(consent)
     if not names:
         return model
-    folder = _folder(site)
-    numbers = sorted(int(path.stem[1:]) for path in folder.glob("r*.safetensors")) if folder.is_dir() else []
-    before = [number for number in numbers if number <= round_]
-    return model if not before else {**model, **_load(site, consent, before[-1], names)}
+    before = [number for number in _kept(site) if number <= round_]
+    return {**model, **_load(site, consent, max(before), names)} if before else model
 
 
 def keep(site: Site, consent: Approved, round_: int, trained: Params) -> None:
@@ -57,6 +55,13 @@ def change(consent: Approved, trained: Params, model: Params) -> Params:
     """What an update says: trained weights minus the model's, and zero about the layers that stay."""
     delta, names = params.subtract(trained, model), staying(consent)
     return {name: np.zeros_like(array) if name in names else array for name, array in delta.items()}
+
+
+def _kept(site: Site) -> list[int]:
+    """The rounds that this site has own layers for. A copy that somebody made beside them has another name."""
+    folder = _folder(site)
+    found = [path.stem.removeprefix("r") for path in folder.glob("r*.safetensors")] if folder.is_dir() else []
+    return [int(number) for number in found if number.isdecimal() and _file(site, int(number)).stem == f"r{number}"]
 
 
 def _load(site: Site, consent: Approved, round_: int, names: frozenset[str]) -> Params:

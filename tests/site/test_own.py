@@ -1,0 +1,230 @@
+"""Layers that a site keeps to itself (FedBN): they never travel, and every round is entered with the right ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fedmed.coordinator import aggregate
+from fedmed.errors import FedmedError
+from fedmed.exchange import intake, sealing
+from fedmed.learning import params
+from fedmed.site import desk, evaluate, own, rounds, train
+from tests import radiographs, small
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedmed.learning.params import Params
+
+ALL_COUNT = {"max_norm_ratio": 1_000_000, "min_cosine": -1}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
+    """Batch norm stays at the sites; nobody has trained."""
+    network = radiographs.BATCH_NORM["local"]
+    return radiographs.founded(tmp_path_factory.mktemp("local"), limits=ALL_COUNT, network=network)
+
+
+@pytest.fixture(scope="module")
+def once(begun: small.Federation, tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
+    """One round is over: both sites trained, and model r1 has arrived."""
+    world = begun.copy(tmp_path_factory.mktemp("once") / "world")
+    for name in world.sites:
+        learn(world.site(name))
+    world.carry()
+    aggregate.aggregate(world.coordinator, small.now())
+    world.carry()
+    for name in world.sites:
+        receive(world.site(name))
+    return world
+
+
+@pytest.fixture
+def world(once: small.Federation, tmp_path: Path) -> small.Federation:
+    return once.copy(tmp_path / "world")
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[Params]:
+    """The weights that each training started from, and each scoring used."""
+    seen: list[Params] = []
+    train_round, score = rounds.train_round, rounds.score
+
+    def training(*given, **named):
+        seen.append({name: array.copy() for name, array in given[4].items()})
+        return train_round(*given, **named)
+
+    def scoring(*given, **named):
+        seen.append({name: array.copy() for name, array in given[4].items()})
+        return score(*given, **named)
+
+    monkeypatch.setattr(rounds, "train_round", training)
+    monkeypatch.setattr(rounds, "score", scoring)
+    return seen
+
+
+def learn(root: Path, *, again: bool = False) -> Path:
+    posted = train.train(root, small.now(), train.Options(device="cpu", again=again), lambda *_: None).posted
+    assert posted
+    return posted
+
+
+def receive(root: Path) -> None:
+    with desk.opened(root, small.now()) as site:
+        intake.receive_all(site.workspace, desk.terms(desk.require_approved(site)), small.now(), "train-local")
+
+
+def consent_of(root: Path) -> tuple[desk.Site, desk.Approved, frozenset[str]]:
+    site = desk.peek(root)
+    consent = desk.require_approved(site)
+    return site, consent, own.staying(consent)
+
+
+def model(root: Path, round_: int) -> Params:
+    site, consent, _ = consent_of(root)
+    known = site.workspace.record.model(round_)
+    assert known
+    return desk.model_params(site, consent, known)
+
+
+def update(root: Path, round_: int) -> Params:
+    site, consent, _ = consent_of(root)
+    known = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
+    assert known
+    return params.from_payload(sealing.read_payload(site.workspace, known.id, train.PAYLOAD), consent.table)
+
+
+def same(one: Params, two: Params, names: frozenset[str]) -> bool:
+    return all(np.array_equal(one[name], two[name]) for name in names)
+
+
+def file(root: Path, round_: int) -> Path:
+    return root / "state" / "own" / f"r{round_:04d}.safetensors"
+
+
+def test_an_update_says_exactly_zero_about_them_and_the_model_keeps_those_of_r0(once: small.Federation) -> None:
+    for name in once.sites:
+        _, _, names = consent_of(once.site(name))
+        delta = update(once.site(name), 0)
+        assert names
+        assert not any(delta[each].any() for each in names)
+        assert all(delta[each].any() for each in delta.keys() - names)
+        first, second = model(once.site(name), 0), model(once.site(name), 1)
+        assert same(first, second, names)
+        assert not any(np.array_equal(first[each], second[each]) for each in first.keys() - names)
+
+
+def test_the_next_round_is_entered_with_the_sites_own(world: small.Federation, starts: list[Params]) -> None:
+    mine = []
+    for name in world.sites:
+        root = world.site(name)
+        site, consent, names = consent_of(root)
+        entered = own.entering(site, consent, 1, model(root, 1))
+        assert not any(np.array_equal(entered[each], model(root, 1)[each]) for each in names)
+        assert same(entered, model(root, 1), frozenset(entered) - names)
+        learn(root)
+        assert same(starts[-2], entered, frozenset(entered)), "training starts from them"
+        assert same(starts[-1], entered, frozenset(entered)), "and base_metrics are of the model as it is used here"
+        assert not any(update(root, 1)[each].any() for each in names)
+        mine.append(entered)
+    assert not same(*mine, names), "each site has its own"
+    world.carry()
+    aggregate.aggregate(world.coordinator, small.now())
+    world.carry()
+    receive(world.site("aa"))
+    assert same(model(world.site("aa"), 0), model(world.site("aa"), 2), names)
+
+
+def test_the_first_round_is_entered_with_the_common_ones(once: small.Federation) -> None:
+    site, consent, _ = consent_of(once.site("aa"))
+    first = model(once.site("aa"), 0)
+    assert same(own.entering(site, consent, 0, first), first, frozenset(first))
+
+
+def test_again_starts_from_the_same_own_layers(world: small.Federation, starts: list[Params]) -> None:
+    root = world.site("aa")
+    learn(root)
+    kept, said = file(root, 2).read_bytes(), update(root, 1)
+    learn(root, again=True)
+    assert same(starts[0], starts[2], frozenset(starts[0]))
+    assert file(root, 2).read_bytes() == kept
+    assert same(update(root, 1), said, frozenset(said))
+
+
+def test_a_site_that_missed_rounds_enters_with_its_last(world: small.Federation) -> None:
+    root = world.site("aa")
+    site, consent, names = consent_of(root)
+    common = model(root, 1)
+    own.keep(site, consent, 3, {name: array + 3 for name, array in common.items()})
+    last = own.entering(site, consent, 1, common)
+    assert same(own.entering(site, consent, 2, common), last, names), "those of round 0, kept for round 1"
+    for round_ in (3, 4, 9999, 20000):
+        assert same(own.entering(site, consent, round_, common), {n: a + 3 for n, a in common.items()}, names)
+    own.keep(site, consent, 12345, common)
+    assert same(own.entering(site, consent, 20000, common), common, names), "by number, not by the order of names"
+
+
+def test_evaluation_uses_the_sites_own(world: small.Federation, starts: list[Params]) -> None:
+    root = world.site("aa")
+    site, consent, _ = consent_of(root)
+    entered = own.entering(site, consent, 1, model(root, 1))
+    evaluate.evaluate(root, small.now(), "validation", "cpu", lambda *_: None)
+    assert same(starts[0], entered, frozenset(entered))
+
+
+@pytest.mark.parametrize("spoil", ["flip", "cut", "other federation", "a tensor less"])
+def test_a_damaged_file_is_refused_and_nothing_is_sent(world: small.Federation, spoil: str) -> None:
+    root = world.site("aa")
+    path = file(root, 1)
+    data = bytearray(path.read_bytes())
+    if spoil == "flip":
+        data[-3] ^= 1
+        path.write_bytes(data)
+    elif spoil == "cut":
+        path.write_bytes(data[:-4])
+    else:
+        from fedmed.training import checkpoints  # noqa: PLC0415
+
+        site, consent, _ = consent_of(root)
+        digest = consent.agreement.federation.digest
+        found = checkpoints.load(path, digest)
+        assert isinstance(found, checkpoints.Checkpoint)
+        if spoil == "a tensor less":
+            found.tensors.popitem()
+        checkpoints.save(path, found, digest if spoil == "a tensor less" else "0" * 64)
+    with pytest.raises(FedmedError, match=r"state/own/r0001.safetensors") as caught:
+        learn(root)
+    assert caught.value.code == "FM-TRN-05"
+    assert not list((root / "outbox").glob("update-r0001*"))
+
+
+def test_a_copy_beside_it_is_not_read(world: small.Federation) -> None:
+    root = world.site("aa")
+    for name in ("r0001 (copy).safetensors", "r0001-old.safetensors", "rest.safetensors", "r1.safetensors"):
+        (root / "state" / "own" / name).write_bytes(b"somebody's")
+    learn(root)
+
+
+def test_nothing_of_them_leaves(world: small.Federation) -> None:
+    from fedmed.training import checkpoints  # noqa: PLC0415
+
+    for name in world.sites:
+        root = world.site(name)
+        learn(root)
+        _, consent, names = consent_of(root)
+        sent = b"".join(path.read_bytes() for path in (root / "outbox").glob("*.fedmed"))
+        delta = update(root, 1)
+        travelling = max(delta.keys() - names, key=lambda each: delta[each].size)
+        assert delta[travelling].tobytes() in sent, "the search finds what does leave"
+        for round_ in (1, 2):
+            kept = checkpoints.load(file(root, round_), consent.agreement.federation.digest)
+            assert isinstance(kept, checkpoints.Checkpoint)
+            assert kept.tensors.keys() == names
+            for tensor, common in ((kept.tensors[each], model(root, 0)[each]) for each in names):
+                assert tensor.tobytes() not in sent
+                assert (tensor - common).tobytes() not in sent
+        assert (file(root, 1).stat().st_mode & 0o777) == 0o600
