@@ -142,10 +142,11 @@ def carry(setting: Setting) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     for path in sorted(source.glob("*.fedmed")):
-        if not (target / path.name).exists():
+        there = target / path.name
+        if not there.exists() or there.stat().st_mtime_ns < path.stat().st_mtime_ns:  # a later report has the same name
             part = target / f"{path.name}.part"
             shutil.copyfile(path, part)
-            part.rename(target / path.name)
+            part.rename(there)
 
 
 def _quiet(_what: str, _done: int, _total: int) -> None:

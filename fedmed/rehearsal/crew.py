@@ -43,6 +43,10 @@ class Crew:
             future.add_done_callback(lambda _: done())
         return [future.result() for future in futures]
 
+    def stop(self) -> None:
+        """No further act begins, whoever asks for it; those that are running come to their end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def __enter__(self) -> Self:
         return self
 

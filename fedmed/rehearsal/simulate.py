@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.aggregate import Aggregated
     from fedmed.rehearsal.summary import Summary
 
+DIVIDED = "parts/done"
 How = Literal["iid", "sizes", "dirichlet", "column", "header", "folders"]
 
 
@@ -53,32 +55,37 @@ def run(plan: Plan, out: Path, say: Callable[[str], None], progress: Callable[[s
     Raises FedmedError FM-SET-04 when `out` holds another simulation, FM-RCP-*, FM-DAT-*, FM-USE-01.
     """
     chosen = recipe.load(plan.recipe)
+    if not plan.data.is_dir():
+        raise FedmedError("FM-DAT-04", "--data: expected a folder", next="correct --data", local=str(plan.data))
+    names = len(_folders(plan.data)) if plan.how == "folders" else plan.sites or 8
     _bind(plan, chosen, out)
     seeds = [chosen.seed + number for number in range(plan.seeds)]
-    names = len(_folders(plan.data)) if plan.how == "folders" else plan.sites or 8
     with Crew(at_once=names * plan.seeds) as crew, ThreadPoolExecutor(len(seeds)) as threads:
         tell = _Progress(progress, plan)
         futures = [threads.submit(_one_seed, plan, chosen, out, seed, crew, tell, say) for seed in seeds]
         try:
-            found = [future.result() for future in futures]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
         except BaseException:
-            for future in futures:
-                future.cancel()
+            crew.stop()  # or the other seeds would work on for hours before anybody hears of it
             raise
+        found = [future.result() for future in futures]
     return summary.of(chosen, dict(zip(seeds, found, strict=True)), rounds=plan.rounds, out=out)
 
 
 def _bind(plan: Plan, chosen: recipe.Recipe, out: Path) -> None:
-    """The folder belongs to one plan. More seeds may be asked for later: those that are there are kept."""
+    """The folder belongs to one plan, once hospitals were made. More seeds may be asked for later: those that are
+    there are kept.
+    """
     facts = {**dataclasses.asdict(plan), "recipe": recipe.digest(chosen), "data": str(plan.data.resolve())}
     text = json.dumps({name: value for name, value in facts.items() if name not in ("seeds", "baselines")}, indent=1)
     path = out / "plan.json"
-    if path.exists():
-        if path.read_text("utf-8") != text:
-            next_ = "choose another --out, or repeat the simulation with the options it was begun with"
-            raise FedmedError("FM-SET-04", "another simulation is here; nothing was changed", next=next_)
+    if path.exists() and path.read_text("utf-8") == text:
         return
-    if out.exists() and any(out.iterdir()):
+    if any(any(out.glob(f"seed-*/{made}")) for made in (DIVIDED, "coordinator")):
+        next_ = "choose another --out, or repeat the simulation with the options it was begun with"
+        raise FedmedError("FM-SET-04", "another simulation is here; nothing was changed", next=next_)
+    if not path.exists() and out.exists() and any(each.name != "plan.json.part" for each in out.iterdir()):
         raise FedmedError("FM-SET-04", "the folder is not empty; nothing was changed", next="choose another --out")
     files.make_private(out)
     files.write_atomic(path, text.encode())
@@ -160,9 +167,10 @@ def _setting(plan: Plan, chosen: recipe.Recipe, folder: Path, seed: int, crew: C
     if plan.how == "folders":
         return Setting(folder, own_recipe, _folders(plan.data), plan.rounds, title)
     parts = folder / "parts"
-    if not (parts / "done").exists():
+    if not (folder / DIVIDED).exists():
+        shutil.rmtree(parts, ignore_errors=True)  # a division that was killed may have been another one
         crew.run(_divide, plan, own_recipe, parts, seed)
-        files.write_atomic(parts / "done", b"")
+        files.write_atomic(folder / DIVIDED, b"")
     cases = {path.parent.name: path for path in sorted(parts.glob("*/cases.json"))}
     return Setting(folder, own_recipe, dict.fromkeys(cases, plan.data), plan.rounds, title, cases)
 

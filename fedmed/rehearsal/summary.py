@@ -116,9 +116,8 @@ def shown(cell: Cell | None, places: int = 4) -> str:
 
 def markdown(found: Summary) -> list[str]:
     """Two tables: every model on the test cases of all hospitals, and the first metric hospital by hospital."""
-    seeds = f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}"
     lines = [
-        f"Recipe {found.recipe}, {found.rounds} rounds, {seeds}, mean +- standard deviation over them.",
+        f"Recipe {found.recipe}, {found.rounds} rounds, {_seeds(found)}, mean +- standard deviation over them.",
         "",
         f"| model, on the test cases of all | {' | '.join(found.metrics)} |",
         f"|---|{'---:|' * len(found.metrics)}",
@@ -141,6 +140,10 @@ def markdown(found: Summary) -> list[str]:
     return lines
 
 
+def _seeds(found: Summary) -> str:
+    return f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}"
+
+
 def picture(found: Summary) -> bytes:
     """PNG: one group a hospital and one for all, a dot a seed and a bar for the mean of each model."""
     common = [model for model in (GLOBAL, POOLED, LOCAL) if model in found.models]
@@ -152,7 +155,7 @@ def picture(found: Summary) -> bytes:
     }
     labels = {LOCAL: "local-only"}
     return plots.groups(
-        title=f"{found.recipe}: {metric} on test cases, {len(found.seeds)} seeds",
+        title=f"{found.recipe}: {metric} on test cases, {_seeds(found)}",
         groups=[f"{group} (worst)" if group == found.worst else group for group in groups],
         values={labels.get(model, model): found_ for model, found_ in values.items()},
         axis=metric,
