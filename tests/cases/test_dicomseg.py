@@ -108,7 +108,7 @@ def test_overlapping_segments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path, image, mask, {1: 1, 2: 0, 3: 0}), voxels[1])
 
 
-@pytest.mark.parametrize(("mm", "off"), [(1.2, "1.20 mm"), (22.5, "15.00 mm")])
+@pytest.mark.parametrize(("mm", "off"), [(0.1, "0.10 mm"), (1.2, "1.20 mm"), (22.5, "15.00 mm")])
 def test_frames_between_the_slices_or_beyond_them(tmp_path: Path, mm: float, off: str) -> None:
     image = phantoms.slices()
     mask = segs.segmentation(segs.frames({1: segs.two()[1]}, image), image[0])

@@ -203,20 +203,23 @@ def test_a_segmentation_lies_where_its_frames_say(tmp_path: Path, plane: str, co
 
 
 @pytest.mark.parametrize("plane", ["axial", "sagittal", "oblique"])
-def test_a_segmentation_cut_along_another_axis_of_the_image(tmp_path: Path, plane: str) -> None:
-    """Frames along the columns of the image: their rows are its slices, their columns its rows."""
+@pytest.mark.parametrize("across", [False, True])
+def test_a_segmentation_cut_along_another_axis_of_the_image(tmp_path: Path, plane: str, across: bool) -> None:
+    """Frames along the columns of the image: their rows are its slices, their columns its rows; or across."""
     image = series(plane)
     along, down, step = (np.array(one, dtype=float) for one in PLANES[plane])
     start = np.array(image[0].ImagePositionPatient, dtype=float)
     frames = [
-        (number, voxels[index].T, (start + along * phantoms.SPACING[0] * index).tolist())
+        (number, voxels[index] if across else voxels[index].T, (start + along * phantoms.SPACING[0] * index).tolist())
         for number, voxels in segs.two().items()
         for index in range(COLUMNS)
         if voxels[index].any()
     ]
     like = phantoms.slices()[0]
     like.FrameOfReferenceUID = image[0].FrameOfReferenceUID
-    like.ImageOrientationPatient, like.PixelSpacing = [*down.tolist(), *step.tolist()], [2.5, 1.2]
+    row, column = (step, down) if across else (down, step)
+    like.ImageOrientationPatient = [*row.tolist(), *column.tolist()]
+    like.PixelSpacing = [1.2, 2.5] if across else [2.5, 1.2]
     _, marked = masked(tmp_path, image, segs.segmentation(frames, like))
     same(marked, of_segmentation(tmp_path / "mask.dcm"))
 
