@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedmed.cases import nifti
+from fedmed.cases import nifti, raster
 from fedmed.cases.layout import LABEL
 from fedmed.cases.search import Excluded, Search
 from fedmed.errors import FedmedError
@@ -82,8 +82,10 @@ def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int])
     for channel, pattern in layout.image.items():
         if recipe.data.modality == "XR" and nifti.is_nifti(pattern):
             raise _pattern(f"image.{channel}", ".dcm, .png, .jpg or a folder/", pattern)
-        if recipe.data.modality != "XR" and not nifti.is_nifti(pattern) and not pattern.endswith("/"):
-            raise _pattern(f"image.{channel}", ".nii, .nii.gz or a folder/", pattern)
+        is_slice = isinstance(recipe.data, Pictures) and raster.is_named(pattern)
+        if recipe.data.modality != "XR" and not (nifti.is_nifti(pattern) or pattern.endswith("/") or is_slice):
+            pictures = ", .png, .jpg" if isinstance(recipe.data, Pictures) else ""
+            raise _pattern(f"image.{channel}", f".nii, .nii.gz{pictures} or a folder/", pattern)
 
 
 def _pattern(name: str, expected: str, pattern: str) -> FedmedError:

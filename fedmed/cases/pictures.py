@@ -43,9 +43,11 @@ def look(alias: str, image: Mapping[str, tuple[str, ...]], root: Path, data: Pic
     """As `read`, before there is a Case: without the class, but with the grid.
 
     The grid counts columns, rows and slices, also those that are not looked at; its spacing is 0 where no file says
-    it and across a radiograph, which has no axcodes either.
+    it and across a radiograph, which has no axcodes either. A slice of a volume that was saved as PNG or JPEG is read
+    as a radiograph is.
     """
-    if data.slices is not None:
+    single = all(raster.is_named(files[0]) for files in image.values() if files)
+    if data.slices is not None and not single:
         return _volume(alias, image, root, data, data.slices)
     channels: list[Floats] = []
     spacing: tuple[float, float] | None = None

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+SUFFIXES = (".png", ".jpg", ".jpeg")
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+
+
+def is_named(path: str) -> bool:
+    """Whether a name or a pattern ends as those of pictures do."""
+    return path.lower().endswith(SUFFIXES)
 
 
 def is_raster(path: Path, where: str) -> bool:

@@ -67,7 +67,7 @@ def init_site(
     out = Screen(as_json=as_json)
     joined = join.init(folder, name, data, screen.now(), contact=contact, channels=channel)
     images = ", ".join(f"{key}: {pattern}" for key, pattern in joined.layout.image.items())
-    out.say(f"workspace {folder} made; images {images}, labels {joined.layout.label}")
+    out.say(f"workspace {folder} made; images {images}, labels {joined.layout.label or joined.layout.labels}")
     out.say(f"key {joined.key}")
     out.say(f"fingerprint to read to the coordinator: {joined.fingerprint}")
     out.say(f"next: bring {joined.join} to the coordinator")

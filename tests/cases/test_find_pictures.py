@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DICOM = Layout(image={"XR": "images/{case}.dcm"}, labels="labels.csv")
+HEADER = "path,label,patient"
 PNG = Layout(image={"XR": "images/{case}.png"}, labels="labels.csv")
 
 
@@ -177,3 +178,19 @@ def test_cases_json_and_content(tmp_path: Path) -> None:
     path.write_text(json.dumps(data))
     with phantoms.refuses("FM-DAT-03", "training.0.label"):
         datalist.load(path)
+
+
+def test_slices_that_were_saved_as_pictures_are_pooled_by_their_patient(tmp_path: Path) -> None:
+    """The commonest public form of MR slices: one PNG each, with class and patient in a table."""
+    (tmp_path / "images").mkdir()
+    for index in range(4):
+        levels = np.arange(24 * 16, dtype=np.uint8).reshape(24, 16) + index
+        Image.fromarray(levels).save(tmp_path / f"images/s{index}.png")
+    write_table(tmp_path, *(f"images/s{index}.png,{index // 2},P{index // 2}" for index in range(4)), header=HEADER)
+    layout = Layout(image={"MR": "images/{case}.png"}, labels="labels.csv")
+    found = look(tmp_path, layout, modality="MR", channels=("MR",), slices={}, labels={1: "tumour"})
+    assert (
+        sorted((case.label, case.geometry.shape) for case in found.cases)
+        == [(0, (16, 24, 1))] * 2 + [(1, (16, 24, 1))] * 2
+    )
+    assert len({case.patient for case in found.cases}) == 2
