@@ -109,7 +109,7 @@ def cases(root: Path, kinds: Sequence[int], seed: int = 0) -> list[Case]:
 def founded(
     root: Path, sites: Sequence[str] = small.SITES, *, limits: Mapping[str, Any] | None = None, **changed: Any
 ) -> small.Federation:
-    """As `small.founded`, of hospitals with radiographs that have run `partition`; `changed` are fields of the recipe."""
+    """As `small.founded`, of hospitals with radiographs, behind `partition`; `changed` are fields of the recipe."""
     world = small.founded(
         root,
         sites,

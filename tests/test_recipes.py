@@ -15,11 +15,13 @@ SIZE_FIELDS = {
     "name",
     "description",
     "data.spacing",
+    "data.image_size",
     "network",
     "training.patch_size",
     "training.batch_size",
     "training.local_steps",
     "training.optimizer.client_lr",
+    "evaluation.batch_size",
 }
 
 
@@ -60,11 +62,11 @@ def test_every_recipe_loads_under_its_own_name(path):
     assert recipes.from_bytes(recipes.to_bytes(recipe)) == recipe
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if ".small." not in path.name], ids=lambda path: path.name)
-def test_a_small_recipe_differs_in_size_only(path):
+@pytest.mark.parametrize("small_path", [path for path in FILES if ".small." in path.name], ids=lambda path: path.name)
+def test_a_small_recipe_differs_in_size_only(small_path):
+    path = small_path.with_name(small_path.name.replace(".small.", "."))
     full, small = (
-        dict(leaves(recipes.load(each).model_dump(mode="json", by_alias=True)))
-        for each in (path, path.with_suffix(".small.yaml"))
+        dict(leaves(recipes.load(each).model_dump(mode="json", by_alias=True))) for each in (path, small_path)
     )
     changed = {field for field in full.keys() | small.keys() if full.get(field) != small.get(field)}
     assert changed <= SIZE_FIELDS
@@ -94,9 +96,79 @@ BASE = yaml.safe_load((FOLDER / "tumour-segmentation-mr.small.yaml").read_text("
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_built(change, words):
+    refused(BASE, change, words)
+
+
+def refused(base, change, words):
     with pytest.raises(FedmedError, match=words) as caught:
-        recipes.parse({**BASE, **change}, "recipe")
+        recipes.parse({**base, **change}, "recipe")
     assert caught.value.code == "FM-RCP-03"
+
+
+FILM = yaml.safe_load((FOLDER / "fracture-classification-xray.small.yaml").read_text("utf-8"))
+SCAN = yaml.safe_load((FOLDER / "tumour-classification-mr.yaml").read_text("utf-8"))
+RESNET = {"name": "ResNet"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"network": {**RESNET, "norm": "batch"}}, "batch_norm .* must be given"),
+        ({"network": {"name": "DenseNet121", "norm": "group", "batch_norm": "local"}}, "belongs to norm: batch"),
+        ({"network": {**RESNET, "batch_norm": "average"}}, "belongs to norm: batch"),
+        ({"network": {**RESNET, "norm": "batch", "batch_norm": "mine"}}, "average"),
+        (
+            {
+                "network": {**RESNET, "norm": "batch", "batch_norm": "frozen"},
+                "training": {**FILM["training"], "batch_size": 1},
+            },
+            "batch_size of at least 2",
+        ),
+        ({"network": {"name": "UNet", "channels": [8, 8], "strides": [2]}}, "network"),
+        ({"network": {**RESNET, "layers": [1, 1, 1]}}, "layers"),
+        ({"network": {**RESNET, "conv1_t_size": 4}}, "conv1_t_size"),
+        ({"augment": [{"name": "RandFlip", "prob": 0.5, "spatial_axis": 2}]}, "axes 0 .rows. and 1"),
+        ({"augment": [{"name": "RandRotate90", "prob": 0.5, "spatial_axes": [0, 2]}]}, "axes 0 .rows. and 1"),
+        (
+            {
+                "augment": [{"name": "RandRotate90", "prob": 0.5, "spatial_axes": [0, 1]}],
+                "data": {**FILM["data"], "image_size": [64, 72]},
+            },
+            "image_size with equal sides",
+        ),
+        ({"data": {**FILM["data"], "slices": {"axcodes": "LPS"}}}, "(?i)slices belong to MR and CT"),
+        ({"data": {**FILM["data"], "modality": "MR"}}, "(?i)slices belong to MR and CT"),
+        ({"data": {**FILM["data"], "image_size": [8, 72]}}, "image_size"),
+        ({"data": {**FILM["data"], "labels": {1: "one", 3: "three"}}}, "without a gap"),
+        ({"data": {**FILM["data"], "labels": {1: "one", 2: "one"}}}, "same name"),
+        ({"training": {**FILM["training"], "balance": "both"}}, "balance"),
+        ({"training": {**FILM["training"], "loss": {"name": "DiceLoss"}}}, "(?i)CrossEntropyLoss"),
+        ({"evaluation": {"metrics": ["dice"]}}, "auroc"),
+        ({"evaluation": {"metrics": []}}, "metrics"),
+        ({"evaluation": {"unit": "slice"}}, "unit"),
+        ({"task": "detection"}, "segmentation or classification"),
+    ],
+)
+def test_what_cannot_work_in_classification_is_refused_too(change, words):
+    refused(FILM, change, words)
+
+
+@pytest.mark.parametrize("slices", [{"axcodes": "RAS"}, {"middle": 0}, {"middle": 1.5}, None])
+def test_slices_are_of_three_planes_and_from_the_middle(slices):
+    refused(SCAN, {"data": {**SCAN["data"], "slices": slices}}, "slices")
+
+
+@pytest.mark.parametrize("key", ["patch_size", "foreground"])
+def test_a_field_of_the_other_task_is_unknown(key):
+    with pytest.raises(FedmedError, match=key) as caught:
+        recipes.parse({**FILM, "training": {**FILM["training"], key: 1}}, "recipe")
+    assert caught.value.code == "FM-RCP-02"
+
+
+@pytest.mark.parametrize("policy", ["average", "local", "frozen"])
+def test_every_policy_of_batch_norm_can_be_asked_for(policy):
+    network = {**RESNET, "norm": "batch", "batch_norm": policy}
+    assert recipes.parse({**FILM, "network": network}, "recipe").network.batch_norm == policy
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_a_damaged_file_is_refused_and_nothing_is_sent(world: small.Federation, 
     else:
         from fedmed.training import checkpoints  # noqa: PLC0415
 
-        site, consent, _ = consent_of(root)
+        _, consent, _ = consent_of(root)
         digest = consent.agreement.federation.digest
         found = checkpoints.load(path, digest)
         assert isinstance(found, checkpoints.Checkpoint)
