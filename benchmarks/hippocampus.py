@@ -8,9 +8,6 @@ FOLDER has images/ and labels/. Resumable: a killed run goes on. Settings were c
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import simulated
 
 from fedmed.rehearsal.simulate import Plan
@@ -20,7 +17,7 @@ SIZES = (70, 45, 25, 15)
 
 
 def main() -> None:
-    options = _options()
+    options = simulated.options(__doc__ or "", "hippocampus", rounds=30)
     plan = Plan(
         recipe=RECIPE,
         data=options.data,
@@ -39,15 +36,6 @@ def main() -> None:
         "Made by `python benchmarks/hippocampus.py`; settings were chosen on training and validation cases.",
     ]
     simulated.publish("hippocampus", "Hippocampus: federated, pooled, local-only", intro, found, options.work)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with images/ and labels/")
-    parser.add_argument("--work", type=Path, default=simulated.TOP / "work" / "hippocampus")
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--seeds", type=int, default=3)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

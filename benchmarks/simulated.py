@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
+
+import trivial
 
 from fedmed.rehearsal import simulate, summary
 from fedmed.rehearsal.models import EVERYWHERE, GLOBAL, POOLED
+from fedmed.rehearsal.simulate import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from fedmed.rehearsal.simulate import Plan
     from fedmed.rehearsal.summary import Summary
 
 TOP = Path(__file__).resolve().parents[1]
@@ -49,3 +53,37 @@ def publish(name: str, title: str, intro: Sequence[str], found: Summary, work: P
     shutil.copyfile(work / "results.json", RESULTS / f"{name}.json")
     shutil.copyfile(work / "plot.png", RESULTS / f"{name}.png")
     print("\n".join(lines))
+
+
+def options(doc: str, name: str, rounds: int, *, data: Path | None = None) -> argparse.Namespace:
+    """The options that all of them have; `--data` must be given where there is no default."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data, required=data is None)
+    parser.add_argument("--work", type=Path, default=TOP / "work" / name)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seeds", type=int, default=3)
+    return parser.parse_args()
+
+
+def sample_hospitals(
+    name: str, task: str, recipe: str, chosen: argparse.Namespace, threshold: Callable[..., float], limit: float
+) -> None:
+    """The three sample hospitals, beside an untrained network and an intensity threshold, wanted below `limit`."""
+    path = TOP / "recipes" / recipe
+    plan = Plan(recipe=path, data=chosen.data, how="folders", rounds=chosen.rounds, seeds=chosen.seeds, baselines=True)
+    found = run(plan, chosen.work)
+    figures = {
+        "untrained network": trivial.every_seed(chosen.work, trivial.untrained),
+        "intensity threshold": trivial.every_seed(chosen.work, threshold),
+    }
+    lines = ["", f"| what needs no learning (wanted below {limit}) | {found.metrics[0]} | highest |", "|---|---:|---:|"]
+    for what, values in figures.items():
+        spread = f" +- {stdev(values):.4f}" if len(values) > 1 else ""
+        lines.append(f"| {what} | {fmean(values):.4f}{spread} | {max(values):.4f} |")
+    intro = [
+        "Three hospitals that never existed, each with its own scanners and patients (sample_data/README.md). Each seed",
+        "draws folds, first weights and samples anew; the test cases are those of all hospitals together. Every hospital",
+        "alone takes as many steps as it does in the federation, the pooled model as many as all together. The intensity",
+        f"threshold is chosen on training cases. Made by `python benchmarks/{name}.py`.",
+    ]
+    publish(name, f"Sample hospitals, {task}", intro, found, chosen.work, [*lines, ""])
