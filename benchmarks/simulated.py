@@ -81,9 +81,9 @@ def sample_hospitals(
         spread = f" +- {stdev(values):.4f}" if len(values) > 1 else ""
         lines.append(f"| {what} | {fmean(values):.4f}{spread} | {max(values):.4f} |")
     intro = [
-        "Three hospitals that never existed, each with its own scanners and patients (sample_data/README.md). Each seed",
-        "draws folds, first weights and samples anew; the test cases are those of all hospitals together. Every hospital",
-        "alone takes as many steps as it does in the federation, the pooled model as many as all together. The intensity",
-        f"threshold is chosen on training cases. Made by `python benchmarks/{name}.py`.",
+        "Three hospitals that never existed, each with its own scanners and patients (sample_data/README.md). Each",
+        "seed draws folds, first weights and samples anew; the test cases are those of all hospitals together. Every",
+        "hospital alone takes as many steps as it does in the federation, the pooled model as many as all together.",
+        f"The intensity threshold is chosen on training cases. Made by `python benchmarks/{name}.py`.",
     ]
     publish(name, f"Sample hospitals, {task}", intro, found, chosen.work, [*lines, ""])
