@@ -1,4 +1,4 @@
-"""The sample hospitals' radiographs with a fracture: three hospitals, three seeds, beside pooled and local-only training.
+"""The sample hospitals' radiographs with a fracture: three seeds, beside pooled and local-only training.
 
     python benchmarks/fracture_sample.py
 

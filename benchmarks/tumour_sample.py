@@ -1,4 +1,4 @@
-"""The sample hospitals' head MR with a tumour: three hospitals, three seeds, beside pooled and local-only training.
+"""The sample hospitals' head MR with a tumour: three seeds, beside pooled and local-only training.
 
     python benchmarks/tumour_sample.py
 
