@@ -52,9 +52,13 @@ def shares(out: Screen, made: Aggregated) -> None:
 def report(out: Screen, found: Evaluated) -> None:
     opened = f", opening {found.body.opening} of the test fold" if found.body.opening else ""
     title = f"model r{found.round:04d} on {found.body.num_cases} {_fold(found.split)} cases{opened}"
+    scores = found.body.scores
+    if all(row.sd is None and row.histogram is None and not row.missed + row.spurious + row.empty for row in scores):
+        rows = [[_model(row), row.label, row.metric, str(row.n), number(row.mean)] for row in scores]
+        out.table(title, ["model", "label", "metric", "n ", "value "], rows)  # figures of the fold, not of its cases
+        return
     rows = [
-        [_model(row), row.label, *_numbers(row), str(row.missed), str(row.spurious), str(row.empty)]
-        for row in found.body.scores
+        [_model(row), row.label, *_numbers(row), str(row.missed), str(row.spurious), str(row.empty)] for row in scores
     ]
     out.table(title, ["model", "label", "metric", "n ", "mean ", "sd ", "missed ", "spurious ", "empty "], rows)
 
@@ -67,7 +71,7 @@ def pooled(out: Screen, table: PooledTable) -> None:
         rows += [
             ["pooled", "local-only" if model == "alone" else model, row.label, *_numbers(row)]
             for row in metrics
-            if row.label == "all"
+            if row.label == "all" or row.metric == "auroc_binned"
         ]
     out.table(
         f"model r{table.round:04d}, {_fold(table.split)} cases",
