@@ -388,25 +388,25 @@ CODES: dict[str, Code] = {
         "the layout has masks where the recipe needs classes, or the other way round",
         "name in data.layout of fedmed.yaml label (masks) for segmentation, labels (a CSV table) for classification",
     ),
-    "FM-DAT-60": Code(
+    "FM-DAT-54": Code(
         DATA,
         "a mask is no DICOM segmentation that fedmed reads",
         "export it as a binary, fractional or labelmap DICOM segmentation, or as NIfTI",
     ),
-    "FM-DAT-61": Code(
+    "FM-DAT-55": Code(
         DATA,
         "a DICOM segmentation lies in another frame of reference than its image",
         "export the segmentation that was drawn on this series",
     ),
-    "FM-DAT-62": Code(
+    "FM-DAT-56": Code(
         DATA,
         "frames of a DICOM segmentation lie on no slice of the image",
         "leave the series it was drawn on in the folder, or write the mask on the grid of the image",
     ),
-    "FM-DAT-63": Code(
+    "FM-DAT-57": Code(
         DATA, "a DICOM segmentation shows one slice of one segment several times", "export the segmentation again"
     ),
-    "FM-DAT-64": Code(
+    "FM-DAT-58": Code(
         DATA,
         "segments of different classes overlap",
         "map all but one of them to 0 in label_map of fedmed.yaml, or export them without overlap",

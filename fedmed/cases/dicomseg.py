@@ -76,7 +76,7 @@ def read(root: Path, relative: str, grid: Grid, data: Data, label_map: Mapping[i
     Segment numbers become classes as the values of a mask do. A segment whose class is 0 leaves no trace, so it may
     overlap any other.
 
-    Raises FedmedError FM-DAT-15, -16, -25, -28, -29, -33, -34, -39 and -60 to -64.
+    Raises FedmedError FM-DAT-15, -16, -25, -28, -29, -33, -34, -39 and -54 to -58.
     """
     path = paths.locate(root, relative, where)
     found = pixels.dataset(path, where, MAX_BYTES)
@@ -97,29 +97,29 @@ def read(root: Path, relative: str, grid: Grid, data: Data, label_map: Mapping[i
             target = labels.to_class(number, data, label_map, where, f"segment {number}")
             _draw(plane, place.turned(drawn), target)
     if clashes := int(np.count_nonzero(mask == CLASH)):
-        raise FedmedError("FM-DAT-64", f"{where}: {clashes} voxels lie in segments of different classes")
+        raise FedmedError("FM-DAT-58", f"{where}: {clashes} voxels lie in segments of different classes")
     return mask
 
 
 def _threshold(found: Any, where: str) -> int:
-    """The value from which on a pixel belongs to the segment. Raises FedmedError FM-DAT-34 or -60."""
+    """The value from which on a pixel belongs to the segment. Raises FedmedError FM-DAT-34 or -54."""
     kind = found.get("SegmentationType")
     if kind not in KINDS.get(str(found.get("SOPClassUID")), ()):
-        raise FedmedError("FM-DAT-60", f"{where}: expected a binary, fractional or labelmap segmentation of voxels")
+        raise FedmedError("FM-DAT-54", f"{where}: expected a binary, fractional or labelmap segmentation of voxels")
     if found.get("SamplesPerPixel") != 1:
-        raise FedmedError("FM-DAT-60", f"{where}: expected a segmentation with 1 sample a pixel")
+        raise FedmedError("FM-DAT-54", f"{where}: expected a segmentation with 1 sample a pixel")
     if found.file_meta.TransferSyntaxUID == RLELossless and found.BitsAllocated == 1:
         raise FedmedError("FM-DAT-34", f"{where}: no decoder reads RLE Lossless with 1 bit a pixel")
     if kind != "FRACTIONAL":
         return 1
     highest = found.get("MaximumFractionalValue")
     if not isinstance(highest, int) or not 1 <= highest < 1 << int(found.BitsStored):
-        raise FedmedError("FM-DAT-60", f"{where}: MaximumFractionalValue is missing or unusable")
+        raise FedmedError("FM-DAT-54", f"{where}: MaximumFractionalValue is missing or unusable")
     return (highest + 1) // 2
 
 
 def _check_reference(found: Any, grid: Grid, where: str) -> None:
-    """Positions can only be compared in one frame of reference (PS3.3 C.7.4.1). Raises FedmedError FM-DAT-39, -61."""
+    """Positions can only be compared in one frame of reference (PS3.3 C.7.4.1). Raises FedmedError FM-DAT-39, -55."""
     if grid.frame_of_reference is None:
         return
     own = str(found.get("FrameOfReferenceUID") or "")
@@ -128,7 +128,7 @@ def _check_reference(found: Any, grid: Grid, where: str) -> None:
         raise FedmedError("FM-DAT-39", f"{where}: FrameOfReferenceUID is missing in {which}")
     if own != grid.frame_of_reference:
         message = f"{where}: the segmentation has another FrameOfReferenceUID than the image"
-        raise FedmedError("FM-DAT-61", message, local=f"{own} and {grid.frame_of_reference}")
+        raise FedmedError("FM-DAT-55", message, local=f"{own} and {grid.frame_of_reference}")
 
 
 def _frames(found: Any, where: str) -> list[Frame]:
@@ -169,21 +169,21 @@ def _said(group: Any, shared: Sequence[Any], *, label_map: bool) -> tuple[Any, .
 def _places(frames: Sequence[Frame], size: tuple[int, int], grid: Grid, where: str) -> list[Place]:
     """The slice of the image that each frame of `size` (columns, rows) lies on.
 
-    Raises FedmedError FM-DAT-23, -29, -39, -62 or -63.
+    Raises FedmedError FM-DAT-23, -29, -39, -56 or -57.
     """
     found = [_place(frame, size, grid, where) for frame in frames]
     allowed = geometry.SAME_GRID * min(geometry.spacing(grid.affine))
     off = [distance for _, distance in found if distance > allowed]
     if off:
         raise FedmedError(
-            "FM-DAT-62",
+            "FM-DAT-56",
             f"{where}: {len(off)} of {len(frames)} frames lie on no slice of the image, "
             f"up to {max(off):.2f} mm from the nearest",
         )
     places = [place for place, _ in found]
     different = {(frame.segment, place.axis, place.index) for frame, place in zip(frames, places, strict=True)}
     if len(different) < len(frames):
-        raise FedmedError("FM-DAT-63", f"{where}: {len(frames)} frames show {len(different)} slices of segments")
+        raise FedmedError("FM-DAT-57", f"{where}: {len(frames)} frames show {len(different)} slices of segments")
     return places
 
 

@@ -32,7 +32,7 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     Another channel or the label may have its axes in another order or direction: they are permuted and flipped, never
     resampled. Grids count as the same when no corner lies farther apart than a tenth of the shortest voxel edge.
 
-    Raises FedmedError FM-DAT-11, -15 to -29, -32 to -41 and -60 to -64.
+    Raises FedmedError FM-DAT-11, -15 to -29, -32 to -41 and -54 to -58.
     """
     label = case.label if isinstance(case.label, str) else None
     return read_files(case.case, case.image, label, root, data, label_map)

@@ -102,7 +102,7 @@ def test_overlapping_segments(tmp_path: Path) -> None:
     voxels[2][3, 2:4, 5] = True
     voxels[3] = voxels[1] & voxels[2]
     mask = segs.segmentation(segs.frames(voxels, image), image[0])
-    with phantoms.refuses("FM-DAT-64", "2 voxels"):
+    with phantoms.refuses("FM-DAT-58", "2 voxels"):
         read(tmp_path, image, mask, {1: 1, 2: 2, 3: 1})
     np.testing.assert_array_equal(read(tmp_path, image, mask, {1: 1, 2: 1, 3: 1}), voxels[1] | voxels[2])
     np.testing.assert_array_equal(read(tmp_path, image, mask, {1: 1, 2: 0, 3: 0}), voxels[1])
@@ -116,7 +116,7 @@ def test_frames_between_the_slices_or_beyond_them(tmp_path: Path, mm: float, off
     for group in mask.PerFrameFunctionalGroupsSequence[1:]:
         place = group.PlanePositionSequence[0]
         place.ImagePositionPatient = [float(v) for v in np.array(place.ImagePositionPatient) + mm * normal]
-    with phantoms.refuses("FM-DAT-62", f"3 of 4 frames lie on no slice of the image, up to {off}"):
+    with phantoms.refuses("FM-DAT-56", f"3 of 4 frames lie on no slice of the image, up to {off}"):
         read(tmp_path, image, mask)
 
 
@@ -157,7 +157,7 @@ def test_another_plane(tmp_path: Path) -> None:
 def test_the_same_frame_twice(tmp_path: Path) -> None:
     image = phantoms.slices()
     frames = segs.frames(segs.two(), image)
-    with phantoms.refuses("FM-DAT-63", "9 frames show 8 slices of segments"):
+    with phantoms.refuses("FM-DAT-57", "9 frames show 8 slices of segments"):
         read(tmp_path, image, segs.segmentation([*frames, frames[2]], image[0]))
 
 
@@ -165,7 +165,7 @@ def test_frame_of_reference(tmp_path: Path) -> None:
     image = phantoms.slices()
     mask = drawn(image)
     mask.FrameOfReferenceUID = "1.2.3"
-    with phantoms.refuses("FM-DAT-61"):
+    with phantoms.refuses("FM-DAT-55"):
         read(tmp_path, image, mask)
     phantoms.write_nifti(tmp_path / "t1.nii", phantoms.ramp(), phantoms.expected_affine())
     data = phantoms.recipe(labels=NUMBERS).data
@@ -198,7 +198,7 @@ def test_no_segmentation_that_can_be_read(tmp_path: Path, keyword: str, value: o
     image = phantoms.slices()
     mask = drawn(image, kind="FRACTIONAL")
     setattr(mask, keyword, value)
-    with phantoms.refuses("FM-DAT-60"):
+    with phantoms.refuses("FM-DAT-54"):
         read(tmp_path, image, mask)
 
 
@@ -262,6 +262,6 @@ def test_fewer_pixels_than_frames(tmp_path: Path) -> None:
     with phantoms.refuses("FM-DAT-33", "pixels"):
         read(tmp_path, image, mask)
     (tmp_path / "mask.dcm").write_bytes(b"")
-    with phantoms.refuses("FM-DAT-60"):
+    with phantoms.refuses("FM-DAT-54"):
         grid = dicomseg.Grid(phantoms.SHAPE, phantoms.expected_affine(), None)
         dicomseg.read(tmp_path, "mask.dcm", grid, phantoms.recipe().data, {}, "case-1 label")
