@@ -31,7 +31,7 @@ class Task:
 
 TASKS = (
     Task("mr-tumour", "tumour-segmentation-mr.small.yaml", 10, "tumours, a rehearsal"),
-    Task("xray-fracture", "fracture-classification-xray.small.yaml", 12, "fractures, a rehearsal"),
+    Task("xray-fracture", "fracture-classification-xray.small.yaml", 15, "fractures, a rehearsal"),
 )
 
 
