@@ -99,13 +99,13 @@ def _play(
         counts = header.counts
         shares = f"{counts['training']} training, {counts['validation']} validation, {counts['testing']} test cases"
         say(f"{name}: {shares}{left_out}")
-    simulate.play(setting, crew, step, lambda made: say(simulate.told(made)))
+    metric = recipe.load(setting.recipe).evaluation.metrics[0]
+    simulate.play(setting, crew, step, lambda made: say(simulate.told(made, metric)))
     crew.each(acts.train_alone, rows, step)
     crew.each(acts.report, rows, step)
     crew.run(acts.pool_reports, setting)
     shown = [models.GLOBAL, *map(models.alone_of, names)]
     scored = [row for found in crew.each(models.score, [(setting, each) for each in shown], step) for row in found]
-    metric = recipe.load(setting.recipe).evaluation.metrics[0]
     workspaces = [setting.coordinator, *map(setting.site, names)]
     return Shown(task.name, metric, [_row(name, metric, scored) for name in names], workspaces)
 

@@ -121,7 +121,8 @@ def _one_seed(
     tell.sites(len(setting.names))
     crew.run(acts.begin, setting)
     crew.each(acts.partition, [(setting, name) for name in setting.names], lambda: None)
-    play(setting, crew, tell.done, lambda made: say(f"seed {seed}, {told(made)}"))
+    metric = chosen.evaluation.metrics[0]
+    play(setting, crew, tell.done, lambda made: say(f"seed {seed}, {told(made, metric)}"))
     shown = [models.GLOBAL]
     if plan.baselines:
         work: list[tuple[Any, ...]] = [(acts.train_alone, setting, name) for name in setting.names]
@@ -148,10 +149,10 @@ def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[
     acts.carry(setting)
 
 
-def told(made: Aggregated) -> str:
+def told(made: Aggregated, metric: str) -> str:
     """A round in a line: what each site counted, and how good the model before was on the validation cases."""
     shares = ", ".join(f"{parent.site} {float(parent.share):.2f}" for parent in made.parents)
-    first = next((row for row in made.pooled if row.mean is not None), None)
+    first = next((row for row in made.pooled if row.metric == metric and row.mean is not None), None)
     before = f"; model r{made.round - 1:04d} had {first.metric} {float(first.mean or 0):.3f}" if first else ""
     odd = "".join(f"; {ack.site}: {ack.reason}" for ack in made.acks if ack.reason)
     return f"round {made.round - 1}: {shares}{before}{' on the validation cases' if first else ''}{odd}"
