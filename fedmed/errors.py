@@ -112,7 +112,7 @@ CODES: dict[str, Code] = {
     "FM-FED-04": Code(
         CONFIG,
         "the recipe freezes batch norm, and there are no trained weights to freeze",
-        "fedmed start --weights FILE",
+        "give weights that were trained before: fedmed start --weights FILE",
     ),
     # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
     "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/*.key"),
