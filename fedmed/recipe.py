@@ -104,6 +104,14 @@ class Classification(Recipe):
         return self
 
     @model_validator(mode="after")
+    def _image_is_large_enough(self) -> Classification:
+        # instance norm has nothing to normalise in a single feature
+        least = self.network.reduction * (2 if self.network.norm == "instance" else 1)
+        if min(self.data.image_size) < least:
+            raise ValueError(f"for this network, the sides of image_size must be at least {least}")
+        return self
+
+    @model_validator(mode="after")
     def _batch_norm_sees_a_batch(self) -> Classification:
         if self.network.norm == "batch" and self.training.batch_size < 2:
             raise ValueError("norm: batch needs a batch_size of at least 2")

@@ -82,6 +82,11 @@ class DenseNet121(Classifier):
     name: Literal["DenseNet121"]
     dropout_prob: float = Field(default=0.0, ge=0, lt=1)
 
+    @property
+    def reduction(self) -> int:
+        """By how much the last features are smaller than the image, along both axes."""
+        return 32
+
 
 class ResNet(Classifier):
     """A residual network of basic blocks (He et al. 2016); `conv1_t_stride` 1 and `no_max_pool` suit small images."""
@@ -92,3 +97,8 @@ class ResNet(Classifier):
     conv1_t_size: Literal[3, 5, 7] = 7
     conv1_t_stride: Stride = 2
     no_max_pool: bool = False
+
+    @property
+    def reduction(self) -> int:
+        """By how much the last features are smaller than the image, along both axes."""
+        return self.conv1_t_stride * (1 if self.no_max_pool else 2) * 8

@@ -106,7 +106,7 @@ def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) 
             ) from error
         got = fault.get("input")
         shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, list)) and len(repr(got)) < 80 else ""
-        message = f"{name}: {place}: {fault['msg'].lower()}"
+        message = f"{name}: {place}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
         if area == "SET":  # local settings hold paths, and a path may name a person
             raise FedmedError(f"FM-{area}-03", message, local=shown.removeprefix(", ")) from error
         raise FedmedError(f"FM-{area}-03", message + shown) from error

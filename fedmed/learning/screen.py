@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fedmed.learning.strategies import Updates
 
-CANCELLED = 1e-6  # of what the others could sum up to; below it rounding alone gives their sum a direction
+AGREED = 0.1  # mean cosine among the others, from which on they have a common direction
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class Figures:
     `norm` is its L2 norm over all tensors. `ratio` is norm / median, where the median is the lower one of the norms
     above zero: of two updates the longer stands out, and sites that learned nothing do not make one that did look long.
     `cosine` is that to the sum of the others, none of which counts with more than the median norm: otherwise one huge
-    update would point the sum away from every honest site. None: this update is zero, there are no others, or the
-    others are zero or cancel each other.
+    update would point the sum away from every honest site. It is given only where at least two others agree among
+    themselves (a mean cosine of at least 0.1): near convergence honest hospitals pull in different directions, each
+    update is about minus the sum of the rest, and of two sites nobody can say which one points the wrong way. None
+    also for an update of zero.
     """
 
     site: str
@@ -66,11 +68,16 @@ def figures(names: Sequence[str], products: np.ndarray) -> list[Figures]:
 
 def _cosine(i: int, products: np.ndarray, norms: np.ndarray, counted: np.ndarray) -> float | None:
     """<u_i, s> / (|u_i| |s|), s = sum over j != i of c_j u_j, c_j = min(1, median / |u_j|)."""
+    others = [j for j in range(len(norms)) if j != i and norms[j] > 0]
+    if norms[i] == 0 or len(others) < 2:
+        return None
+    directions = products[np.ix_(others, others)] / np.outer(norms[others], norms[others])
+    count = len(others)
+    if (directions.sum() - count) / (count * (count - 1)) < AGREED:
+        return None
     parts = counted.copy()
     parts[i] = 0
-    length = float(np.sqrt(max(parts @ products @ parts, 0.0)))
-    if norms[i] == 0 or length <= CANCELLED * float(parts @ norms):
-        return None
+    length = float(np.sqrt(parts @ products @ parts))
     return float(np.clip(products[i] @ parts / (norms[i] * length), -1, 1))
 
 

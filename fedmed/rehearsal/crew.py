@@ -7,9 +7,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,14 +37,14 @@ class Crew:
 
     def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """One act; raises what it raises."""
-        return self._pool.submit(act, *args, **kwargs).result()
+        return _result(self._pool.submit(act, *args, **kwargs))
 
     def each(self, act: Callable[..., T], rows: Sequence[tuple[Any, ...]], done: Callable[[], None]) -> list[T]:
         """One act a row, side by side; `done` is called behind each, results come in the order of the rows."""
         futures = [self._pool.submit(act, *row) for row in rows]
         for future in futures:
             future.add_done_callback(lambda _: done())
-        return [future.result() for future in futures]
+        return [_result(future) for future in futures]
 
     def stop(self) -> None:
         """No further act begins, whoever asks for it; those that are running come to their end."""
@@ -52,6 +55,14 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(future: Future[T]) -> T:
+    """What the act gave. Raises what it raised, FedmedError FM-RES-04 when its process was ended from outside."""
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise FedmedError("FM-RES-04", "a worker process ended early, probably for want of memory") from error
 
 
 def _begin(threads: int) -> None:

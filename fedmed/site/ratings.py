@@ -40,8 +40,8 @@ def rows(
     min_count: int,
     above: Mapping[int, float],
 ) -> list[bodies.Score]:
-    """One row a metric over all labels (the mean of those where it is defined), and one a metric and label where there
-    are several labels and at least `min_count` cases. `above` has the thresholds by label.
+    """One row a metric over all labels (the mean of those where it is defined), and, where there are several labels,
+    one a metric and label with at least `min_count` cases of both kinds. `above` has the thresholds by label.
     """
     found = []
     named = [*recipe.evaluation.metrics]
@@ -50,9 +50,16 @@ def rows(
         values = {label: _value(metric, rated, label, above) for label in recipe.data.labels}
         defined = [value for value in values.values() if value is not None]
         found.append(_row(model, metric, ALL, rated, sum(defined) / len(defined) if defined else None))
-        if len(values) > 1 and len(rated) >= min_count and metric != "balanced_accuracy":
-            found += [_row(model, metric, recipe.data.labels[label], rated, value) for label, value in values.items()]
+        if len(values) > 1 and metric != "balanced_accuracy":
+            told = [label for label in sorted(values) if _enough(rated, label, min_count)]
+            found += [_row(model, metric, recipe.data.labels[label], rated, values[label]) for label in told]
     return found
+
+
+def _enough(rated: Sequence[Rated], label: int, min_count: int) -> bool:
+    """A figure about a handful of cases of one kind would tell of single patients."""
+    count = sum(each.truth == label for each in rated)
+    return min(count, len(rated) - count) >= min_count
 
 
 def curves(
@@ -62,7 +69,7 @@ def curves(
     found = []
     for label, name in sorted(recipe.data.labels.items()):
         truth, scores = _of(rated, label)
-        if min(truth.sum(), (~truth).sum()) >= min_count:
+        if _enough(rated, label, min_count):
             found.append(
                 bodies.Curve(
                     model=model,

@@ -150,12 +150,12 @@ def test_nothing_can_be_included_before_it_is_here_or_when_all_is_over(simulatio
 
 
 def test_with_too_few_left_closing_does_not_help(simulation: Simulation) -> None:
-    """Of two that contradict each other both are held."""
-    send(simulation, aa=1.0, bb=-1.0)
+    """aa points against bb and cc, which agree; cc is far too long."""
+    send(simulation, aa=-1.0, bb=1.0, cc=10.0)
     error = waits(simulation, close=True)
-    assert "0 of at least 2 sites are in" in error.message
-    assert f"aa (held, {AGAINST}), bb (held, {AGAINST})" in error.message
-    assert "--include aa --include bb" in error.next
+    assert "1 of at least 2 sites are in" in error.message
+    assert f"aa (held, {AGAINST}), cc (held, {TEN_TIMES})" in error.message
+    assert "--include aa --include cc" in error.next
     assert "--close" not in error.next
     assert error.next.endswith("fedmed train-local --again")
 

@@ -55,7 +55,7 @@ def test_the_products_are_summed_over_all_blocks_in_double_precision() -> None:
 def test_of_two_sites_the_longer_stands_out() -> None:
     aa, bb = screened([1, 0], [6, 8])
     assert (aa.ratio, bb.ratio) == (1, 10)
-    assert (aa.cosine, bb.cosine) == pytest.approx((0.6, 0.6))
+    assert (aa.cosine, bb.cosine) == (None, None), "of two nobody can say which points the wrong way"
     assert held([aa, bb]) == ["bb"]
     assert screen.beyond(bb, 5, -0.5) == "FM-SCR-01: its norm is 10 times the median, the limit is 5"
 
@@ -65,16 +65,25 @@ def test_a_limit_that_is_reached_is_not_passed() -> None:
     assert bb.ratio == 5
     assert held([aa, bb]) == []
     assert held([aa, bb], max_norm_ratio=4.999) == ["bb"]
-    aa, bb = screened([1, 0], [-1, 0])
-    assert held([aa, bb], min_cosine=-1) == [], "-1 holds nothing"
+    found = screened([1, 0], [1, 0], [-1, 0])
+    assert held(found) == ["cc"]
+    assert held(found, min_cosine=-1) == [], "-1 holds nothing"
 
 
-def test_two_that_contradict_each_other_are_both_held() -> None:
-    """Nobody can say from the updates alone which of the two is right."""
-    aa, bb = screened([1, 1], [-1, -1])
-    assert (aa.cosine, bb.cosine) == pytest.approx((-1, -1))
-    assert held([aa, bb]) == ["aa", "bb"]
-    assert screen.beyond(aa, 5, -0.5) == "FM-SCR-02: its cosine to the others is -1.000, the limit is -0.5"
+def test_nobody_is_held_where_the_others_do_not_agree() -> None:
+    """Near convergence every honest hospital pulls its own way, and each is minus the sum of the rest."""
+    thirds = [[np.cos(angle), np.sin(angle)] for angle in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
+    for updates in ([[1, 1], [-1, -1]], thirds, [[1, 0], [0, 1], [-1, 0], [0, -1]]):
+        found = screened(*updates)
+        assert [each.cosine for each in found] == [None] * len(updates)
+        assert held(found) == []
+
+
+def test_others_agree_from_a_tenth_on() -> None:
+    """aa and bb have a cosine of 0.1 or a little less; cc points against both."""
+    for cosine, expected in ((0.1001, ["cc"]), (0.0999, [])):
+        bb = [cosine, np.sqrt(1 - cosine**2)]
+        assert held(screened([1, 0], bb, [-1 - bb[0], -bb[1]])) == expected
 
 
 def test_one_against_two_is_held_alone() -> None:
@@ -105,11 +114,6 @@ def test_a_zero_update_has_no_direction_and_makes_nobody_long() -> None:
     assert [(each.ratio, each.cosine) for each in (aa, bb, cc)] == [(0, None), (0, None), (1, None)]
     assert held([aa, bb, cc]) == []
     assert [(each.norm, each.ratio, each.cosine) for each in screened([0, 0], [0, 0])] == [(0, 0, None)] * 2
-
-
-def test_others_that_cancel_have_no_direction() -> None:
-    aa, _, _ = screened([1, 2], [0.1, 0.7], [-0.1, -0.7])
-    assert aa.cosine is None
 
 
 def test_both_reasons_are_given() -> None:
