@@ -114,6 +114,11 @@ CODES: dict[str, Code] = {
         "the recipe freezes batch norm, and there are no trained weights to freeze",
         "give weights that were trained before: fedmed start --weights FILE",
     ),
+    "FM-FED-05": Code(
+        CONFIG,
+        "the initial weights are not those with which the federation was begun",
+        "give the same weights as before: fedmed start --weights FILE, or without it if it was begun without",
+    ),
     # --- trust: keys, signatures, digests, time -------------------------------------------------------------------
     "FM-KEY-01": Code(TRUST, "a private key is readable by others", "chmod 600 keys/*.key"),
     "FM-KEY-02": Code(
@@ -261,7 +266,7 @@ CODES: dict[str, Code] = {
     "FM-DAT-06": Code(
         CONFIG,
         "the layout and the recipe name different channels",
-        "name in data.layout.image of fedmed.yaml exactly the recipe's channels",
+        "rename the keys below data: layout: image: in fedmed.yaml to the recipe's channels, for example MR to XR",
     ),
     "FM-DAT-07": Code(
         CONFIG, "label_map names a class that the recipe does not have", "correct label_map in fedmed.yaml"
@@ -434,7 +439,12 @@ CODES: dict[str, Code] = {
     "FM-TRN-05": Code(
         DATA,
         "the layers that this site keeps to itself are missing or damaged",
-        "restore state/own from a backup; or delete the file, and training goes on from an earlier round's",
+        "restore state/own from a backup of this workspace; without one this site needs a new federation",
+    ),
+    "FM-TRN-06": Code(
+        DATA,
+        "the recipe keeps batch norm at each site, and this site has not trained",
+        "take part in a round first: fedmed train-local",
     ),
     # --- resources ------------------------------------------------------------------------------------------------
     "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),

@@ -107,12 +107,14 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
     if best is None and broken is not None:
         raise broken
     if best is None:
-        wanted = ", ".join(f"{channel}: 'images/{{case}}_{channel}.nii.gz'" for channel in channels)
-        raise FedmedError(
-            "FM-DAT-05",
-            f"no known layout among {len(tree.files)} files; write into fedmed.yaml, for example, data: layout: "
-            f"image: {{{wanted}}}, label: 'labels/{{case}}.nii.gz' (masks) or labels: '{TABLE}' (classes)",
-        )
+        masks = ", ".join(f"{channel}: 'images/{{case}}_{channel}.nii.gz'" for channel in channels)
+        pictures = ", ".join(f"{channel}: 'images/{{case}}.dcm'" for channel in channels)
+        examples = {
+            "segmentation": f"image: {{{masks}}}, label: 'labels/{{case}}.nii.gz'",
+            "classification": f"image: {{{pictures}}}, labels: '{TABLE}'",
+        }
+        shown = " or ".join(text for name, text in examples.items() if task in ("", name))
+        raise FedmedError("FM-DAT-05", f"no known layout among {len(tree.files)} files; known is, for example, {shown}")
     return best
 
 

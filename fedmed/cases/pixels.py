@@ -84,6 +84,8 @@ def looked_up(values: Numbers, item: Any, data: Any) -> NDArray[np.int64]:
     Not pydicom's own: with entries of 8 bits it wraps around after the 256th, and it takes no modality LUT of 12 bits.
     """
     count, first, _ = (int(number) for number in item.LUTDescriptor)
+    if first >= 1 << 15 and int(data.get("PixelRepresentation") or 0):  # a negative number, written as unsigned
+        first -= 1 << 16
     table = _entries(item.LUTData, count or 1 << 16, is_little_endian=data.original_encoding[1] is not False)
     return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
 

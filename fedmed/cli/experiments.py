@@ -100,7 +100,7 @@ def simulate(
 
     shown = Screen(as_json=as_json)
     numbered = how in (DivisionName.iid, DivisionName.sizes, DivisionName.dirichlet)
-    parts = screen.numbers("--sizes", sizes) if sizes else None
+    parts = screen.sizes(sizes, sites) if sizes else None
     _require_together(how, sites=sites, sizes=sizes, alpha=alpha, by=by)
     plan = action.Plan(
         recipe=recipe,

@@ -79,7 +79,7 @@ def partition(
     )
     way = how or HowName.iid
     _require_together(data, workspace, way, [option for option, value in options if value is not None])
-    parts = _sizes(sizes, sites or 2, way)
+    parts = _sizes(sizes, sites, way)
     values: Mapping[str, str] = {}
     with shown.progress() as step:
 
@@ -92,7 +92,7 @@ def partition(
             virtual = action.virtual_sites(
                 *(data, recipe, out),
                 how=way.value,
-                sites=sites,
+                sites=len(parts) if parts else sites,
                 sizes=parts,
                 alpha=alpha,
                 seed=seed,
@@ -118,16 +118,10 @@ def _require_together(data: Path | None, workspace: Path | None, how: HowName, g
         raise FedmedError("FM-USE-01", "--how column or header and --by belong together")
 
 
-def _sizes(text: str, sites: int, how: HowName) -> list[float] | None:
+def _sizes(text: str, sites: int | None, how: HowName) -> list[float] | None:
     if (how is HowName.sizes) != bool(text):
         raise FedmedError("FM-USE-01", "--how sizes and --sizes belong together")
-    try:
-        parts = [float(part) for part in text.split(",")] if text else None
-    except ValueError as error:
-        raise FedmedError("FM-USE-01", f"--sizes: expected numbers parted by commas, got {text!r}") from error
-    if parts is not None and (len(parts) != sites or min(parts) <= 0):
-        raise FedmedError("FM-USE-01", f"--sizes: expected {sites} positive numbers, got {len(parts)}")
-    return parts
+    return screen.sizes(text, sites) if text else None
 
 
 def _show(out: Screen, found: Partitioned, values: Mapping[str, str]) -> None:

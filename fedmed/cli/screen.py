@@ -135,14 +135,15 @@ def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
     return f"{next_} -w {shlex.quote(folder)}" if folder else next_
 
 
-def numbers(option: str, text: str) -> list[float]:
-    """Positive numbers parted by commas. Raises FedmedError FM-USE-01."""
+def sizes(text: str, sites: int | None) -> list[float]:
+    """`--sizes`: a number above 0 for each of the `sites`, parted by commas. Raises FedmedError FM-USE-01."""
     try:
         found = [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise FedmedError("FM-USE-01", f"{option}: expected numbers parted by commas, got {text!r}") from error
-    if not all(0 < each < float("inf") for each in found):
-        raise FedmedError("FM-USE-01", f"{option}: expected numbers above 0, got {text!r}")
+        raise FedmedError("FM-USE-01", f"--sizes: expected numbers parted by commas, got {text!r}") from error
+    if not all(0 < each < float("inf") for each in found) or sites not in (None, len(found)):
+        count = "" if sites is None else f"{sites} "
+        raise FedmedError("FM-USE-01", f"--sizes: expected {count}positive numbers, got {text!r}")
     return found
 
 

@@ -68,6 +68,7 @@ def init_site(
     joined = join.init(folder, name, data, screen.now(), contact=contact, channels=channel)
     images = ", ".join(f"{key}: {pattern}" for key, pattern in joined.layout.image.items())
     out.say(f"workspace {folder} made; images {images}, labels {joined.layout.label or joined.layout.labels}")
+    out.say(f"channels are called {', '.join(joined.layout.image)}: the recipe must call them so too (--channel)")
     out.say(f"key {joined.key}")
     out.say(f"fingerprint to read to the coordinator: {joined.fingerprint}")
     out.say(f"next: bring {joined.join} to the coordinator")

@@ -91,10 +91,7 @@ def _receive(root: Path, now: datetime) -> tuple[Due, list[Arrival]]:
             arrivals = intake.look_at_all(found, desk.terms(None), now)
         else:
             arrivals = intake.receive_all(found, desk.terms(running), now, "run")
-        due = _due(found, arrivals, now)
-        if running is not None and due.waiting and _has_held(found, running):
-            due = dataclasses.replace(due, step="aggregate")
-        return due, arrivals
+        return _due(found, arrivals, now), arrivals
 
 
 def _has_held(found: Workspace, running: Started) -> bool:
@@ -109,6 +106,8 @@ def _due(found: Workspace, arrivals: list[Arrival], now: datetime) -> Due:
         raise due.held.error()
     if running is not None and (due.step or due.waiting):
         agreement.require_valid(found, running.agreement, now)
+    if running is not None and due.waiting and _has_held(found, running):
+        return dataclasses.replace(due, step="aggregate", why="an update is held; those that came since are compared")
     return due
 
 

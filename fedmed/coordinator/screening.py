@@ -109,7 +109,8 @@ def _compare(
     ids = [each.update.id for each in usable if each.update]
     updates = ArchivedUpdates(found, running.table, base.id, ids, rounds.counted(running, usable))
     total = params.elements(running.table)
-    products = screen.gram(updates, lambda done: progress(done, total))
+    statistics = params.places(running.table, "buffer")
+    products = screen.gram(updates, statistics, lambda done: progress(done, total))
     return [
         {
             "site": each.site,

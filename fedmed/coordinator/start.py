@@ -45,7 +45,7 @@ def start(
 
     `initial` makes the initial weights and the table's rows: this room has no torch. `from_file` says that they come
     from a file that the operator named. Raises FedmedError FM-FED-01, FM-FED-02 (weights named after model r0 was
-    sealed), FM-RCP-*, FM-SET-*.
+    sealed), FM-FED-05 (others than those a killed start began with), FM-RCP-*, FM-SET-*.
     """
     with desk.opened(root, now) as found:
         if from_file and found.record.model(0) is not None:
@@ -57,13 +57,15 @@ def start(
             _check_roster(found, draft)
             weights, rows = initial(chosen)
             table = params.table_from_rows(rows)
+            payload = params.to_payload(weights, table)
+            found.write_entry("start", "note", now, what="initial-weights", sha256=artifact.sha256(payload))
             _say_federation(found, draft, chosen, table, now)
             running = desk.require_started(found)
         else:
-            weights = {}
+            payload = b""
         if found.record.newest("model") is None:
-            weights = weights or initial(running.recipe)[0]
-            payload = params.to_payload(weights, running.table)
+            payload = payload or params.to_payload(initial(running.recipe)[0], running.table)
+            _check_weights(found, payload)
             content = artifact.Content(
                 model.PAYLOAD, model.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
             )
@@ -74,6 +76,16 @@ def start(
         return StartedFederation(
             federation.founding.title, keys.spoken(federation.digest), federation.site_names, posted
         )
+
+
+def _check_weights(found: Workspace, payload: bytes) -> None:
+    """A start that was killed before model r0 goes on with the weights it began with, not with others in silence.
+
+    Raises FedmedError FM-FED-05.
+    """
+    begun = [facts["sha256"] for _, facts in found.record.notes if facts.get("what") == "initial-weights"]
+    if begun and begun[-1] != artifact.sha256(payload):
+        raise FedmedError("FM-FED-05", "model r0: expected the initial weights with which start began, got others")
 
 
 def _check_roster(found: Workspace, draft: FederationDraft) -> None:

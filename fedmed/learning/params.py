@@ -113,6 +113,16 @@ def in_wire_order(table: Table) -> list[Tensor]:
     return sorted(table, key=lambda tensor: tensor.name)
 
 
+def places(table: Table, group: str) -> list[tuple[int, int]]:
+    """Start and stop in the flat vector of every tensor of a group."""
+    found, offset = [], 0
+    for tensor in in_wire_order(table):
+        if tensor.group == group:
+            found.append((offset, offset + tensor.size))
+        offset += tensor.size
+    return found
+
+
 def is_finite(chunk: bytes) -> bool:
     """No NaN, no infinity and nothing beyond MAX_MAGNITUDE in little-endian float32 bytes."""
     return bool((np.abs(np.frombuffer(chunk, "<f4")) <= MAX_MAGNITUDE).all())

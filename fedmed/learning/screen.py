@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fedmed.learning.strategies import Updates
 
-AGREED = 0.1  # mean cosine among the others, from which on they have a common direction
+AGREED = 0.3  # mean cosine among the others, from which on they have a common direction
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Figures:
     above zero: of two updates the longer stands out, and sites that learned nothing do not make one that did look long.
     `cosine` is that to the sum of the others, none of which counts with more than the median norm: otherwise one huge
     update would point the sum away from every honest site. It is given only where at least two others agree among
-    themselves (a mean cosine of at least 0.1): near convergence honest hospitals pull in different directions, each
+    themselves (a mean cosine of at least 0.3): near convergence honest hospitals pull in different directions, each
     update is about minus the sum of the rest, and of two sites nobody can say which one points the wrong way. None
     also for an update of zero.
     """
@@ -41,13 +41,22 @@ class Figures:
     cosine: float | None
 
 
-def gram(updates: Updates, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
-    """Inner products of the updates, float64 [sites, sites], in one pass; memory is one block. `done(elements)`."""
+def gram(
+    updates: Updates, leave_out: Sequence[tuple[int, int]] = (), done: Callable[[int], None] = lambda _: None
+) -> np.ndarray:
+    """Inner products of the updates, float64 [sites, sites], in one pass; memory is one block. `done(elements)`.
+
+    `leave_out` are the places, start and stop in the flat vector, of what is not learned: running statistics of batch
+    norm are often many times as long as all changes of weights, and would hide a weight that was changed tenfold.
+    """
     sites = len(updates.meta)
     total = np.zeros((sites, sites))
     seen = 0
     for _, block in updates.blocks():
         wide = block.astype(np.float64)
+        for start, stop in leave_out:
+            if start < seen + block.shape[1] and stop > seen:
+                wide[:, max(0, start - seen) : stop - seen] = 0
         total += wide @ wide.T
         seen += block.shape[1]
         done(seen)

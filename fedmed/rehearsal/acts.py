@@ -55,7 +55,8 @@ def begin(setting: Setting) -> None:
     """init, admit, start and approve; what a killed run has done already is found."""
     from fedmed.training import networks  # noqa: PLC0415 - torch, for the first weights alone
 
-    channels = recipe.load(setting.recipe).data.channels
+    chosen = recipe.load(setting.recipe)
+    channels = chosen.data.channels
     if not (setting.coordinator / "fedmed.yaml").exists():
         found.init(
             setting.coordinator, setting.recipe, _now(), title=setting.title, rounds=setting.rounds,
@@ -63,7 +64,7 @@ def begin(setting: Setting) -> None:
         )  # fmt: skip
     for name in setting.names:
         if not (setting.site(name) / "fedmed.yaml").exists():
-            join.init(setting.site(name), name, setting.hospitals[name], _now(), channels=channels)
+            join.init(setting.site(name), name, setting.hospitals[name], _now(), channels=channels, task=chosen.task)
         # invented patients: with a fixed key the folds, and so the table at the end, repeat from run to run
         key = hashlib.sha256(f"rehearsal {name}".encode()).digest()
         files.write_atomic(setting.site(name) / "keys" / "pseudonym.key", key, mode=0o600)

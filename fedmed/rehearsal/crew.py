@@ -25,14 +25,13 @@ class Crew:
     """As many processes as can work at once; use as a context manager."""
 
     def __init__(self, at_once: int) -> None:
-        """`at_once`: the most acts that can ever run side by side. The cores are shared out among the processes."""
+        """`at_once`: the most acts that can ever run side by side."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = max(1, min(cores, at_once))
         self._pool = ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),  # a fork would copy half-open locks and threads
             initializer=_begin,
-            initargs=(max(1, cores // workers),),
         )
 
     def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -65,9 +64,11 @@ def _result(future: Future[T]) -> T:
         raise FedmedError("FM-RES-04", "a worker process ended early, probably for want of memory") from error
 
 
-def _begin(threads: int) -> None:
-    """In a new process, before torch is loaded: its share of the cores, and an end when its parent ends."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+def _begin() -> None:
+    """In a new process, before torch is loaded. One thread each: sums depend on their number, and a simulation that is
+    gone on with on other cores, or with more seeds, must end with the same numbers.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -33,7 +33,7 @@ class Cell:
     n: float
     mean: float | None
     sd: float | None
-    values: list[float]
+    values: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,14 @@ def _cell(model: str, site: str, metric: str, rows: Mapping[int, Sequence[Row]])
     """Over seeds; `local-only, mean` is, seed by seed, the mean over the hospitals' models: on a hospital's own cases
     that of its own model alone.
     """
-    values, counts = [], []
+    values: list[float | None] = []
+    counts = []
     for of_seed in rows.values():
         mine = [row for row in of_seed if (row.site, row.metric) == (site, metric) and _counts(row.model, model, site)]
         defined = [row.value for row in mine if row.value is not None]
-        values += [sum(defined) / len(defined)] if defined else []
+        values.append(sum(defined) / len(defined) if defined else None)
         counts += [row.n for row in mine]
-    found = statistics.summarise(values)
+    found = statistics.summarise([value for value in values if value is not None])
     return Cell(model, site, metric, sum(counts) / len(counts) if counts else 0.0, found.mean, found.sd, values)
 
 
@@ -111,7 +112,9 @@ def shown(cell: Cell | None, places: int = 4) -> str:
     """Mean +- standard deviation over seeds."""
     if cell is None or cell.mean is None:
         return "-"
-    return f"{cell.mean:.{places}f}" + (f" +- {cell.sd:.{places}f}" if cell.sd is not None else "")
+    defined = sum(value is not None for value in cell.values)
+    some = "" if defined == len(cell.values) else f" ({defined} of {len(cell.values)} seeds)"
+    return f"{cell.mean:.{places}f}" + (f" +- {cell.sd:.{places}f}" if cell.sd is not None else "") + some
 
 
 def markdown(found: Summary) -> list[str]:
@@ -149,9 +152,10 @@ def picture(found: Summary) -> bytes:
     common = [model for model in (GLOBAL, POOLED, LOCAL) if model in found.models]
     metric = found.metrics[0]
     groups = [*found.sites, EVERYWHERE]
+    cells = {model: [found.cell(model, group, metric) for group in groups] for model in common}
     values = {
-        model: [cell.values if (cell := found.cell(model, group, metric)) else [] for group in groups]
-        for model in common
+        model: [[value for value in cell.values if value is not None] if cell else [] for cell in row]
+        for model, row in cells.items()
     }
     labels = {LOCAL: "local-only"}
     return plots.groups(

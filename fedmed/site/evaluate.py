@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from fedmed import files, recipe
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, bodies, intake, sealing, statement
+from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
+from fedmed.learning import params
 from fedmed.site import alone, desk, own, results, rounds, train
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def evaluate(
         folds: list[Split] = [split, "validation"] if _needs_thresholds(consent, split) else [split]
         rounds.require_ready(site, cases, folds, device, progress)
         opening = _open_fold(site, split, now)
-        common = own.entering(site, consent, model.round_number, desk.model_params(site, consent, model))
+        common = own.for_scores(site, consent, model.round_number, desk.model_params(site, consent, model))
         models = {"global": common, **({"alone": local_only} if local_only else {})}
         scored = {fold: _score(site, consent, cases, fold, models, device, progress) for fold in folds}
         above = {name: results.thresholds(found, consent.recipe) for name, found in scored[folds[-1]].items()}
-        _note_thresholds(site, model, above, now)
+        _note_thresholds(site, models, consent, above, now)
         body = _body(consent, cases, split, opening, scored[split], above)
         files.write_atomic(table, results.case_table(scored[split], consent.recipe), mode=0o600)
         _bind(site, cases, now)
@@ -105,11 +106,14 @@ def _score(
     }
 
 
-def _note_thresholds(site: Site, model: Known, above: dict[str, Thresholds], now: datetime) -> None:
-    """Who uses the model later needs the thresholds that were chosen with it."""
+def _note_thresholds(
+    site: Site, models: dict[str, Params], consent: Approved, above: dict[str, Thresholds], now: datetime
+) -> None:
+    """Who uses a model later needs the thresholds that were chosen with these very weights."""
     for name, chosen in above.items():
+        weights = artifact.sha256(params.to_payload(models[name], consent.table)) if chosen else ""
         for label, value in chosen.items():
-            facts = {"model": model.id, "of": name, "label": label, "threshold": bodies.decimal(value)}
+            facts = {"model": name, "weights": weights, "label": label, "threshold": bodies.decimal(value)}
             site.workspace.write_entry("evaluate", "note", now, what="threshold", **facts)
 
 

@@ -56,14 +56,21 @@ class Joined:
 
 
 def init(
-    root: Path, name: str, data: Path, now: datetime, *, contact: str = "", channels: Sequence[str] = ("MR",)
+    root: Path,
+    name: str,
+    data: Path,
+    now: datetime,
+    *,
+    contact: str = "",
+    channels: Sequence[str] = ("MR",),
+    task: str = "",
 ) -> Joined:
     """Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-DAT-* (no layout recognised)."""
     if not settings.is_site_name(name):
         raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
     if not is_plain_text(contact) or len(contact) > 200:
         raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
-    layout = layouts.detect_layout(data, channels)
+    layout = layouts.detect_layout(data, channels, task=task)
     folder = {"data": {"root": str(data.resolve()), "layout": layout.model_dump(mode="json", exclude_none=True)}}
     text = _SETTINGS.format(name=name, data=yaml.safe_dump(folder, sort_keys=False, allow_unicode=True).rstrip())
     with workspace.founded(root, desk.ROLE, name, now) as found:

@@ -31,13 +31,30 @@ def staying(consent: Approved) -> frozenset[str]:
 def entering(site: Site, consent: Approved, round_: int, model: Params) -> Params:
     """The weights of the model of round `round_` with this site's own layers in place of the common ones.
 
-    After rounds in which this site did not train, those of its last training. Raises FedmedError FM-TRN-05.
+    After rounds in which this site did not train, those of its last training; before its first, the common ones.
+    Raises FedmedError FM-TRN-05 where those of its last training are gone.
     """
     names = staying(consent)
-    if not names:
-        return model
-    before = [number for number in _kept(site) if number <= round_]
-    return {**model, **_load(site, consent, max(before), names)} if before else model
+    trained = _trained(site, round_)
+    return {**model, **_load(site, consent, max(trained) + 1, names)} if names and trained else model
+
+
+def for_scores(site: Site, consent: Approved, round_: int, model: Params) -> Params:
+    """As `entering`, for figures that are reported: trained weights around layers that never saw an image mean nothing.
+
+    Raises FedmedError FM-TRN-05, FM-TRN-06.
+    """
+    if round_ and staying(consent) and not _trained(site, round_):
+        raise FedmedError(
+            "FM-TRN-06", f"model r{round_:04d}: this site has trained in no round, so it has no own layers"
+        )
+    return entering(site, consent, round_, model)
+
+
+def _trained(site: Site, round_: int) -> list[int]:
+    """The rounds before `round_` in which this site sealed an update."""
+    said = site.workspace.record.of("update", sender=site.workspace.name)
+    return [known.round_number for known in said if known.round_number < round_]
 
 
 def keep(site: Site, consent: Approved, round_: int, trained: Params) -> None:
@@ -55,13 +72,6 @@ def change(consent: Approved, trained: Params, model: Params) -> Params:
     """What an update says: trained weights minus the model's, and zero about the layers that stay."""
     delta, names = params.subtract(trained, model), staying(consent)
     return {name: np.zeros_like(array) if name in names else array for name, array in delta.items()}
-
-
-def _kept(site: Site) -> list[int]:
-    """The rounds that this site has own layers for. A copy that somebody made beside them has another name."""
-    folder = _folder(site)
-    found = [path.stem.removeprefix("r") for path in folder.glob("r*.safetensors")] if folder.is_dir() else []
-    return [int(number) for number in found if number.isdecimal() and _file(site, int(number)).stem == f"r{number}"]
 
 
 def _load(site: Site, consent: Approved, round_: int, names: frozenset[str]) -> Params:

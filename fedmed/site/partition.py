@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.cases.datalist import Datalist
     from fedmed.cases.find import Found
+    from fedmed.recipe import Recipe
+    from fedmed.settings import Layout
 
 How = Literal["iid", "sizes", "dirichlet", "column", "header"]
 QUARTILE, CLASS = "quartile of labelled volume", "class"
@@ -104,11 +106,14 @@ def virtual_sites(
     The aliases come from the seed, so that an experiment repeats; that is no protection for real patients' names.
     Raises FedmedError FM-RCP-*, FM-DAT-*, FM-USE-01.
     """
+    if any(out.glob("site-*/cases.json")):
+        message = "another division is here; nothing was changed"
+        raise FedmedError("FM-SET-04", message, next="choose another --out, or delete the folder")
     chosen = recipe.load(recipe_path)
     if how == "header":
         headers.check_keyword(by)
     seed = chosen.seed if seed is None else seed
-    found_layout = layout.detect_layout(data, chosen.data.channels, task=chosen.task)
+    found_layout = _layout(data, chosen)
     folder = DataFolder(root=str(data.resolve()), layout=found_layout)
     key = hashlib.sha256(f"virtual sites {seed}".encode()).digest()
     found = find.find(folder, chosen, pseudonym_key=key, label_map={}, progress=progress)
@@ -159,6 +164,16 @@ def _divided(
 
 def _grouped_by(chosen: recipe.Recipe) -> str:
     return CLASS if chosen.task == "classification" else QUARTILE
+
+
+def _layout(data: Path, chosen: Recipe) -> Layout:
+    """Of a folder that no fedmed.yaml describes. Raises FedmedError FM-DAT-05."""
+    try:
+        return layout.detect_layout(data, chosen.data.channels, task=chosen.task)
+    except FedmedError as error:
+        if error.code == "FM-DAT-05":
+            error.next = "lay DATA out like that; where each folder in it is a hospital, simulate takes --how folders"
+        raise
 
 
 def _only(found: Found, cases: list[Case]) -> Found:

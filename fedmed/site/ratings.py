@@ -48,11 +48,14 @@ def rows(
     metrics = [*named, SPECIFICITY] if "sensitivity_at_spec90" in named else named
     for metric in metrics:
         values = {label: _value(metric, rated, label, above) for label in recipe.data.labels}
-        defined = [value for value in values.values() if value is not None]
-        found.append(_row(model, metric, ALL, rated, sum(defined) / len(defined) if defined else None))
+        defined = {label: value for label, value in values.items() if value is not None}
+        n = max((_count(metric, rated, label) for label in defined), default=0)
+        found.append(_row(model, metric, ALL, n, sum(defined.values()) / len(defined) if defined else None))
         if len(values) > 1 and metric != "balanced_accuracy":
             told = [label for label in sorted(values) if _enough(rated, label, min_count)]
-            found += [_row(model, metric, recipe.data.labels[label], rated, values[label]) for label in told]
+            for label in told:
+                n = _count(metric, rated, label)
+                found.append(_row(model, metric, recipe.data.labels[label], n, values[label]))
     return found
 
 
@@ -101,11 +104,16 @@ def _value(metric: str, rated: Sequence[Rated], label: int, above: Mapping[int, 
     return discrimination.balanced_accuracy(np.array([each.truth for each in rated], np.int64), predicted)
 
 
-def _row(
-    model: Literal["global", "alone"], metric: str, label: str, rated: Sequence[Rated], value: float | None
-) -> bodies.Score:
+def _count(metric: str, rated: Sequence[Rated], label: int) -> int:
+    """How many cases a figure is about, and so what it weighs in a pool: sensitivity is about findings alone."""
+    with_it = sum(each.truth == label for each in rated)
+    counts = {"sensitivity_at_spec90": with_it, SPECIFICITY: len(rated) - with_it}
+    return counts.get(metric, len(rated))
+
+
+def _row(model: Literal["global", "alone"], metric: str, label: str, count: int, value: float | None) -> bodies.Score:
     mean = None if value is None else bodies.decimal(value)
-    n = 0 if value is None else len(rated)
+    n = 0 if value is None else count
     return bodies.Score(
         model=model, metric=metric, label=label, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0, histogram=None
     )

@@ -95,9 +95,9 @@ def class_of(case: Case, recipe: Classification, label_map: Mapping[int, int]) -
 def standardise(picture: Picture, rules: Rules) -> torch.Tensor:
     """The fixed chain, the same for training and prediction: [S, C, *image_size] float32.
 
-    Each channel, over all slices, is cut off at its 0.5 and 99.5 percentile and given mean 0 and standard deviation 1
-    (in MR over what is not 0). Then each slice is brought into `image_size` with its proportions in mm kept, in the
-    middle of a frame as dark as its darkest pixel.
+    Each channel, over all slices, is cut off at its 0.5 and 99.5 percentile and given mean 0 and standard deviation 1;
+    in MR over what is not 0, and 0 becomes as dark as the darkest of it. Then each slice is brought into `image_size`
+    with its proportions in mm kept, in the middle of a frame as dark as its darkest pixel.
     """
     slices = np.array(picture.slices, np.float32)
     for channel in slices.swapaxes(0, 1):
@@ -105,6 +105,7 @@ def standardise(picture: Picture, rules: Rules) -> torch.Tensor:
         if inside.any():
             channel[inside] = np.clip(channel[inside], *np.percentile(channel[inside], (DARKEST, BRIGHTEST)))
         transforms.scale(channel, inside)
+        channel[~inside] = channel[inside].min() if inside.any() else 0  # air is dark, not of a mean grey
     return fitted(torch.from_numpy(slices), picture.spacing, rules.image_size)
 
 

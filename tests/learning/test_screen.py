@@ -79,9 +79,9 @@ def test_nobody_is_held_where_the_others_do_not_agree() -> None:
         assert held(found) == []
 
 
-def test_others_agree_from_a_tenth_on() -> None:
-    """aa and bb have a cosine of 0.1 or a little less; cc points against both."""
-    for cosine, expected in ((0.1001, ["cc"]), (0.0999, [])):
+def test_others_agree_from_three_tenths_on() -> None:
+    """aa and bb have a cosine of 0.3 or a little less; cc points against both."""
+    for cosine, expected in ((0.3001, ["cc"]), (0.2999, [])):
         bb = [cosine, np.sqrt(1 - cosine**2)]
         assert held(screened([1, 0], bb, [-1 - bb[0], -bb[1]])) == expected
 
