@@ -114,7 +114,7 @@ def test_known_layouts(tmp_path: Path, names: tuple[str, ...], channels: list[st
 
 def test_an_unknown_layout_is_told_what_to_write(tmp_path: Path) -> None:
     touch(tmp_path, "scans/Nansen/t1.nii", "images/x.nii", "labels/y.nii")
-    with phantoms.refuses("FM-DAT-05", "fedmed.yaml", "T1: 'images/{case}_T1.nii.gz'"):
+    with phantoms.refuses("FM-DAT-05", "known is, for example", "T1: 'images/{case}_T1.nii.gz'"):
         detect_layout(tmp_path, ["T1"])
 
 

@@ -183,7 +183,9 @@ def test_the_same_updates_are_compared_once_and_the_ledger_does_not_grow(simulat
     figures = [("aa", "1", "1"), ("bb", "1", "1"), ("cc", "10", "1")]
     assert [(row["site"], row["ratio"], row["cosine"]) for row in note["updates"]] == figures
     assert [row["update"] for row in note["updates"]] == [ids["aa"], ids["bb"], ids["cc"]]
-    assert note["updates"][2]["norm"] == f"{10 * np.sqrt(9):.9g}", "ten in each of nine numbers"
+    assert note["updates"][2]["norm"] == f"{10 * np.sqrt(8):.9g}", (
+        "ten in each of eight weights; a running statistic is none"
+    )
     length = simulation.coordinator.workspace().ledger.length
     waits(simulation)
     assert simulation.coordinator.workspace().ledger.length == length

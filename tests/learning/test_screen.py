@@ -48,8 +48,17 @@ def test_the_products_are_summed_over_all_blocks_in_double_precision() -> None:
     block = np.array([[2.0**12, 1, 1, 1, 1], [1, 0, 0, 0, 3]], np.float32)
     done: list[int] = []
     source = InMemory(np.zeros(5, np.float32), block, [Meta("aa", 1, 0), Meta("bb", 1, 0)])
-    assert screen.gram(source, done.append).tolist() == [[2.0**24 + 4, 2.0**12 + 3], [2.0**12 + 3, 10]]
+    assert screen.gram(source, done=done.append).tolist() == [[2.0**24 + 4, 2.0**12 + 3], [2.0**12 + 3, 10]]
     assert done == [2, 4, 5]
+
+
+def test_running_statistics_are_left_out_wherever_a_block_ends() -> None:
+    """Statistics a thousand times as long as the weights would hide weights that were changed tenfold."""
+    block = np.array([[1, 1000, 1000, 1, 1000], [10, 1000, 1000, 10, 1000]], np.float32)
+    source = InMemory(np.zeros(5, np.float32), block, [Meta("aa", 1, 0), Meta("bb", 1, 0)])
+    products = screen.gram(source, [(1, 3), (4, 5)])
+    assert products.tolist() == [[2, 20], [20, 200]]
+    assert held(screen.figures(["aa", "bb"], products)) == ["bb"]
 
 
 def test_of_two_sites_the_longer_stands_out() -> None:

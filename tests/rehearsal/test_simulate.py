@@ -233,7 +233,7 @@ def _refuse(what: str) -> None:
         (["--how", "folders", "--sites", "3"], "--sites is not for it"),
         (["--how", "folders", "--sizes", "1,2"], "--sizes is not for it"),
         (["--how", "sizes", "--sizes", "1,x"], "--sizes"),
-        (["--how", "sizes", "--sizes", "1,2,3", "--sites", "2"], "expected 2 numbers"),
+        (["--how", "sizes", "--sizes", "1,2,3", "--sites", "2"], "expected 2 positive numbers"),
     ],
 )
 def test_options_that_do_not_belong_together(tmp_path: Path, words: list[str], said: str, acts: list[str]) -> None:

@@ -64,7 +64,7 @@ def test_mean_and_spread_are_over_seeds(found: summary.Summary) -> None:
 
 def test_a_seed_without_a_figure_is_left_out(found: summary.Summary) -> None:
     one = cell(found, POOLED, "bb")
-    assert (one.values, one.mean, one.sd, one.n) == ([0.7], 0.7, None, 2.0)
+    assert (one.values, one.mean, one.sd, one.n) == ([0.7, None], 0.7, None, 2.0)
 
 
 def test_local_only_is_every_hospitals_own_model_on_its_own_cases_and_the_mean_of_all_models_everywhere(
@@ -110,7 +110,7 @@ def test_markdown(found: summary.Summary, tmp_path: Path) -> None:
         "| dice on the hospital's own test cases | n | global | pooled | its own model |",
         "|---|---:|---:|---:|---:|",
         "| aa | 2 | 0.7000 +- 0.1414 | 0.9000 +- 0.0000 | 0.6000 +- 0.1414 |",
-        "| bb (worst) | 4 | 0.6000 +- 0.0000 | 0.7000 | 0.7000 +- 0.2828 |",
+        "| bb (worst) | 4 | 0.6000 +- 0.0000 | 0.7000 (1 of 2 seeds) | 0.7000 +- 0.2828 |",
     ]
     assert summary.markdown(found) == expected
     assert (tmp_path / "table.md").read_text() == "\n".join(expected) + "\n"

@@ -156,16 +156,31 @@ def test_again_starts_from_the_same_own_layers(world: small.Federation, starts: 
 
 
 def test_a_site_that_missed_rounds_enters_with_its_last(world: small.Federation) -> None:
-    root = world.site("aa")
-    site, consent, names = consent_of(root)
-    common = model(root, 1)
-    own.keep(site, consent, 3, {name: array + 3 for name, array in common.items()})
+    site, consent, names = consent_of(world.site("aa"))
+    common = model(world.site("aa"), 1)
     last = own.entering(site, consent, 1, common)
-    assert same(own.entering(site, consent, 2, common), last, names), "those of round 0, kept for round 1"
-    for round_ in (3, 4, 9999, 20000):
-        assert same(own.entering(site, consent, round_, common), {n: a + 3 for n, a in common.items()}, names)
-    own.keep(site, consent, 12345, common)
-    assert same(own.entering(site, consent, 20000, common), common, names), "by number, not by the order of names"
+    own.keep(site, consent, 3, {name: array + 3 for name, array in common.items()})  # of a round that was never sealed
+    for round_ in (2, 3, 4, 9999):
+        assert same(own.entering(site, consent, round_, common), last, names), "those of round 0, kept for round 1"
+
+
+def test_a_layer_that_is_gone_is_not_replaced_in_silence(world: small.Federation) -> None:
+    site, consent, _ = consent_of(world.site("aa"))
+    file(world.site("aa"), 1).unlink()
+    with pytest.raises(FedmedError) as caught:
+        own.entering(site, consent, 1, model(world.site("aa"), 1))
+    assert caught.value.code == "FM-TRN-05"
+
+
+def test_a_site_that_never_trained_may_begin_and_scores_nothing(world: small.Federation, tmp_path: Path) -> None:
+    site, consent, _ = consent_of(world.site("aa"))
+    common = model(world.site("aa"), 1)
+    site.workspace.record.said[:] = [known for known in site.workspace.record.said if known.kind != "update"]
+    assert same(own.entering(site, consent, 1, common), common, frozenset(common))
+    assert same(own.for_scores(site, consent, 0, common), common, frozenset(common))
+    with pytest.raises(FedmedError) as caught:
+        own.for_scores(site, consent, 1, common)
+    assert caught.value.code == "FM-TRN-06"
 
 
 def test_evaluation_uses_the_sites_own(world: small.Federation, starts: list[Params]) -> None:

@@ -189,3 +189,24 @@ def test_what_was_meant_is_said(radiographs: tuple[Path, Path], tmp_path: Path) 
     for how, by, meant in (("column", "wrad", "ward"), ("header", "manufakturer", "Manufacturer")):
         with pytest.raises(FedmedError, match=f"did you mean {meant}"):
             partition.virtual_sites(*radiographs, tmp_path, how=how, by=by, **ANY)  # type: ignore[arg-type]
+
+
+def test_another_division_is_not_mixed_with_one_that_is_there(tmp_path: Path) -> None:
+    """Four sites and then two in one folder: the old third and fourth would hold patients of the new two."""
+    data, recipe = small.write_hospital(tmp_path / "data"), small.write_recipe(tmp_path / "recipe.yaml")
+    options = {"how": "iid", "sizes": None, "alpha": None, "seed": None}
+    partition.virtual_sites(data, recipe, tmp_path / "out", sites=4, **options)
+    with pytest.raises(FedmedError) as caught:
+        partition.virtual_sites(data, recipe, tmp_path / "out", sites=2, **options)
+    assert caught.value.code == "FM-SET-04"
+
+
+def test_a_folder_of_hospitals_is_no_hospital(tmp_path: Path) -> None:
+    small.write_hospital(tmp_path / "data" / "aa")
+    recipe = small.write_recipe(tmp_path / "recipe.yaml")
+    with pytest.raises(FedmedError) as caught:
+        partition.virtual_sites(
+            tmp_path / "data", recipe, tmp_path / "out", how="iid", sites=2, sizes=None, alpha=None, seed=None
+        )
+    assert caught.value.code == "FM-DAT-05"
+    assert "--how folders" in caught.value.next

@@ -39,7 +39,11 @@ CASES = binary((1, 0.9), (1, 0.6), (1, 0.3), (0, 0.7), (0, 0.2))
 def test_one_label_by_hand() -> None:
     rows = ratings.rows("global", CASES, ONE, 1, {1: 0.5})
     assert [row.metric for row in rows] == METRICS
-    assert {(row.label, row.n, row.sd, row.histogram, row.missed) for row in rows} == {("all", 5, None, None, 0)}
+    assert {(row.label, row.n, row.sd, row.histogram, row.missed) for row in rows} == {
+        ("all", 5, None, None, 0),
+        ("all", 3, None, None, 0),  # sensitivity is about the three findings
+        ("all", 2, None, None, 0),  # and specificity about the two others
+    }
     expected = {
         "auroc": 4 / 6,  # .9 beats both, .6 and .3 beat .2 alone
         "auprc": (1 / 1 + 2 / 3 + 3 / 4) / 3,  # precision at each of the three findings, from the highest score down

@@ -70,10 +70,10 @@ def test_the_test_fold_is_judged_by_the_threshold_of_validation(site: Path, monk
     assert float(overall(found)["sensitivity_at_spec90"] or "nan") == pytest.approx(2 / 3)
     assert overall(found)["specificity_at_spec90"] == "0.5"
     (note,) = noted(site)
-    assert (note["of"], note["label"], note["threshold"]) == ("global", 1, "0.45")
+    assert (note["model"], note["label"], note["threshold"]) == ("global", 1, "0.45")
     last = desk.peek(site).workspace.record.newest("model")
     assert last
-    assert note["model"] == last.id
+    assert note["weights"] == last.payload, "of these very weights"
     assert found.body.num_cases == 5, "the fold of the report is the test fold"
     table = found.case_table.read_text().splitlines()
     assert len(table) == 1 + len(TESTING), "and the table has no validation case"

@@ -184,7 +184,9 @@ def test_frozen_leaves_batch_norm_bit_equal_and_trains_the_rest(run):
 @pytest.mark.parametrize("network", [radiographs.NETWORK, {"name": "DenseNet121"}], ids=["ResNet", "DenseNet121"])
 def test_staying_names_batch_norm_and_nothing_else(network):
     def recipe(policy):
-        return radiographs.recipe(network={**network, "norm": "batch", "batch_norm": policy})
+        return radiographs.recipe(
+            network={**network, "norm": "batch", "batch_norm": policy}, data={"image_size": [32, 32]}
+        )
 
     built = networks.build(recipe("local"))
     expected = {
@@ -197,13 +199,15 @@ def test_staying_names_batch_norm_and_nothing_else(network):
     assert expected < rows_of(recipe("local")).keys()
     for policy in ("average", "frozen"):
         assert networks.staying(recipe(policy)) == frozenset()
-    assert networks.staying(radiographs.recipe(network=network)) == frozenset()
+    assert networks.staying(radiographs.recipe(data={"image_size": [32, 32]}, network=network)) == frozenset()
 
 
 @pytest.mark.parametrize("norm", ["group", "instance"])
 @pytest.mark.parametrize("network", [radiographs.NETWORK, {"name": "DenseNet121"}], ids=["ResNet", "DenseNet121"])
 def test_without_batch_norm_there_is_none_anywhere(network, norm):
-    recipe = radiographs.recipe(network={**network, "norm": norm}, data={"image_size": [64, 64]})
+    recipe = radiographs.recipe(
+        data={"image_size": [32, 32]}, network={**network, "norm": norm}, data={"image_size": [64, 64]}
+    )
     built = networks.build(recipe).eval()
     assert not any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in built.modules())
     assert set(rows_of(recipe).values()) == {"param"}

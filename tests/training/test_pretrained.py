@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import sys
 import tarfile
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_a_head_that_is_missing_or_of_other_classes_starts_anew(tmp_path, classe
 
 
 def test_the_head_of_a_densenet_is_known_too(tmp_path):
-    recipe = radiographs.recipe(network={"name": "DenseNet121"})
+    recipe = radiographs.recipe(network={"name": "DenseNet121"}, data={"image_size": [32, 32]})
     given = networks.build(recipe).state_dict()
     gone = [name for name in given if name.startswith("class_layers.out")]
     found = pretrained.read(recipe, written(tmp_path / "w", {n: t for n, t in given.items() if n not in gone}))
@@ -208,3 +209,16 @@ def test_weights_that_do_not_fit_seal_nothing(tmp_path, ran):
     code, _ = ran("start", "-w", world.coordinator, "--weights", written(tmp_path / "w", given))
     assert code == "FM-TEN-01"
     assert not list((world.coordinator / "outbox").glob("*.fedmed"))
+
+
+def test_a_start_that_was_killed_goes_on_with_the_weights_it_began_with(tmp_path, ran, monkeypatch):
+    world, given = joined(tmp_path / "world", "average"), state()
+    path = written(tmp_path / "weights.safetensors", given)
+    monkeypatch.setattr("fedmed.coordinator.model.say", lambda *_: sys.exit(9))
+    assert ran("start", "-w", world.coordinator, "--weights", path)[0] == 9, "between the federation and model r0"
+    monkeypatch.undo()
+    code, _ = ran("start", "-w", world.coordinator)
+    assert code == "FM-FED-05", "not with random ones in silence"
+    code, text = ran("start", "-w", world.coordinator, "--weights", path)
+    assert code == 0, text
+    assert all(torch.equal(tensor, given[name]) for name, tensor in model_r0(world.coordinator).items())
