@@ -205,9 +205,7 @@ def test_staying_names_batch_norm_and_nothing_else(network):
 @pytest.mark.parametrize("norm", ["group", "instance"])
 @pytest.mark.parametrize("network", [radiographs.NETWORK, {"name": "DenseNet121"}], ids=["ResNet", "DenseNet121"])
 def test_without_batch_norm_there_is_none_anywhere(network, norm):
-    recipe = radiographs.recipe(
-        data={"image_size": [32, 32]}, network={**network, "norm": norm}, data={"image_size": [64, 64]}
-    )
+    recipe = radiographs.recipe(network={**network, "norm": norm}, data={"image_size": [64, 64]})
     built = networks.build(recipe).eval()
     assert not any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in built.modules())
     assert set(rows_of(recipe).values()) == {"param"}
