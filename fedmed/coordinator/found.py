@@ -35,7 +35,7 @@ min_sites: {min_sites}
 # No site counts for more than this share of a model.
 max_share: 0.6
 # `aggregate` holds an update back until a person has looked at it when its norm is more than this many times
-# the median of the round, or its cosine to the sum of the others is below this. 1000000 and -1 hold nothing.
+# the median of the round, or its cosine to the sum of others that agree is below this. 1000000 and -1 hold nothing.
 max_norm_ratio: 5
 min_cosine: -0.5
 # Days until a model, and the federation itself, expire.
