@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -66,8 +67,22 @@ def run(out: Path, say: Callable[[str], None], progress: Callable[[str, int, int
         if setting.coordinator.exists():
             message = "a demo was begun here; nothing was changed"
             raise FedmedError("FM-SET-04", message, next="fedmed demo ANOTHER-FOLDER")
-    with Crew(at_once=max(len(setting.names) for setting in settings)) as crew:
-        return [_play(setting, task, crew, say, progress) for setting, task in zip(settings, TASKS, strict=True)]
+    later: list[str] = []  # what the second task says is shown behind the first, which is told as it goes
+    telling: list[Callable[[str], None]] = [say, later.append]
+    with (
+        Crew(at_once=sum(len(setting.names) for setting in settings)) as crew,
+        ThreadPoolExecutor(len(settings)) as threads,
+    ):
+        plays = zip(settings, TASKS, telling, strict=True)
+        futures = [threads.submit(_play, setting, task, crew, tell, progress) for setting, task, tell in plays]
+        try:
+            shown = [future.result() for future in futures]
+        except BaseException:
+            crew.stop()
+            raise
+    for line in later:
+        say(line)
+    return shown
 
 
 def _setting(out: Path, task: Task) -> Setting:
