@@ -55,7 +55,9 @@ def init_site(
     name: Annotated[str, typer.Option("--name", help="The site's name: 2-32 of a-z, 0-9 and hyphens.")],
     data: Annotated[Path, typer.Option("--data", help="The folder with the images; it is only ever read.")],
     contact: Annotated[str, typer.Option(help="Whom the coordinator can call; it is in the join file.")] = "",
-    channel: Annotated[list[str], typer.Option(help="The recipe's channel names.")] = ["MR"],  # noqa: B006
+    channel: Annotated[
+        list[str], typer.Option(help="The recipe's channel names; XR for radiographs, else MR, if left out.")
+    ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Make a site's workspace and its join file.

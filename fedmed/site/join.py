@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.workspace import Workspace
 
+PICTURES = (".dcm", ".png", ".jpg", ".jpeg")
 _SETTINGS = """\
 # Local settings of this site. They never change what is learned, except label_map.
 role: site
@@ -62,7 +63,7 @@ def init(
     now: datetime,
     *,
     contact: str = "",
-    channels: Sequence[str] = ("MR",),
+    channels: Sequence[str] = (),
     task: str = "",
 ) -> Joined:
     """Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-DAT-* (no layout recognised)."""
@@ -70,7 +71,7 @@ def init(
         raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
     if not is_plain_text(contact) or len(contact) > 200:
         raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
-    layout = layouts.detect_layout(data, channels, task=task)
+    layout = _layout(data, channels, task)
     folder = {"data": {"root": str(data.resolve()), "layout": layout.model_dump(mode="json", exclude_none=True)}}
     text = _SETTINGS.format(name=name, data=yaml.safe_dump(folder, sort_keys=False, allow_unicode=True).rstrip())
     with workspace.founded(root, desk.ROLE, name, now) as found:
@@ -85,6 +86,16 @@ def init(
         posted = sealing.post(found, known)
         files.write_atomic(root / "fedmed.yaml", text.encode())
         return Joined(name, keys.fingerprint(found.public_key), keys.spoken(known.id), posted, layout)
+
+
+def _layout(data: Path, channels: Sequence[str], task: str) -> settings.Layout:
+    """Without channels, which only the recipe knows: XR for pictures with a table of labels, else MR."""
+    if channels:
+        return layouts.detect_layout(data, channels, task=task)
+    found = layouts.detect_layout(data, ("MR",), task=task)
+    if found.labels is None or not found.image["MR"].endswith(PICTURES):
+        return found
+    return layouts.detect_layout(data, ("XR",), task=task)
 
 
 def _say_join(found: Workspace, contact: str, now: datetime) -> Known:
