@@ -103,9 +103,13 @@ class _Progress:
         per_site = self._plan.rounds + 1 + (2 if self._plan.baselines else 0)  # rounds, report, alone and its score
         self._of_seed = max(self._of_seed, count * per_site + 1 + (2 if self._plan.baselines else 0))
 
-    def done(self) -> None:
+    def seed_done(self) -> None:
+        """A seed that an earlier run ended."""
+        self.done(self._of_seed)
+
+    def done(self, acts_: int = 1) -> None:
         with self._lock:
-            self._done += 1
+            self._done += acts_
             total = self._of_seed * self._plan.seeds
             self._progress("simulating", min(self._done, total), total)
 
@@ -116,7 +120,10 @@ def _one_seed(
     folder = out / f"seed-{seed}"
     finished = folder / f"rows{'-with-baselines' if plan.baselines else ''}.json"
     if finished.exists():
-        return [Row(**row) for row in json.loads(finished.read_text("utf-8"))]
+        rows = [Row(**row) for row in json.loads(finished.read_text("utf-8"))]
+        tell.sites(len({row.site for row in rows} - {models.EVERYWHERE}))
+        tell.seed_done()
+        return rows
     setting = _setting(plan, chosen, folder, seed, crew)
     tell.sites(len(setting.names))
     crew.run(acts.begin, setting)
@@ -142,6 +149,8 @@ def _act(act: Callable[..., Any], *args: Any) -> Any:
 
 def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[[Aggregated], None]) -> None:
     """Round by round to the last model; rounds that a killed run played are not played again."""
+    for _ in range(crew.run(acts.open_round, setting) * len(setting.names)):
+        done()
     while crew.run(acts.open_round, setting) < setting.rounds:
         acts.carry(setting)
         crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
