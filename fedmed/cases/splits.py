@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Value = str | int | float
 
 Fold = Literal["training", "validation", "testing"]
+Division = Literal["iid", "sizes", "linear", "exponential", "quantity", "dirichlet", "shards"]
 FOLDS: tuple[Fold, ...] = ("training", "validation", "testing")
 MAX_DRAWS = 1000
 MAX_SITES = 100
@@ -67,7 +68,7 @@ def _sizes(patients: int, shares: Split) -> dict[Fold, int]:
 def virtual_sites(
     cases: Sequence[Case],
     *,
-    how: Literal["iid", "sizes", "dirichlet"],
+    how: Division,
     sites: int,
     seed: int,
     sizes: Sequence[float] | None = None,
@@ -75,10 +76,13 @@ def virtual_sites(
 ) -> list[list[Case]]:
     """`sites` lists of cases: disjoint, complete, none empty, every patient at one site, each list by alias.
 
-    iid: patients at random, in equal numbers. sizes: at random, in the proportions of `sizes`. dirichlet: for each
-    group of cases a draw from Dirichlet(alpha) says which share of its patients goes to which site, as Yurochkin et
-    al. 2019 (ICML, arXiv:1905.12022) do with classes and Hsu et al. 2019 (arXiv:1909.06335) with the sides swapped:
-    alpha of .1 gives very different hospitals, 100 nearly equal ones.
+    At random, in numbers that are equal (iid), in the proportions of `sizes`, of 1, 2, 3 ... (linear) or of 1, e,
+    e^2 ... (exponential), or drawn from Dirichlet(alpha) (quantity: Li et al. 2022, ICDE, arXiv:2102.02079). By group,
+    so that hospitals see different cases: dirichlet draws for each group of cases which share of its patients goes to
+    which site, as Yurochkin et al. 2019 (ICML, arXiv:1905.12022) do with classes and Hsu et al. 2019
+    (arXiv:1909.06335) with the sides swapped; alpha of .1 gives very different hospitals, 100 nearly equal ones.
+    shards gives each site two of twice as many equal pieces of the patients in the order of their groups (McMahan et
+    al. 2017, AISTATS, arXiv:1602.05629), so that most sites see two groups at the most.
 
     Raises FedmedError FM-DAT-42 (too few patients, or 1000 draws left a site empty) or FM-USE-01.
     """
@@ -89,15 +93,14 @@ def virtual_sites(
         raise FedmedError("FM-DAT-42", f"{len(group_of)} patients cannot be divided among {sites} sites")
     random = np.random.Generator(np.random.PCG64(_number("virtual-sites", seed, how)))
     shuffled = [str(patient) for patient in random.permutation(sorted(group_of))]
+    if how in ("dirichlet", "quantity") and (alpha is None or not 0 < alpha < float("inf")):
+        raise FedmedError("FM-USE-01", "alpha: expected a number above 0")
     if how == "dirichlet":
-        if alpha is None or not 0 < alpha < float("inf"):
-            raise FedmedError("FM-USE-01", "alpha: expected a number above 0")
-        site_of = _dirichlet(shuffled, group_of, sites, alpha, random)
+        site_of = _dirichlet(shuffled, group_of, sites, alpha or 0.0, random)
+    elif how == "shards":
+        site_of = _shards(shuffled, group_of, sites, random)
     else:
-        proportions = [1.0] * sites if how == "iid" else list(sizes or ())
-        if len(proportions) != sites or not all(0 < size < float("inf") for size in proportions):
-            raise FedmedError("FM-USE-01", f"sizes: expected {sites} numbers above 0")
-        counts = _apportioned(len(shuffled), proportions)
+        counts = _apportioned(len(shuffled), _proportions(how, sites, sizes, alpha or 0.0, random))
         site_of = dict(zip(shuffled, np.repeat(np.arange(sites), counts).tolist(), strict=True))
     parts: list[list[Case]] = [[] for _ in range(sites)]
     for case in sorted(cases, key=lambda case: case.case):
@@ -147,6 +150,36 @@ def _apportioned(total: int, proportions: Sequence[float]) -> list[int]:
     while counts.sum() > total:  # the ones given to small sites come from the best served
         counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
     return [int(count) for count in counts]
+
+
+def _proportions(
+    how: Division, sites: int, sizes: Sequence[float] | None, alpha: float, random: np.random.Generator
+) -> list[float]:
+    """How large the sites are beside each other. Raises FedmedError FM-USE-01 where `sizes` do not say it."""
+    if how == "iid":
+        return [1.0] * sites
+    if how == "linear":
+        return [float(number) for number in range(1, sites + 1)]
+    if how == "exponential":
+        return [float(share) for share in np.exp(np.arange(sites) - sites + 1)]  # the largest 1, so none overflows
+    if how == "quantity":
+        return [float(share) for share in random.dirichlet([alpha] * sites)]
+    found = list(sizes or ())
+    if len(found) != sites or not all(0 < size < float("inf") for size in found):
+        raise FedmedError("FM-USE-01", f"sizes: expected {sites} numbers above 0")
+    return found
+
+
+def _shards(
+    shuffled: Sequence[str], group_of: Mapping[str, str], sites: int, random: np.random.Generator
+) -> dict[str, int]:
+    """Raises FedmedError FM-DAT-42 for fewer patients than shards."""
+    if len(shuffled) < 2 * sites:
+        raise FedmedError("FM-DAT-42", f"{len(shuffled)} patients cannot be divided into {2 * sites} shards")
+    ordered = sorted(shuffled, key=lambda patient: group_of[patient])  # within a group as shuffled
+    pieces = [piece.tolist() for piece in np.array_split(np.array(ordered, object), 2 * sites)]
+    dealt = random.permutation(2 * sites) // 2
+    return {patient: int(site) for piece, site in zip(pieces, dealt, strict=True) for patient in piece}
 
 
 def _dirichlet(

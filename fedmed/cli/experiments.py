@@ -22,10 +22,17 @@ class DivisionName(StrEnum):
 
     iid = "iid"
     sizes = "sizes"
+    linear = "linear"
+    exponential = "exponential"
+    quantity = "quantity"
     dirichlet = "dirichlet"
+    shards = "shards"
     column = "column"
     header = "header"
     folders = "folders"
+
+
+BY_DATA = (DivisionName.column, DivisionName.header, DivisionName.folders)
 
 
 def register(app: typer.Typer) -> None:
@@ -83,7 +90,7 @@ def simulate(
     how: Annotated[DivisionName, typer.Option(help="How the data become hospitals.")] = DivisionName.iid,
     sites: Annotated[int | None, typer.Option(min=2, max=100, help="How many hospitals; 4 if left out.")] = None,
     sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
-    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet.")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet or quantity.")] = None,
     by: Annotated[str, typer.Option(help="With --how column or header: which.")] = "",
     rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds of the federation.")] = 10,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How often, each time with another seed.")] = 1,
@@ -99,7 +106,7 @@ def simulate(
     from fedmed.rehearsal import simulate as action  # noqa: PLC0415
 
     shown = Screen(as_json=as_json)
-    numbered = how in (DivisionName.iid, DivisionName.sizes, DivisionName.dirichlet)
+    numbered = how not in BY_DATA
     parts = screen.sizes(sizes, sites) if sizes else None
     _require_together(how, sites=sites, sizes=sizes, alpha=alpha, by=by)
     plan = action.Plan(
@@ -125,13 +132,13 @@ def _require_together(how: DivisionName, *, sites: int | None, sizes: str, alpha
     """An option that would be ignored is refused."""
     belongs = (
         ("--sizes", bool(sizes), how is DivisionName.sizes),
-        ("--alpha", alpha is not None, how is DivisionName.dirichlet),
+        ("--alpha", alpha is not None, how in (DivisionName.dirichlet, DivisionName.quantity)),
         ("--by", bool(by), how in (DivisionName.column, DivisionName.header)),
     )
     for option, given, wanted in belongs:
         if given != wanted:
             raise FedmedError("FM-USE-01", f"--how {how.value}: {option} is {'missing' if wanted else 'not for it'}")
-    if sites is not None and how in (DivisionName.column, DivisionName.header, DivisionName.folders):
+    if sites is not None and how in BY_DATA:
         raise FedmedError("FM-USE-01", f"--how {how.value}: --sites is not for it, the data say how many there are")
 
 

@@ -28,7 +28,11 @@ class HowName(StrEnum):
 
     iid = "iid"
     sizes = "sizes"
+    linear = "linear"
+    exponential = "exponential"
+    quantity = "quantity"
     dirichlet = "dirichlet"
+    shards = "shards"
     column = "column"
     header = "header"
 
@@ -56,7 +60,7 @@ def partition(
     ] = None,
     how: Annotated[HowName | None, typer.Option(help="For virtual sites: iid if left out.")] = None,
     sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
-    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet.")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet or quantity.")] = None,
     by: Annotated[
         str, typer.Option(help="With --how column: one of the table of labels. With --how header: a DICOM keyword.")
     ] = "",
@@ -112,8 +116,8 @@ def _require_together(data: Path | None, workspace: Path | None, how: HowName, g
         raise FedmedError("FM-USE-01", "--workspace: not with DATA, virtual sites belong to no workspace")
     if data is not None and not {"--recipe", "--out"} <= set(given):
         raise FedmedError("FM-USE-01", "virtual sites need --recipe and --out")
-    if (how is HowName.dirichlet) != ("--alpha" in given):
-        raise FedmedError("FM-USE-01", "--how dirichlet and --alpha belong together")
+    if (how in (HowName.dirichlet, HowName.quantity)) != ("--alpha" in given):
+        raise FedmedError("FM-USE-01", "--how dirichlet or quantity and --alpha belong together")
     if (how in BY_VALUE) != ("--by" in given):
         raise FedmedError("FM-USE-01", "--how column or header and --by belong together")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fedmed.rehearsal.summary import Summary
 
 DIVIDED = "parts/done"
-How = Literal["iid", "sizes", "dirichlet", "column", "header", "folders"]
+How = Literal[partition.How, "folders"]
 
 
 @dataclass(frozen=True)

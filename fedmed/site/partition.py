@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
     from fedmed.settings import Layout
 
-How = Literal["iid", "sizes", "dirichlet", "column", "header"]
+How = Literal[splits.Division, "column", "header"]
 QUARTILE, CLASS = "quartile of labelled volume", "class"
 
 

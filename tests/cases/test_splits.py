@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.cases.case import Case, Geometry
-from fedmed.cases.splits import FOLDS, by_value, split, virtual_sites
+from fedmed.cases.splits import FOLDS, Division, by_value, split, virtual_sites
 from fedmed.recipe_fields import Split
 
 from . import phantoms
@@ -98,7 +99,7 @@ def test_tiny_sites() -> None:
 @settings(max_examples=80, deadline=None)
 @given(
     cohorts,
-    st.sampled_from(["iid", "sizes", "dirichlet"]),
+    st.sampled_from(get_args(Division)),
     st.integers(1, 6),
     st.integers(0, 2**31 - 1),
     st.sampled_from([0.3, 1.0, 100.0]),
@@ -129,6 +130,39 @@ def test_sizes_follow_the_proportions() -> None:
     assert patients(virtual_sites(cohort(10), how="sizes", sites=3, seed=7, sizes=[100, 1, 1])) == [8, 1, 1]
 
 
+def test_sizes_that_grow_from_site_to_site() -> None:
+    assert patients(virtual_sites(cohort(100), how="linear", sites=4, seed=7)) == [10, 20, 30, 40]
+    # 1, e, e^2 of 100 are 9.0, 24.5 and 66.5: the largest remainder gets the last one
+    assert patients(virtual_sites(cohort(100), how="exponential", sites=3, seed=7)) == [9, 24, 67]
+    assert min(patients(virtual_sites(cohort(120), how="exponential", sites=100, seed=7))) == 1
+
+
+def test_quantities_are_drawn_and_groups_are_not_looked_at() -> None:
+    def spread(alpha: float) -> float:
+        return float(
+            np.mean(
+                [
+                    np.std(patients(virtual_sites(cohort(400), how="quantity", sites=4, seed=seed, alpha=alpha)))
+                    for seed in range(10)
+                ]
+            )
+        )
+
+    assert spread(0.3) > 2 * spread(3) > 4 * spread(300)
+    for part in virtual_sites(cohort(400), how="quantity", sites=4, seed=7, alpha=300):
+        assert {one.group for one in part} == {"q1", "q2", "q3", "q4"}
+
+
+def test_of_shards_most_sites_see_two_groups_at_the_most() -> None:
+    parts = virtual_sites(cohort(400), how="shards", sites=8, seed=7)
+    assert patients(parts) == [50] * 8
+    seen = [len({one.group for one in part}) for part in parts]
+    assert max(seen) <= 4
+    assert sorted(seen)[6] <= 2, "at most one of eight has a shard that lies across two groups"
+    with phantoms.refuses("FM-DAT-42", "7 patients cannot be divided into 8 shards"):
+        virtual_sites(cohort(7), how="shards", sites=4, seed=7)
+
+
 def test_alpha_decides_how_different_the_sites_are() -> None:
     def spread(alpha: float) -> float:
         shares = []
@@ -147,7 +181,7 @@ def test_what_cannot_be_divided() -> None:
     one_group = [case(index, index, "q1") for index in range(12)]
     with phantoms.refuses("FM-DAT-42", "1000 draws", "12 patients"):
         virtual_sites(one_group, how="dirichlet", sites=12, seed=7, alpha=0.01)
-    for arguments in ({"how": "sizes"}, {"how": "sizes", "sizes": [1, 0]}, {"how": "dirichlet"}):
+    for arguments in ({"how": "sizes"}, {"how": "sizes", "sizes": [1, 0]}, {"how": "dirichlet"}, {"how": "quantity"}):
         with phantoms.refuses("FM-USE-01"):
             virtual_sites(cohort(9), sites=2, seed=7, **arguments)
 
