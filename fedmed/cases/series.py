@@ -97,12 +97,12 @@ def read_header(root: Path, relative: str, where: str) -> Slice | None:
                 warnings.simplefilter("ignore")  # pydicom tells of every odd value; ours are judged below
                 data = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=TAGS)
                 found = _slice(data, relative)
-                known = "SOPClassUID" in data or "Modality" in data
+                known = "SOPClassUID" in data or "Modality" in data or _is_directory(data)
         except Exception as error:  # the parser may raise anything on bytes it was not made for
             if not named:
                 return None
             raise _damaged(where, str(error)) from error
-    if named and not known and not _is_directory(data):
+    if named and not known:
         raise _damaged(where, relative)
     return found
 

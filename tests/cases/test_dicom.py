@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -341,3 +342,18 @@ def test_damage_is_a_code_and_never_a_traceback(tmp_path: Path, at: int, value: 
     (tmp_path / "001.dcm").write_bytes(damaged[: len(damaged) - (keep % 40 if keep % 2 else 0)])
     result, code = phantoms.attempt(lambda: read(tmp_path))
     assert code.startswith("FM-DAT-") or all(np.isfinite(part).all() for part in result)
+
+
+def test_an_odd_value_is_not_shown_by_a_warning(tmp_path: Path) -> None:
+    """pydicom quotes it, and it may be anything that stood in the file."""
+    one = phantoms.slices(phantoms.ramp((7, 6, 3)))[0]
+    for keyword in ("Rows", "SOPClassUID", "Modality"):
+        delattr(one, keyword)
+    phantoms.save(tmp_path, [one])
+    path = next(tmp_path.glob("*.dcm"))
+    data = path.read_bytes()
+    said = bytes(one.file_meta.MediaStorageSOPClassUID, "ascii")
+    path.write_bytes(data.replace(said, b"Nansen".ljust(len(said)), 1))
+    with warnings.catch_warnings(), phantoms.refuses("FM-DAT-33", "the header"):
+        warnings.simplefilter("error")
+        series.read_header(tmp_path, path.name, "case-1")
