@@ -174,7 +174,7 @@ def _shards(
     shuffled: Sequence[str], group_of: Mapping[str, str], sites: int, random: np.random.Generator
 ) -> dict[str, int]:
     """Raises FedmedError FM-DAT-42 for fewer patients than shards."""
-    if len(shuffled) < 2 * sites:
+    if len(shuffled) < 2 * sites and sites > 1:  # one site has them all, however few
         raise FedmedError("FM-DAT-42", f"{len(shuffled)} patients cannot be divided into {2 * sites} shards")
     ordered = sorted(shuffled, key=lambda patient: group_of[patient])  # within a group as shuffled
     pieces = [piece.tolist() for piece in np.array_split(np.array(ordered, object), 2 * sites)]
