@@ -416,6 +416,24 @@ CODES: dict[str, Code] = {
         "segments of different classes overlap",
         "map all but one of them to 0 in label_map of fedmed.yaml, or export them without overlap",
     ),
+    "FM-DAT-67": Code(
+        DATA,
+        "a label lies slightly off the grid of its image, within what the recipe accepts",
+        "look at it; where it was drawn on another image, write the mask on the grid of this one",
+    ),
+    "FM-DAT-68": Code(
+        DATA,
+        "a mask holds no class at all",
+        "look whether nothing is there to be outlined; if something is, add it or move the case out",
+    ),
+    "FM-DAT-69": Code(
+        DATA, "a mask has a class of one single voxel", "look at it: it may be a slip of the mouse, to be erased"
+    ),
+    "FM-DAT-70": Code(
+        DATA,
+        "a class touches the border of the image",
+        "look whether the image was cut off, and whether the mask belongs to it",
+    ),
     "FM-TRN-01": Code(
         DATA,
         "the loss or a weight is not finite, or absurdly large; nothing was sealed",

@@ -49,6 +49,7 @@ class Data(Strict):
     series: Series = Series()
     split: Split = Split()
     max_excluded: Probability = 0.05
+    grid_tolerance: float = Field(default=0.1, ge=0.001, le=0.5)
 
     @model_validator(mode="after")
     def _classes_count_up(self) -> Data:

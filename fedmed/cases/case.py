@@ -43,11 +43,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Volume:
-    """A case in memory: image float32 [C, X, Y, Z], affine float64 [4, 4] to RAS+ mm, label uint8 [X, Y, Z]."""
+    """A case in memory: image float32 [C, X, Y, Z], affine float64 [4, 4] to RAS+ mm, label uint8 [X, Y, Z].
+
+    `label_off_mm` says how far the label's own grid lies from the image's, at the farthest corner.
+    """
 
     image: NDArray[np.float32]
     affine: NDArray[np.float64]
     label: NDArray[np.uint8] | None
+    label_off_mm: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,10 @@ class Place:
         return flipped.T if self.swapped else flipped
 
 
-def read(root: Path, relative: str, grid: Grid, data: Data, label_map: Mapping[int, int], where: str) -> Bytes:
-    """The mask [X, Y, Z] in the recipe's classes, on the image's grid.
+def read(
+    root: Path, relative: str, grid: Grid, data: Data, label_map: Mapping[int, int], where: str
+) -> tuple[Bytes, float]:
+    """The mask [X, Y, Z] in the recipe's classes, on the image's grid; and the farthest corner of a frame in mm.
 
     Segment numbers become classes as the values of a mask do. A segment whose class is 0 leaves no trace, so it may
     overlap any other.
@@ -86,7 +88,7 @@ def read(root: Path, relative: str, grid: Grid, data: Data, label_map: Mapping[i
         frames = _frames(found, where)
         size = int(found.Columns), int(found.Rows)
         background = int(found.get("PixelPaddingValue") or 0)
-    places = _places(frames, size, grid, where)
+    places, off = _places(frames, size, grid, data.grid_tolerance, where)
     mask = np.zeros(grid.shape, dtype=np.uint8)
     decoded = pixels.frames(found, len(frames), path, where)
     for frame, place, values in zip(frames, places, decoded, strict=True):
@@ -98,7 +100,7 @@ def read(root: Path, relative: str, grid: Grid, data: Data, label_map: Mapping[i
             _draw(plane, place.turned(drawn), target)
     if clashes := int(np.count_nonzero(mask == CLASH)):
         raise FedmedError("FM-DAT-58", f"{where}: {clashes} voxels lie in segments of different classes")
-    return mask
+    return mask, off
 
 
 def _threshold(found: Any, where: str) -> int:
@@ -166,13 +168,15 @@ def _said(group: Any, shared: Sequence[Any], *, label_map: bool) -> tuple[Any, .
     )
 
 
-def _places(frames: Sequence[Frame], size: tuple[int, int], grid: Grid, where: str) -> list[Place]:
-    """The slice of the image that each frame of `size` (columns, rows) lies on.
+def _places(
+    frames: Sequence[Frame], size: tuple[int, int], grid: Grid, tolerance: float, where: str
+) -> tuple[list[Place], float]:
+    """The slice of the image that each frame of `size` (columns, rows) lies on, and the farthest corner in mm.
 
     Raises FedmedError FM-DAT-23, -29, -39, -56 or -57.
     """
-    found = [_place(frame, size, grid, where) for frame in frames]
-    allowed = geometry.SAME_GRID * min(geometry.spacing(grid.affine))
+    allowed = tolerance * min(geometry.spacing(grid.affine))
+    found = [_place(frame, size, grid, allowed, where) for frame in frames]
     off = [distance for _, distance in found if distance > allowed]
     if off:
         raise FedmedError(
@@ -184,11 +188,13 @@ def _places(frames: Sequence[Frame], size: tuple[int, int], grid: Grid, where: s
     different = {(frame.segment, place.axis, place.index) for frame, place in zip(frames, places, strict=True)}
     if len(different) < len(frames):
         raise FedmedError("FM-DAT-57", f"{where}: {len(frames)} frames show {len(different)} slices of segments")
-    return places
+    return places, max((distance for _, distance in found), default=0.0)
 
 
-def _place(frame: Frame, size: tuple[int, int], grid: Grid, where: str) -> tuple[Place, float]:
+def _place(frame: Frame, size: tuple[int, int], grid: Grid, allowed: float, where: str) -> tuple[Place, float]:
     """The slice nearest to a frame, and how far the frame's farthest corner lies from it, in mm.
+
+    Within the slice it may lie `allowed` mm off.
 
     Raises FedmedError FM-DAT-23, -29 or -39.
     """
@@ -205,7 +211,6 @@ def _place(frame: Frame, size: tuple[int, int], grid: Grid, where: str) -> tuple
     step = grid.affine[:3, axis]
     height = float((np.linalg.inv(grid.affine[:3, :3]) @ offsets.mean(axis=0))[axis])
     sideways = float(np.linalg.norm(offsets - height * step, axis=1).max())
-    allowed = geometry.SAME_GRID * min(geometry.spacing(grid.affine))
     if (grid.shape[column], grid.shape[row]) != size or sideways > allowed:
         shown = f"frames of {size[0]} x {size[1]} of {frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm"
         expected = geometry.shown(grid.shape, grid.affine)

@@ -104,11 +104,12 @@ def turned(array: NDArray[np.float32], affine: Affine, codes: str) -> tuple[NDAr
 
 
 def onto(
-    array: NDArray[np.float32], affine: Affine, shape: Shape, target: Affine
+    array: NDArray[np.float32], affine: Affine, shape: Shape, target: Affine, tolerance: float
 ) -> tuple[NDArray[np.float32] | None, float]:
     """`array` with its axes permuted and flipped onto the target grid, and the farthest corner in mm.
 
-    No value changes. The array is None where the two grids do not coincide in the patient (see `coincide`).
+    No value changes. The array is None where the two grids do not coincide in the patient: where shapes differ or a
+    corner lies farther than `tolerance` times the shortest voxel edge from where it should.
     """
     turn = nibabel.orientations.io_orientation(np.linalg.inv(target) @ affine)
     if np.isnan(turn).any():
@@ -116,5 +117,5 @@ def onto(
     turned = nibabel.orientations.apply_orientation(array, turn)
     turned_affine = affine @ nibabel.orientations.inv_ornt_aff(turn, array.shape)
     distance = farthest_mm(shape, target, turned_affine)
-    same = turned.shape == tuple(shape) and distance <= SAME_GRID * min(spacing(target))
+    same = turned.shape == tuple(shape) and distance <= tolerance * min(spacing(target))
     return (turned if same else None), distance

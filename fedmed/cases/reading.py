@@ -30,7 +30,7 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     """A case on the grid of its first channel, channels in the recipe's order.
 
     Another channel or the label may have its axes in another order or direction: they are permuted and flipped, never
-    resampled. Grids count as the same when no corner lies farther apart than a tenth of the shortest voxel edge.
+    resampled. Grids count as the same when no corner lies farther apart than the recipe's `grid_tolerance`.
 
     Raises FedmedError FM-DAT-11, -15 to -29, -32 to -41 and -54 to -58.
     """
@@ -59,7 +59,7 @@ def read_files(
         if affine is None:
             affine = grid
         else:
-            array = _onto(array, grid, channels[0].shape, affine, "FM-DAT-27", where)
+            array, _ = _onto(array, grid, channels[0].shape, affine, data, "FM-DAT-27", where)
         channels.append(array)
     if affine is None:  # a recipe has at least one channel
         raise FedmedError("FM-DAT-11", f"{alias}: no image")
@@ -69,11 +69,12 @@ def read_files(
     where = f"{alias} label"
     if nifti.is_nifti(label):
         array, grid = nifti.read(paths.locate(root, label, where), where)
-        array = _onto(array, grid, channels[0].shape, affine, "FM-DAT-29", where)
-        return Volume(stack, affine, _classes(array, data, label_map, where))
+        array, off = _onto(array, grid, channels[0].shape, affine, data, "FM-DAT-29", where)
+        return Volume(stack, affine, _classes(array, data, label_map, where), off)
     frame = _frame_of_reference(root, image[data.channels[0]], where)
     target = dicomseg.Grid(channels[0].shape, affine, frame)
-    return Volume(stack, affine, dicomseg.read(root, label, target, data, label_map, where))
+    mask, off = dicomseg.read(root, label, target, data, label_map, where)
+    return Volume(stack, affine, mask, off)
 
 
 def _frame_of_reference(root: Path, relative: tuple[str, ...], where: str) -> str | None:
@@ -87,16 +88,21 @@ def _image(root: Path, relative: tuple[str, ...], where: str) -> tuple[Floats, A
     return dicom.read(root, relative, where)
 
 
-def _onto(array: Floats, grid: Affine, shape: tuple[int, ...], affine: Affine, code: str, where: str) -> Floats:
-    """`array` on the grid of the first channel. Raises FedmedError `code` with both geometries."""
-    same, distance = geometry.onto(array, grid, shape, affine)
+def _onto(
+    array: Floats, grid: Affine, shape: tuple[int, ...], affine: Affine, data: Data, code: str, where: str
+) -> tuple[Floats, float]:
+    """`array` on the grid of the first channel, and the farthest corner in mm.
+
+    Raises FedmedError `code` with both geometries.
+    """
+    same, distance = geometry.onto(array, grid, shape, affine, data.grid_tolerance)
     if same is None:
         raise FedmedError(
             code,
             f"{where}: {geometry.shown(array.shape, grid)}, expected {geometry.shown(shape, affine)}; "
             f"corners lie up to {distance:.2f} mm apart",
         )
-    return same
+    return same, distance
 
 
 def _classes(array: Floats, data: Data, label_map: Mapping[int, int], where: str) -> NDArray[np.uint8]:

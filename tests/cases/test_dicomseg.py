@@ -79,7 +79,7 @@ def test_compressed(tmp_path: Path, kind: str, codec: str) -> None:
         mask.compress(codec)
     mask.save_as(tmp_path / "mask.dcm", enforce_file_format=True)
     grid = dicomseg.Grid((48, 40, 4), phantoms.expected_affine(), image[0].FrameOfReferenceUID)
-    found = dicomseg.read(tmp_path, "mask.dcm", grid, phantoms.recipe().data, {}, "case-1 label")
+    found, _ = dicomseg.read(tmp_path, "mask.dcm", grid, phantoms.recipe().data, {}, "case-1 label")
     np.testing.assert_array_equal(found, segments[1])
 
 
