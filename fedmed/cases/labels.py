@@ -2,36 +2,29 @@
 
 Columns `path` (relative to the data root, with / or \\; of a DICOM folder the folder) and `label` (a whole number in
 the hospital's own numbering, or nothing), perhaps `patient`; all others become covariates, which stay at the site.
-The delimiter is the comma, semicolon or tab with which the first line yields `path` and `label`. What stands in a
-table is never part of a message.
+What stands in a table is never part of a message.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed import files
-from fedmed.cases import paths
+from fedmed.cases import paths, spreadsheet
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from fedmed.recipe_fields import Data
 
     Value = str | int | float
 
-MAX_BYTES = 64 << 20
-MAX_COLUMNS = 32
 MAX_TEXT = 200  # characters of a covariate: longer ones are reports
-DELIMITERS = (",", ";", "\t")
 WHERE = "data.layout.labels"
 WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")  # pandas writes 1.0 where another row has no label
 INTEGER, DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})"), re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
@@ -68,12 +61,14 @@ def key(path: str) -> str:
 
 def read(root: Path, relative: str) -> Table:
     """The table at `relative` below the root. Raises FedmedError FM-DAT-15 or -49."""
-    path = paths.locate(root, relative, WHERE)
-    try:
-        text = files.read_bounded(path, MAX_BYTES).decode("utf-8-sig")
-        return _parsed(text)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable("not found, not UTF-8, or not CSV", str(error)) from error
+    rows: dict[str, list[Row]] = {}
+    left_out = 0
+    for cells in spreadsheet.read(paths.locate(root, relative, WHERE), ("path", "label"), ("patient",), _unreadable):
+        path, label, patient = (cells.pop(name, "") for name in ("path", "label", "patient"))
+        kept, too_long = covariates(cells)
+        left_out += too_long
+        rows.setdefault(key(path), []).append(Row(label, patient, kept))
+    return Table(rows, left_out)
 
 
 def entry(table: Table, images: Iterable[str], where: str) -> tuple[int | None, str, dict[str, Value]]:
@@ -88,9 +83,7 @@ def entry(table: Table, images: Iterable[str], where: str) -> tuple[int | None, 
     if len(said) > 1:
         raise FedmedError("FM-DAT-52", f"{where}: {len(rows)} rows say {len(said)} different things, expected one")
     label, patient = said.pop()
-    first, *others = (row.covariates for row in rows)
-    agreed = {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
-    return label, patient, agreed
+    return label, patient, agreed([row.covariates for row in rows])
 
 
 def to_class(value: int, data: Data, label_map: Mapping[int, int], where: str, shown: str = "the class") -> int:
@@ -115,45 +108,17 @@ def _number(text: str, where: str) -> int | None:
     return int(match[1])
 
 
-def _parsed(text: str) -> Table:
-    header, delimiter = _header(text)
-    rows: dict[str, list[Row]] = {}
-    left_out = 0
-    for line in _lines(text, delimiter, len(header)):
-        cells = dict(zip(header, (cell.strip() for cell in line), strict=False))
-        path, label, patient = (cells.pop(name, "") for name in ("path", "label", "patient"))
-        extra = {name: cell for name, cell in cells.items() if name and cell}
-        kept = {name: _value(cell) for name, cell in extra.items() if len(cell) <= MAX_TEXT}
-        left_out += len(extra) - len(kept)
-        rows.setdefault(key(path), []).append(Row(label, patient, kept))
-    return Table(rows, left_out)
+def covariates(cells: Mapping[str, str]) -> tuple[dict[str, Value], int]:
+    """What further columns say, and how many cells were too long to keep."""
+    said = {name: cell for name, cell in cells.items() if cell}
+    kept = {name: _value(cell) for name, cell in said.items() if len(cell) <= MAX_TEXT}
+    return kept, len(said) - len(kept)
 
 
-def _header(text: str) -> tuple[list[str], str]:
-    """The names of the columns and the delimiter; a column without a name is left out later."""
-    first = text.partition("\n")[0].rstrip("\r")
-    for delimiter in DELIMITERS:
-        names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-        names = [name.lower() if name.lower() in ("path", "label", "patient") else name for name in names]
-        if {"path", "label"} <= set(names):
-            named = [name for name in names if name]
-            if len(set(named)) != len(named):
-                raise _unreadable("two columns have the same name")
-            if len(named) > MAX_COLUMNS or max(map(len, named)) > MAX_TEXT:
-                raise _unreadable(f"{len(named)} columns, expected at most {MAX_COLUMNS} with short names")
-            return names, delimiter
-    raise _unreadable("the first line: expected the columns path and label")
-
-
-def _lines(text: str, delimiter: str, width: int) -> Iterator[list[str]]:
-    """Every line after the first that is not empty; spreadsheets leave empty cells away at the end of a line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    next(reader, None)
-    for line in reader:
-        if len(line) > width:
-            raise _unreadable(f"line {reader.line_num}: {len(line)} cells, expected {width}")
-        if any(cell.strip() for cell in line):
-            yield line
+def agreed(rows: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """The covariates that all rows say alike."""
+    first, *others = rows
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
 def _value(text: str) -> Value:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedmed.cases import labels
+from fedmed.cases import labels, spreadsheet
 from fedmed.errors import FedmedError
 
 from . import phantoms
@@ -124,7 +124,7 @@ def test_not_there_too_large_or_outside(tmp_path: Path, monkeypatch: pytest.Monk
     (root / "labels.csv").symlink_to(tmp_path / "labels.csv")
     with phantoms.refuses("FM-DAT-15"):
         labels.read(root, "labels.csv")
-    monkeypatch.setattr(labels, "MAX_BYTES", 5)
+    monkeypatch.setattr(spreadsheet, "MAX_BYTES", 5)
     with phantoms.refuses("FM-DAT-49"):
         labels.read(tmp_path, "labels.csv")
 
