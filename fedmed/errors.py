@@ -464,6 +464,12 @@ CODES: dict[str, Code] = {
         "the recipe keeps batch norm at each site, and this site has not trained",
         "take part in a round first: fedmed train-local",
     ),
+    # --- normalisation --------------------------------------------------------------------------------------------
+    "FM-NRM-01": Code(
+        DATA,
+        "the fitted numbers that images are normalised by cannot be read",
+        "restore state/preprocessing.json from a backup of this workspace",
+    ),
     # --- resources ------------------------------------------------------------------------------------------------
     "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),
     "FM-RES-02": Code(

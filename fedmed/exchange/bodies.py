@@ -175,6 +175,7 @@ class Update(Sent):
     exclusions: list[Exclusion] = Field(max_length=64)
     data: Digest
     label_map: Digest
+    preprocessing: Digest | None
     versions: list[Version] = Field(max_length=16)
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
+from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import intake
 from fedmed.learning import params
-from fedmed.site import desk, rounds
+from fedmed.site import desk, preprocessing, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +75,13 @@ def newest(site: Site, consent: Approved) -> Params | None:
 
 
 def _path(site: Site, round_: int) -> Path:
-    """The folder's name binds the result to what it was trained on: other cases or another label map start anew."""
+    """The folder's name binds the result to what it was trained on: other cases, another label map or other fitted
+    numbers start anew.
+    """
     data, label_map = datalist.digest(datalist.load(site.cases_file)), rounds.label_map_digest(site)
-    return site.workspace.root / "state" / "alone" / f"{data[:16]}-{label_map[:16]}" / f"r{round_:04d}.safetensors"
+    fitted = preprocessings.digest_of(preprocessing.current(site))
+    folder = "-".join(each[:16] for each in (data, label_map, fitted) if each)
+    return site.workspace.root / "state" / "alone" / folder / f"r{round_:04d}.safetensors"
 
 
 def _one_round(

@@ -52,7 +52,7 @@ LEAVES = (
     (
         "per round one update: changed weights of the network; number of cases, patients and steps; training loss; "
         "validation metrics (n, mean, standard deviation) of the model received; exclusion counts by code; digests of "
-        "the case list and of label_map; software versions"
+        "the case list, of label_map and of the numbers that images are normalised by; software versions"
     ),
     (
         "per evaluation one report: of the global model and, if there is one, of this hospital's own, per metric and "

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import files, recipe
+from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
 from fedmed.learning import params
-from fedmed.site import alone, desk, own, results, rounds, train
+from fedmed.site import alone, desk, own, preprocessing, results, rounds, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +125,7 @@ def _of(model: str, progress: Callable[[str, int, int], None]) -> Callable[[int,
 def _earlier(
     site: Site, model: Known, split: Split, cases: datalist.Datalist, *, wants_alone: bool
 ) -> tuple[Known, bodies.Report] | None:
-    """A report on this model and fold, of these cases and this label map, that says all that can be said now."""
+    """A report on this model and fold, of the same cases, label map and fitted numbers, that says all it can."""
     for known in reversed(site.workspace.record.of("report", sender=site.workspace.name, round=model.round)):
         body = sealing.read_archived(site.workspace, known.id).predicate.body
         if isinstance(body, bodies.Report) and body.split == split:
@@ -140,16 +141,17 @@ def _bind(site: Site, cases: datalist.Datalist, now: datetime) -> None:
     site.workspace.write_entry("evaluate", "note", now, what="scored", seq=site.workspace.record.next_seq, **facts)
 
 
-def _bound(site: Site, seq: int) -> dict[str, str]:
+def _bound(site: Site, seq: int) -> dict[str, str | None]:
     """The binding of statement `seq`, the last one that was written for its number; empty for a report without one."""
     for _, facts in reversed(site.workspace.record.notes):
         if (facts.get("what"), facts.get("seq")) == ("scored", seq):
-            return {name: facts[name] for name in ("data", "label_map")}
+            return {name: facts.get(name) for name in ("data", "label_map", "preprocessing")}
     return {}
 
 
-def _binding(site: Site, cases: datalist.Datalist) -> dict[str, str]:
-    return {"data": datalist.digest(cases), "label_map": rounds.label_map_digest(site)}
+def _binding(site: Site, cases: datalist.Datalist) -> dict[str, str | None]:
+    fitted = preprocessings.digest_of(preprocessing.current(site))
+    return {"data": datalist.digest(cases), "label_map": rounds.label_map_digest(site), "preprocessing": fitted}
 
 
 def _open_fold(site: Site, split: Split, now: datetime) -> int:

@@ -9,6 +9,7 @@ from fedmed.cases import content, datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, canonical
 from fedmed.learning import params
+from fedmed.site import preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,6 +94,7 @@ def train_round(
         attempt=1,
         num_steps=steps(consent, cases),
         device=devices.pick(device or site.settings.device),
+        preprocessing=preprocessing.current(site),
         num_workers=site.settings.num_workers,
         checkpoint=checkpoint,
         checkpoint_minutes=site.settings.checkpoint_minutes,
@@ -125,5 +127,6 @@ def score(
         root=site.data_root,
         label_map=site.settings.label_map,
         device=devices.pick(device or site.settings.device),
+        preprocessing=preprocessing.current(site),
         progress=progress,
     )

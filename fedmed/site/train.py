@@ -8,10 +8,11 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import __version__, files
+from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
 from fedmed.learning import params
-from fedmed.site import desk, own, results, rounds
+from fedmed.site import desk, own, preprocessing, results, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,6 +119,7 @@ def _train(
         exclusions=exclusions(cases),
         data=datalist.digest(cases),
         label_map=rounds.label_map_digest(site),
+        preprocessing=preprocessings.digest_of(preprocessing.current(site)),
         versions=versions(),
     )
     return body, artifact.Content(PAYLOAD, MEDIA, len(payload), artifact.sha256(payload), lambda: [payload])

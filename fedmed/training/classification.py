@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedmed.cases.case import Case
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Classification
     from fedmed.training.networks import Params
 
@@ -40,6 +41,7 @@ def evaluate(
     root: Path,
     label_map: Mapping[int, int],
     device: torch.device,
+    preprocessing: Preprocessing | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rated]:
     """One row a case, or a patient where the recipe's `unit` says so, in the order of the cases.
@@ -53,7 +55,8 @@ def evaluate(
     for done, case in enumerate(cases, start=1):
         truth = pictures.class_of(case, recipe, label_map)
         picture = reader.read(case, root, recipe.data, label_map)
-        slices = probabilities(network, pictures.standardise(picture, recipe.data), recipe, device)
+        prepared = pictures.standardise(picture, recipe.data, preprocessing)
+        slices = probabilities(network, prepared, recipe, device)
         who = case.patient if recipe.evaluation.unit == "patient" else case.case
         before, rows = found.get(who, (0, []))
         # of two exams with different findings the patient has the one with the higher number, which is never "none"

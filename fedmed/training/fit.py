@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from fedmed import logs
+from fedmed import preprocessing as preprocessings
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
 from fedmed.training import checkpoints, devices, networks, objective, patches, pictures, samples, seeds
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedmed.cases.case import Case
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
     from fedmed.training.networks import Params
 
@@ -81,6 +83,7 @@ def fit(
     attempt: int,
     num_steps: int,
     device: torch.device,
+    preprocessing: Preprocessing | None = None,
     num_workers: int = 0,
     checkpoint: Path | None = None,
     checkpoint_minutes: float = 10.0,
@@ -96,10 +99,11 @@ def fit(
     if not cases:
         raise FedmedError("FM-TRN-04", "training: expected at least one case, got none")
     where = (recipe.seed, site, round, attempt)
-    drawn = _samples(recipe, cases, root, label_map, where, samples.CACHE_BYTES // max(1, num_workers))
+    drawn = _samples(recipe, cases, root, label_map, where, samples.CACHE_BYTES // max(1, num_workers), preprocessing)
     inputs = ""
     if checkpoint is not None:
-        inputs = inputs_digest(recipe, params, drawn.cases, label_map, (site, round, rounds, attempt, num_steps))
+        place = (site, round, rounds, attempt, num_steps)
+        inputs = inputs_digest(recipe, params, drawn.cases, label_map, preprocessing, place)
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
         run = _begin(recipe, params, drawn, device, objective.learning_rate(recipe, round, rounds))
         if checkpoint is not None:
@@ -130,12 +134,13 @@ def _samples(
     label_map: Mapping[int, int],
     where: tuple[str | int, ...],
     cache_limit: int,
+    preprocessing: Preprocessing | None,
 ) -> Drawn:
     if isinstance(recipe, recipes.Classification):
-        return pictures.Pictures(recipe, cases, root, label_map, where, cache_limit)
+        return pictures.Pictures(recipe, cases, root, label_map, where, cache_limit, preprocessing)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
-    return patches.Patches(recipe, cases, root, label_map, where, cache_limit)
+    return patches.Patches(recipe, cases, root, label_map, where, cache_limit, preprocessing)
 
 
 def _begin(recipe: Recipe, params: Params, drawn: Drawn, device: torch.device, lr: float) -> _Run:
@@ -197,14 +202,18 @@ def inputs_digest(
     params: Params,
     cases: Sequence[Case],
     label_map: Mapping[int, int],
+    preprocessing: Preprocessing | None,
     where: tuple[str | int, ...],
 ) -> str:
-    """SHA-256 of all that the result depends on: recipe, start params, cases, label map, place in the federation."""
+    """SHA-256 of all the result depends on: recipe, start params, cases, label map, fitted numbers, place in the
+    federation.
+    """
     listed = [
         [case.case, case.content, {name: list(paths) for name, paths in case.image.items()}, case.label]
         for case in cases
     ]
-    facts = [recipes.digest(recipe), checkpoints.digest_of(params), listed, sorted(label_map.items()), where]
+    fitted = preprocessings.digest_of(preprocessing)
+    facts = [recipes.digest(recipe), checkpoints.digest_of(params), listed, sorted(label_map.items()), fitted, where]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

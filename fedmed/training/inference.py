@@ -17,19 +17,27 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedmed.cases.case import Volume
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Segmentation
 
 quiet.silence()
 
 
-def predict(network: nn.Module, volume: Volume, recipe: Segmentation, device: torch.device) -> NDArray[np.uint8]:
+def predict(
+    network: nn.Module,
+    volume: Volume,
+    recipe: Segmentation,
+    device: torch.device,
+    preprocessing: Preprocessing | None = None,
+) -> NDArray[np.uint8]:
     """The most probable class of each voxel of `volume`: uint8 [X, Y, Z], 0 is background.
 
     The network runs in overlapping windows of `patch_size` with Gaussian weights (Isensee et al. 2021) on `device`,
     where it must be already; the windows are put together on the CPU, because the whole volume is what exhausts a GPU.
     The network is left in evaluation mode. Raises FedmedError FM-RES-04 when the device runs out of memory.
     """
-    image = transforms.standardise(recipe)({"image": transforms.as_sample(volume)["image"]})["image"]
+    standardise = transforms.standardise(recipe, preprocessing)
+    image = standardise({"image": transforms.as_sample(volume)["image"]})["image"]
     network.eval()
 
     def window(patch: torch.Tensor) -> torch.Tensor:

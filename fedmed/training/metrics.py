@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedmed.cases.case import Case
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Segmentation
     from fedmed.training.networks import Params
 
@@ -61,6 +62,7 @@ def evaluate(
     root: Path,
     label_map: Mapping[int, int],
     device: torch.device,
+    preprocessing: Preprocessing | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[CaseScores]:
     """Predict and score each case, in its own grid, in the order given; `progress(done, total)` behind each.
@@ -75,7 +77,7 @@ def evaluate(
         volume = reading.read(case, root, recipe.data, label_map)
         if volume.label is None:
             raise FedmedError("FM-TRN-03", f"case {case.case}: no reference segmentation to compare with")
-        predicted = inference.predict(network, volume, recipe, device)
+        predicted = inference.predict(network, volume, recipe, device, preprocessing)
         scores.append(CaseScores(case.case, tuple(score(predicted, volume.label, volume.affine, recipe))))
         if progress:
             progress(len(scores), len(cases))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.cases.case import Case
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Segmentation
 
 MAX_FOREGROUND = 10_000  # places to centre a patch on, evenly taken from all labelled voxels of a case
@@ -45,11 +46,12 @@ class Patches(samples.Samples[Prepared]):
         label_map: Mapping[int, int],
         where: tuple[str | int, ...],
         cache_limit: int = samples.CACHE_BYTES,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__(recipe, cases, where, cache_limit)
         self.recipe = recipe
         self.load = transforms.LoadCase(recipe, root, label_map)
-        self.standardise = transforms.standardise(recipe)
+        self.standardise = transforms.standardise(recipe, preprocessing)
         self.augmentation = transforms.augmentation(recipe, transforms.KEYS)
 
     def prepare(self, case: Case) -> Prepared:

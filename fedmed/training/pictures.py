@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.cases.case import Case, Picture
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Classification
     from fedmed.recipe_fields import Pictures as Rules
 
@@ -47,9 +48,11 @@ class Pictures(samples.Samples[Prepared]):
         label_map: Mapping[int, int],
         where: tuple[str | int, ...],
         cache_limit: int = samples.CACHE_BYTES,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__(recipe, cases, where, cache_limit)
         self.recipe, self.root, self.label_map = recipe, root, dict(label_map)
+        self.preprocessing = preprocessing
         self.augmentation = transforms.augmentation(recipe, ("image",))
         self.members: dict[int, list[int]] = {}
         for number, case in enumerate(self.cases):
@@ -64,18 +67,25 @@ class Pictures(samples.Samples[Prepared]):
         return members[random.randint(len(members))]
 
     def class_weights(self) -> torch.Tensor | None:
-        """float32 [num_classes] for `balance: loss`, else None: n / (number of classes here * n of the class).
+        """float32 [num_classes] for `balance: loss`, else None: n / (number of classes there are * n of the class).
 
-        So every class that the site has weighs the same; one that it has not seen gets 1, and no sample carries it.
+        From the site's own counts, or from `preprocessing.class_counts`. So every class weighs the same; one that
+        nobody has seen gets 1, and no sample carries it.
         """
         if self.recipe.training.balance != "loss":
             return None
-        counts = [len(self.members.get(label, ())) for label in range(self.recipe.num_classes)]
-        return torch.tensor([len(self.cases) / (len(self.members) * n) if n else 1.0 for n in counts])
+        found = {label: len(numbers) for label, numbers in self.members.items()}
+        if self.preprocessing is not None and self.preprocessing.class_counts is not None:
+            found = self.preprocessing.class_counts
+        counts = [found.get(label, 0) for label in range(self.recipe.num_classes)]
+        here = sum(count > 0 for count in counts)
+        return torch.tensor([sum(counts) / (here * n) if n else 1.0 for n in counts])
 
     def prepare(self, case: Case) -> Prepared:
         picture = pictures.read(case, self.root, self.recipe.data, self.label_map)
-        return Prepared(standardise(picture, self.recipe.data), class_of(case, self.recipe, self.label_map))
+        return Prepared(
+            standardise(picture, self.recipe.data, self.preprocessing), class_of(case, self.recipe, self.label_map)
+        )
 
     def draw(self, prepared: Prepared, random: np.random.RandomState) -> samples.Sample:
         image = prepared.slices[random.randint(len(prepared.slices))]
@@ -92,19 +102,21 @@ def class_of(case: Case, recipe: Classification, label_map: Mapping[int, int]) -
     return labels.to_class(case.label, recipe.data, label_map, case.case)
 
 
-def standardise(picture: Picture, rules: Rules) -> torch.Tensor:
+def standardise(picture: Picture, rules: Rules, preprocessing: Preprocessing | None = None) -> torch.Tensor:
     """The fixed chain, the same for training and prediction: [S, C, *image_size] float32.
 
     Each channel, over all slices, is cut off at its 0.5 and 99.5 percentile and given mean 0 and standard deviation 1;
-    in MR over what is not 0, and 0 becomes as dark as the darkest of it. Then each slice is brought into `image_size`
+    in MR over what is not 0, and 0 becomes as dark as the darkest of it. With `preprocessing.channels` all of this by
+    those numbers. Then each slice is brought into `image_size`
     with its proportions in mm kept, in the middle of a frame as dark as its darkest pixel.
     """
     slices = np.array(picture.slices, np.float32)
-    for channel in slices.swapaxes(0, 1):
+    fitted_ = preprocessing.channels if preprocessing else None
+    for name, channel in zip(rules.channels, slices.swapaxes(0, 1), strict=True):
         inside = channel != 0 if rules.modality == "MR" else np.ones_like(channel, bool)
-        if inside.any():
+        if inside.any() and not fitted_:
             channel[inside] = np.clip(channel[inside], *np.percentile(channel[inside], (DARKEST, BRIGHTEST)))
-        transforms.scale(channel, inside)
+        transforms.scale(channel, inside, fitted_[name] if fitted_ else None)
         channel[~inside] = channel[inside].min() if inside.any() else 0  # air is dark, not of a mean grey
     return fitted(torch.from_numpy(slices), picture.spacing, rules.image_size)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedmed import recipe as recipes
 from fedmed.training import classification, metrics
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from fedmed.cases.case import Case
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
     from fedmed.training.classification import Rated
     from fedmed.training.metrics import CaseScores
@@ -28,13 +29,13 @@ def evaluate(
     root: Path,
     label_map: Mapping[int, int],
     device: torch.device,
+    preprocessing: Preprocessing | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sequence[CaseScores] | Sequence[Rated]:
     """As `metrics.evaluate` for segmentation, `classification.evaluate` for classification."""
+    where: dict[str, Any] = {"root": root, "label_map": label_map, "device": device}
     if isinstance(recipe, recipes.Classification):
-        return classification.evaluate(
-            recipe, params, cases, root=root, label_map=label_map, device=device, progress=progress
-        )
+        return classification.evaluate(recipe, params, cases, **where, preprocessing=preprocessing, progress=progress)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
-    return metrics.evaluate(recipe, params, cases, root=root, label_map=label_map, device=device, progress=progress)
+    return metrics.evaluate(recipe, params, cases, **where, preprocessing=preprocessing, progress=progress)

@@ -1,8 +1,8 @@
 """From a case to the arrays that a network sees: one fixed chain, then the recipe's random one.
 
 Fixed: read, turn to `axcodes`, resample to `spacing` (image linear, label nearest), z-score of each channel over its
-non-zero voxels, in CT over all. Random: the recipe's `augment`, in its order, out of a closed table. Nothing here
-draws from a global random state.
+non-zero voxels, in CT over all, by its own numbers or by those that were fitted. Random: the recipe's `augment`, in its
+order, out of a closed table. Nothing here draws from a global random state.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from fedmed.cases import reading
 from fedmed.training import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fedmed.cases.case import Case, Volume
+    from fedmed.preprocessing import Intensity, Preprocessing
     from fedmed.recipe import Recipe, Segmentation
     from fedmed.recipe_fields import RandAffine
 
@@ -54,8 +55,14 @@ def as_sample(volume: Volume) -> dict[str, Any]:
     return sample
 
 
-def standardise(recipe: Segmentation) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The fixed chain behind `LoadCase`: the same for training, validation and prediction."""
+def standardise(
+    recipe: Segmentation, preprocessing: Preprocessing | None = None
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The fixed chain behind `LoadCase`: the same for training, validation and prediction.
+
+    With `preprocessing.channels` each channel is cut off and scaled by those numbers, else by its own.
+    """
+    fitted = _in_order(recipe, preprocessing)
     zero_is_outside = recipe.data.modality != "CT"  # 0 is water there (Hounsfield units)
     steps = [
         mt.Orientationd(KEYS, axcodes=recipe.data.axcodes, labels=LETTERS, allow_missing_keys=True),
@@ -66,14 +73,21 @@ def standardise(recipe: Segmentation) -> Callable[[dict[str, Any]], dict[str, An
             padding_mode="border",
             allow_missing_keys=True,
         ),
-        lambda sample: {**sample, "image": z_score(sample["image"], zero_is_outside=zero_is_outside)},
+        lambda sample: {**sample, "image": z_score(sample["image"], zero_is_outside=zero_is_outside, fitted=fitted)},
     ]
     chain: Callable[[dict[str, Any]], dict[str, Any]] = mt.Compose(steps)
     return chain
 
 
-def z_score(image: Any, *, zero_is_outside: bool) -> Any:
-    """Each channel [X, Y, Z] with mean 0 and standard deviation 1 over its voxels.
+def _in_order(recipe: Recipe, preprocessing: Preprocessing | None) -> list[Intensity] | None:
+    """The fitted numbers of the recipe's channels, or None where there are none."""
+    if preprocessing is None or preprocessing.channels is None:
+        return None
+    return [preprocessing.channels[name] for name in recipe.data.channels]
+
+
+def z_score(image: Any, *, zero_is_outside: bool, fitted: Sequence[Intensity] | None = None) -> Any:
+    """Each channel [X, Y, Z] with mean 0 and standard deviation 1 over its voxels, or by the `fitted` numbers.
 
     With `zero_is_outside` over the non-zero ones alone, and zeros stay zero. The rule of MONAI's
     NormalizeIntensity(nonzero=zero_is_outside, channel_wise=True), summed in float64 by numpy: torch's sum depends on
@@ -81,15 +95,22 @@ def z_score(image: Any, *, zero_is_outside: bool) -> Any:
     zero.
     """
     array = np.array(image, np.float32)
-    for channel in array:
-        scale(channel, channel != 0 if zero_is_outside else np.ones_like(channel, bool))
+    for number, channel in enumerate(array):
+        inside = channel != 0 if zero_is_outside else np.ones_like(channel, bool)
+        scale(channel, inside, fitted[number] if fitted else None)
     return MetaTensor(torch.from_numpy(array), meta=image.meta)
 
 
-def scale(channel: np.ndarray, inside: np.ndarray) -> None:
-    """Mean 0 and standard deviation 1 over the voxels that are `inside`, in place; the others stay as they are."""
+def scale(channel: np.ndarray, inside: np.ndarray, fitted: Intensity | None = None) -> None:
+    """Mean 0 and standard deviation 1 over the voxels that are `inside`, in place; the others stay as they are.
+
+    With `fitted` by those numbers, after values beyond its low and high were cut off.
+    """
     values = channel[inside].astype(np.float64)
-    if values.size:
+    if fitted is not None:
+        cut = values if fitted.low is None else np.clip(values, fitted.low, fitted.high)
+        channel[inside] = (cut - fitted.mean) / fitted.sd
+    elif values.size:
         channel[inside] = (values - values.mean()) / (values.std() or 1.0)
 
 

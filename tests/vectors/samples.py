@@ -204,6 +204,7 @@ def _update_body() -> dict[str, Any]:
         "exclusions": [{"code": "FM-DAT-22", "count": 1}],
         "data": ZEROS,
         "label_map": ZEROS,
+        "preprocessing": None,
         "versions": [{"name": "fedmed", "version": "0.1.0"}],
     }
 
