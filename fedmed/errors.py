@@ -390,8 +390,9 @@ CODES: dict[str, Code] = {
     ),
     "FM-DAT-53": Code(
         CONFIG,
-        "the layout has masks where the recipe needs classes, or the other way round",
-        "name in data.layout of fedmed.yaml label (masks) for segmentation, labels (a CSV table) for classification",
+        "the layout has another kind of labels than the recipe needs: masks, classes or boxes",
+        "name in data.layout of fedmed.yaml label (masks) for segmentation, labels (a CSV table) for classification, "
+        "boxes (a CSV table) for localisation",
     ),
     "FM-DAT-54": Code(
         DATA,
@@ -433,6 +434,48 @@ CODES: dict[str, Code] = {
         DATA,
         "a class touches the border of the image",
         "look whether the image was cut off, and whether the mask belongs to it",
+    ),
+    "FM-BOX-01": Code(
+        DATA,
+        "the table of boxes cannot be read",
+        "save it as CSV in UTF-8, with the columns path, x, y, width, height and label in its first line",
+    ),
+    "FM-BOX-02": Code(
+        DATA,
+        "an image has no row in the table of boxes",
+        "add a row for each box, or, without a finding, one row with these cells empty",
+    ),
+    "FM-BOX-03": Code(
+        DATA,
+        "an image that the table of boxes names is not there",
+        "write paths relative to the data folder, as data.layout.image matches them, or add the image",
+    ),
+    "FM-BOX-04": Code(
+        DATA,
+        "a box reaches out of its image",
+        "write boxes in pixels of the stored image: left edge, upper edge, width and height",
+    ),
+    "FM-BOX-05": Code(DATA, "a box has no area", "correct its width and height, or delete its row"),
+    "FM-BOX-06": Code(
+        DATA,
+        "a box is incomplete or not given in numbers",
+        "fill x, y, width, height and label (a point for fractions); leave all five empty where there is no finding",
+    ),
+    "FM-BOX-07": Code(DATA, "two rows contradict each other about an image with boxes", "leave the row that is right"),
+    "FM-BOX-08": Code(
+        DATA,
+        "an image has a box, and the table of labels says that it has no finding",
+        "look at the image, and correct the table that is wrong",
+    ),
+    "FM-BOX-09": Code(
+        DATA,
+        "the table of labels names a finding that has no box",
+        "look at the image, and add the box or correct the label",
+    ),
+    "FM-BOX-10": Code(
+        DATA,
+        "an image with boxes is stored in another orientation than it is shown in",
+        "save the image upright, without an EXIF orientation, and the boxes with it",
     ),
     "FM-TRN-01": Code(
         DATA,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ from fedmed.recipe_fields import (
     ClassificationTraining,
     Data,
     Evaluation,
+    LocalisationEvaluation,
+    LocalisationTraining,
     Name,
     Pictures,
     RandFlip,
@@ -82,17 +84,13 @@ class Segmentation(Recipe):
         return self
 
 
-class Classification(Recipe):
-    """Say which label an image shows; class 0 is none of them."""
+class OfPictures(Recipe):
+    """What the tasks share that look at two-dimensional images."""
 
-    task: Literal["classification"]
     data: Pictures
-    network: Annotated[DenseNet121 | ResNet, Field(discriminator="name")]
-    training: ClassificationTraining
-    evaluation: ClassificationEvaluation = ClassificationEvaluation()
 
     @model_validator(mode="after")
-    def _pictures_are_flat(self) -> Classification:
+    def _pictures_are_flat(self) -> Self:
         for step in self.augment:
             axes: tuple[int, ...] = ()
             if isinstance(step, RandFlip | RandRotate90):
@@ -102,6 +100,15 @@ class Classification(Recipe):
             if isinstance(step, RandRotate90) and len(set(self.data.image_size)) > 1:
                 raise ValueError("RandRotate90 needs an image_size with equal sides")
         return self
+
+
+class Classification(OfPictures):
+    """Say which label an image shows; class 0 is none of them."""
+
+    task: Literal["classification"]
+    network: Annotated[DenseNet121 | ResNet, Field(discriminator="name")]
+    training: ClassificationTraining
+    evaluation: ClassificationEvaluation = ClassificationEvaluation()
 
     @model_validator(mode="after")
     def _image_is_large_enough(self) -> Classification:
@@ -118,7 +125,40 @@ class Classification(Recipe):
         return self
 
 
-TASKS: dict[str, type[Recipe]] = {"segmentation": Segmentation, "classification": Classification}
+class Localisation(OfPictures):
+    """Point at each finding in a radiograph: a heat map for each label."""
+
+    task: Literal["localisation"]
+    network: UNet
+    training: LocalisationTraining
+    evaluation: LocalisationEvaluation = LocalisationEvaluation()
+
+    @property
+    def num_classes(self) -> int:
+        """Output channels of the network: a heat map for each label, and none for no finding."""
+        return len(self.data.labels)
+
+    @model_validator(mode="after")
+    def _radiographs_alone(self) -> Localisation:
+        if self.data.modality != "XR":
+            raise ValueError("localisation is for radiographs: modality XR")
+        return self
+
+    @model_validator(mode="after")
+    def _image_fits(self) -> Localisation:
+        size, reduction = self.data.image_size, self.network.reduction
+        if any(side % reduction for side in size) or all(side == reduction for side in size):
+            raise ValueError(
+                f"for this network, the sides of image_size must be multiples of {reduction}, and not both {reduction}"
+            )
+        return self
+
+
+TASKS: dict[str, type[Recipe]] = {
+    "segmentation": Segmentation,
+    "classification": Classification,
+    "localisation": Localisation,
+}
 
 
 def parse(data: dict[str, Any], name: str) -> Recipe:
@@ -126,7 +166,7 @@ def parse(data: dict[str, Any], name: str) -> Recipe:
     task = data.get("task")
     if not isinstance(task, str) or task not in TASKS:
         shown = f", got {task!r}" if isinstance(task, str) and len(task) < 80 else ""
-        raise FedmedError("FM-RCP-03", f"{name}: task: expected {' or '.join(TASKS)}{shown}")
+        raise FedmedError("FM-RCP-03", f"{name}: task: expected {', '.join(TASKS)}{shown}")
     return validate(data, TASKS[task], name=name, area="RCP")
 
 

@@ -76,7 +76,7 @@ class Slices(Strict):
 
 
 class Pictures(Data):
-    """Two-dimensional images, as classification sees them: radiographs, or the slices of volumes."""
+    """Two-dimensional images, as classification and localisation see them: radiographs, or slices of volumes."""
 
     image_size: tuple[Side, Side]
     slices: Slices | None = None
@@ -142,6 +142,12 @@ class SegmentationLoss(Strict):
     include_background: bool = False
 
 
+class LocalisationLoss(Strict):
+    """The focal loss of heat maps, less severe near a peak (Law and Deng 2018; Zhou et al. 2019, arXiv:1904.07850)."""
+
+    name: Literal["FocalLoss"] = "FocalLoss"
+
+
 class ClassificationLoss(Strict):
     name: Literal["CrossEntropyLoss"] = "CrossEntropyLoss"
 
@@ -198,6 +204,13 @@ class ClassificationTraining(Training):
     loss: ClassificationLoss = ClassificationLoss()
 
 
+class LocalisationTraining(Training):
+    """`balance`: images with each finding, and those without one, are drawn equally often, or as often as they are."""
+
+    balance: Literal["none", "sampling"] = "sampling"
+    loss: LocalisationLoss = LocalisationLoss()
+
+
 class Strategy(Strict):
     name: Literal["fedavg"] = "fedavg"
     weight: Literal["cases", "patients", "equal"] = "cases"
@@ -229,3 +242,10 @@ class ClassificationEvaluation(Evaluation):
     unit: Literal["case", "patient"] = "case"
     pooling: Literal["mean", "max"] = "mean"
     batch_size: int = Field(default=16, ge=1, le=256)
+
+
+class LocalisationEvaluation(Evaluation):
+    """Candidates are peaks of the heat map, at least `min_distance` of its pixels apart."""
+
+    metrics: tuple[Literal["froc", "auroc"], ...] = Field(default=("froc", "auroc"), min_length=1)
+    min_distance: int = Field(default=8, ge=1, le=512)

@@ -37,13 +37,15 @@ class Layout(Strict):
     A pattern that ends in `/` is a folder of DICOM files; any other is a NIfTI, PNG, JPEG or single DICOM file. `*`
     stands for any characters of one folder level. Masks have the pattern `label`: NIfTI, or a DICOM segmentation as
     .dcm or as a folder that holds one, which may be the folder of the images. Classes stand in a CSV table `labels`
-    with the columns path (relative to the root), label, and if known patient. Without {patient} or such a column the
-    patient is read from DICOM, or every other file is its own patient.
+    with the columns path (relative to the root), label, and if known patient. Boxes stand in a CSV table `boxes` with
+    the columns path, x, y, width, height (pixels from the upper left corner), label, and if known patient. Without
+    {patient} or such a column the patient is read from DICOM, or every other file is its own patient.
     """
 
     image: dict[str, Pattern] = Field(min_length=1, max_length=4)
     label: Pattern | None = None
     labels: Pattern | None = None
+    boxes: Pattern | None = None
 
     @field_validator("image", "label")
     @classmethod
@@ -55,17 +57,17 @@ class Layout(Strict):
                 raise ValueError("a pattern knows only {case} and {patient}")
         return value
 
-    @field_validator("labels")
+    @field_validator("labels", "boxes")
     @classmethod
     def _table_below_the_root(cls, value: str | None) -> str | None:
         if value and (value.startswith(("/", "\\")) or ".." in value.split("/") or not value.endswith(".csv")):
-            raise ValueError("a table of labels is a .csv file below the data root")
+            raise ValueError("a table of labels or boxes is a .csv file below the data root")
         return value
 
     @model_validator(mode="after")
     def _masks_or_classes(self) -> Layout:
-        if self.label and self.labels:
-            raise ValueError("give label (masks) or labels (a table of classes), not both")
+        if self.label and (self.labels or self.boxes):
+            raise ValueError("give label (masks) or tables (labels of classes, boxes), not both")
         return self
 
 

@@ -146,7 +146,7 @@ RESNET = {"name": "ResNet"}
         ({"evaluation": {"metrics": ["dice"]}}, "auroc"),
         ({"evaluation": {"metrics": []}}, "metrics"),
         ({"evaluation": {"unit": "slice"}}, "unit"),
-        ({"task": "detection"}, "segmentation or classification"),
+        ({"task": "detection"}, "segmentation, classification, localisation"),
     ],
 )
 def test_what_cannot_work_in_classification_is_refused_too(change, words):

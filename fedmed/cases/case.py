@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,21 +21,34 @@ class Geometry:
     axcodes: str
 
 
+class Box(NamedTuple):
+    """A finding in an image, in pixels as stored: `x` and `y` are its left and upper edge, counted from the image's
+    upper left corner, so that the first pixel reaches from 0 to 1. `label` is the hospital's number or the recipe's.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: int
+
+
 @dataclass(frozen=True)
 class Case:
     """A case at rest. `case` and `patient` are pseudonyms; paths are POSIX and relative to the data root.
 
     `image` has one file for a channel (NIfTI, a picture, a single DICOM image), or the files of a DICOM series in
-    reading order. `label` is the path of a mask, or a class in the hospital's own numbers (before `label_map`).
-    `group` is the stratum of Dirichlet partitions: q1 to q4, the quartile of the foreground volume; or the class; or
-    empty. `content` is the digest of its files when it was partitioned (content.digest), empty where nobody asked.
+    reading order. `label` is the path of a mask, or a class in the hospital's own numbers (before `label_map`), or
+    boxes with such numbers, none of them where there is no finding. `group` is the stratum of Dirichlet partitions: q1
+    to q4, the quartile of the foreground volume; or the class, of several boxes the first; or empty.
+    `content` is the digest of its files when it was partitioned (content.digest), empty where nobody asked.
     """
 
     case: str
     patient: str
     group: str
     image: Mapping[str, tuple[str, ...]]
-    label: str | int | None
+    label: str | int | tuple[Box, ...] | None
     covariates: Mapping[str, str | int | float]
     geometry: Geometry
     content: str = ""
@@ -56,7 +69,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Picture:
-    """A case in memory as classification sees it, each slice as a viewer would show it, row 0 at the top.
+    """A case in memory as it is classified or pointed into, each slice as a viewer would show it, row 0 at the top.
 
     `slices` float32 [S, C, rows, columns], S = 1 for a radiograph; `spacing` in mm between rows and between columns,
     (1, 1) where no file says it; `label` the recipe's class, 0 for none of them.

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def digest(case: Case, root: Path) -> str:
-    """SHA-256 over a case's files (size and SHA-256 of each) and class: what was learned from, without a name or path.
+    """SHA-256 over a case's files (size and SHA-256 of each) and class or boxes: what was learned from, without a name
+    or path.
 
     Raises FedmedError FM-DAT-15 or -16.
     """
@@ -28,6 +29,9 @@ def digest(case: Case, root: Path) -> str:
             _hash_into(found, channel, root, path, case.case)
     if isinstance(case.label, int):
         found.update(f"{LABEL} is {case.label}\n".encode())
+    elif isinstance(case.label, tuple):
+        found.update("".join(f"box {' '.join(map(str, box))}\n" for box in case.label).encode())
+        found.update(f"{len(case.label)} boxes\n".encode())
     elif case.label is not None:
         _hash_into(found, LABEL, root, case.label, case.case)
     return found.hexdigest()

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmed import files
 from fedmed import recipe as recipes
-from fedmed.cases.case import Case, Geometry
+from fedmed.cases.case import Box, Case, Geometry
 from fedmed.cases.splits import FOLDS, Fold, split
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import Channel
@@ -33,6 +33,9 @@ CaseAlias = Annotated[str, Field(pattern=r"^case-[0-9a-f]{16}$")]
 PatientAlias = Annotated[str, Field(pattern=r"^patient-[0-9a-f]{16}$")]
 Number = Annotated[int, Field(ge=0)]
 Class = Annotated[int, Field(ge=-999_999_999, le=999_999_999)]
+Edge = Annotated[float, Field(ge=0, le=1_000_000)]
+Extent = Annotated[float, Field(gt=0, le=1_000_000)]
+Rectangle = tuple[Edge, Edge, Extent, Extent, Class]  # a JSON twin of case.Box
 
 
 class Grid(Strict):
@@ -50,14 +53,14 @@ class Entry(Strict):
     patient: PatientAlias
     group: Annotated[str, Field(max_length=32)]
     image: dict[Channel, str | tuple[str, ...]] = Field(min_length=1, max_length=4)
-    label: str | Class | None
+    label: str | Class | tuple[Rectangle, ...] | None
     covariates: dict[str, str | int | float]
     geometry: Grid
     content: Digest
 
     @field_validator("image", "label")
     @classmethod
-    def _below_the_root(cls, value: dict[str, str | tuple[str, ...]] | str | int | None) -> object:
+    def _below_the_root(cls, value: dict[str, str | tuple[str, ...]] | str | int | tuple[object, ...] | None) -> object:
         groups = value.values() if isinstance(value, dict) else [value] if isinstance(value, str) else []
         for group in groups:
             for path in (group,) if isinstance(group, str) else group:
@@ -210,4 +213,5 @@ def _entry(case: Case) -> Entry:
 def _case(entry: Entry) -> Case:
     image = {name: (group,) if isinstance(group, str) else group for name, group in entry.image.items()}
     grid = Geometry(entry.geometry.shape, entry.geometry.spacing, entry.geometry.axcodes)
-    return Case(entry.case, entry.patient, entry.group, image, entry.label, entry.covariates, grid, entry.content)
+    label = tuple(Box(*each) for each in entry.label) if isinstance(entry.label, tuple) else entry.label
+    return Case(entry.case, entry.patient, entry.group, image, label, entry.covariates, grid, entry.content)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
     from fedmed.settings import DataFolder, Layout
 
+NEEDED = {"segmentation": "label", "classification": "labels", "localisation": "boxes"}  # keys of the layout
+
 
 @dataclass(frozen=True)
 class Found:
@@ -46,10 +48,11 @@ def find(
     """Every case below the data root; each is read in full, so that what is broken is found now.
 
     Without masks (for segmentation) or a table of labels (for classification) in the layout the cases come without a
-    label; with them, a case whose label is missing is excluded. `progress` is told (cases done, cases in all).
+    label; with them, or with the table of boxes (for localisation), a case whose label is missing is excluded.
+    `progress` is told (cases done, cases in all).
 
     Raises FedmedError FM-DAT-04, -06, -07, -08 (none usable), -09 (above the recipe's max_excluded), -10, -15 or -49
-    (the table of labels), -53, FM-SET-03.
+    (the table of labels), FM-BOX-01 (that of boxes), FM-DAT-53, FM-SET-03.
     """
     check_settings(folder.layout, recipe, label_map)
     search = Search(Path(folder.root), recipe, folder.layout, pseudonym_key, label_map)
@@ -59,7 +62,7 @@ def find(
         if progress:
             progress(index + 1, total)
     cases = search.cases if isinstance(recipe.data, Pictures) else with_groups(search.cases)
-    rows = tuple(f"FM-DAT-51 {path}" for path in search.without_image())
+    rows = tuple(f"{code} {path}" for code, astray in search.without_image().items() for path in astray)
     found = Found(sorted(cases, key=lambda case: case.case), search.excluded, search.notes(), rows)
     _check_limit(found, recipe.data.max_excluded)
     return found
@@ -74,9 +77,10 @@ def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int])
         if target != 0 and target not in recipe.data.labels:
             allowed = len(recipe.data.labels)
             raise FedmedError("FM-DAT-07", f"fedmed.yaml: label_map: {value}: expected 0 to {allowed}, got {target}")
-    right, wrong = ("labels", "label") if isinstance(recipe.data, Pictures) else ("label", "labels")
-    if getattr(layout, wrong):
-        raise FedmedError("FM-DAT-53", f"fedmed.yaml: data.layout: {recipe.task} needs {right}, got {wrong}")
+    given = [name for name in ("label", "labels", "boxes") if getattr(layout, name)]
+    if given and NEEDED[recipe.task] not in given:
+        message = f"{recipe.task} needs {NEEDED[recipe.task]}, got {' and '.join(given)}"
+        raise FedmedError("FM-DAT-53", f"fedmed.yaml: data.layout: {message}")
     if layout.label and not nifti.is_nifti(layout.label) and not layout.label.endswith((".dcm", "/")):
         raise _pattern(LABEL, ".nii, .nii.gz, .dcm or a folder/", layout.label)
     for channel, pattern in layout.image.items():

@@ -79,7 +79,7 @@ def entry(table: Table, images: Iterable[str], where: str) -> tuple[int | None, 
     rows = [row for path in images for row in table.rows.get(key(path), ())]
     if not rows:
         raise FedmedError("FM-DAT-50", f"{where}: no row in the table of labels")
-    said = {(_number(row.label, where), row.patient) for row in rows}
+    said = {(number(row.label, where), row.patient) for row in rows}
     if len(said) > 1:
         raise FedmedError("FM-DAT-52", f"{where}: {len(rows)} rows say {len(said)} different things, expected one")
     label, patient = said.pop()
@@ -99,7 +99,8 @@ def to_class(value: int, data: Data, label_map: Mapping[int, int], where: str, s
     return target
 
 
-def _number(text: str, where: str) -> int | None:
+def number(text: str, where: str) -> int | None:
+    """A label as a whole number, None where there is none. Raises FedmedError FM-DAT-28."""
     if not text:
         return None
     match = WHOLE.fullmatch(text)

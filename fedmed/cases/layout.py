@@ -10,17 +10,17 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.cases import labels, paths
+from fedmed.cases import boxes, labels, paths
 from fedmed.errors import FedmedError
 from fedmed.settings import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fedmed.cases.paths import Tree
 
-TABLE = "labels.csv"
+TABLE, BOXES = "labels.csv", "boxes.csv"
 LABEL = "label"  # beside the channels, whose names are upper case
 PLACES = re.compile(r"({case}|{patient}|\*)")
 
@@ -43,7 +43,7 @@ def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
     patterns = layout.image | ({LABEL: layout.label} if layout.label else {})
     by_patient = all("{patient}" in pattern for pattern in patterns.values())
     found: dict[tuple[str, str], Study] = {}
-    for name, path, places in _matches(tree, patterns, layout.labels):
+    for name, path, places in _matches(tree, patterns, {layout.labels, layout.boxes}):
         patient = places.get("patient", "")
         key = (patient if by_patient else "", places["case"])
         study = found.setdefault(key, Study(patient, places["case"]))
@@ -53,14 +53,16 @@ def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
     return with_image, len(found) - len(with_image)
 
 
-def _matches(tree: Tree, patterns: dict[str, str], table: str | None) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """(channel or label, path, places). The table is no image. A path that two patterns match belongs to the one that
+def _matches(
+    tree: Tree, patterns: dict[str, str], tables: set[str | None]
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(channel or label, path, places). A table is no image. A path that two patterns match belongs to the one that
     spells out more; but a folder with the same pattern for images and masks belongs to both.
     """
     ranked = sorted(patterns, key=lambda name: len(PLACES.sub("", patterns[name])), reverse=True)
     rules = [(name, _expression(patterns[name])) for name in ranked]
     for path in (*tree.files, *(f"{folder}/" for folder in tree.folders)):
-        for name, rule in rules if path != table else ():  # {case} alone, without a suffix, would match it
+        for name, rule in rules if path not in tables else ():  # {case} alone, without a suffix, would match it
             if match := rule.fullmatch(path):
                 places = {key: unicodedata.normalize("NFC", value) for key, value in match.groupdict().items()}
                 yield name, path, places
@@ -88,22 +90,22 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
 
     With masks: the Medical Segmentation Decathlon (imagesTr and labelsTr, also with nnU-Net's `_0000`), images and
     labels, dicom and masks, dicom and segmentations or seg (DICOM), and flat `{case}_image` with `{case}_label`. With
-    the table labels.csv: images, dicom and flat `{case}`; a case is complete when its images have a row.
+    the tables labels.csv and boxes.csv: images, dicom and flat `{case}`; a case is complete when its images have a row
+    in one of them. Localisation needs boxes.csv.
 
-    Raises FedmedError FM-DAT-04, -05 or -49.
+    Raises FedmedError FM-DAT-04, -05 or -49, or FM-BOX-01.
     """
     tree = paths.walk(root)
     best, most = None, 0
-    for layout in _with_masks(channels) if task != "classification" else ():
+    for layout in _with_masks(channels) if task in ("", "segmentation") else ():
         complete = sum(_is_complete(study, channels) for study in studies(tree, layout)[0])
         if complete > most:
             best, most = layout, complete
-    broken: FedmedError | None = None
-    if task != "segmentation" and TABLE in tree.files:
-        try:
-            best, most = _best_with_table(tree, root, channels, best, most)
-        except FedmedError as error:  # labels.csv may be somebody else's, beside masks
-            broken = error
+    tables, named, broken = _tables(tree, root, task)
+    for layout in _with_tables(channels, tables):
+        complete = sum(_is_named(study, channels, named) for study in studies(tree, layout)[0])
+        if complete > most:
+            best, most = layout, complete
     if best is None and broken is not None:
         raise broken
     if best is None:
@@ -112,25 +114,35 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
         examples = {
             "segmentation": f"image: {{{masks}}}, label: 'labels/{{case}}.nii.gz'",
             "classification": f"image: {{{pictures}}}, labels: '{TABLE}'",
+            "localisation": f"image: {{{pictures}}}, boxes: '{BOXES}'",
         }
         shown = " or ".join(text for name, text in examples.items() if task in ("", name))
         raise FedmedError("FM-DAT-05", f"no known layout among {len(tree.files)} files; known is, for example, {shown}")
     return best
 
 
-def _best_with_table(
-    tree: Tree, root: Path, channels: Sequence[str], best: Layout | None, most: int
-) -> tuple[Layout | None, int]:
-    named = labels.read(root, TABLE).rows.keys()
-    for layout in _with_table(channels):
-        complete = 0
-        for study in studies(tree, layout)[0]:
-            images = [study.matches.get(name, []) for name in channels]
-            has_row = any(labels.key(path) in named for group in images for path in group)
-            complete += has_row and all(len(group) == 1 for group in images)
-        if complete > most:
-            best, most = layout, complete
-    return best, most
+def _tables(tree: Tree, root: Path, task: str) -> tuple[dict[str, str], set[str], FedmedError | None]:
+    """The tables that are there and can be read, by their key in a layout; whom they name; and what was wrong with
+    another one: it may be somebody else's, beside masks.
+    """
+    readers: dict[str, tuple[str, Callable[[Path, str], labels.Table | boxes.Table]]] = {}
+    if task != "segmentation":
+        readers["labels"] = (TABLE, labels.read)
+    if task in ("", "localisation"):
+        readers["boxes"] = (BOXES, boxes.read)
+    tables: dict[str, str] = {}
+    named: set[str] = set()
+    broken: FedmedError | None = None
+    for key, (name, read) in readers.items():
+        if name in tree.files:
+            try:
+                named |= read(root, name).rows.keys()
+                tables[key] = name
+            except FedmedError as error:
+                broken = error
+    if task == "localisation" and "boxes" not in tables:
+        return {}, set(), broken
+    return tables, named, broken
 
 
 def _with_masks(channels: Sequence[str]) -> Iterator[Layout]:
@@ -148,14 +160,16 @@ def _with_masks(channels: Sequence[str]) -> Iterator[Layout]:
         yield Layout(image=_folders(channels), label=f"{masks}/{{case}}.dcm")
 
 
-def _with_table(channels: Sequence[str]) -> Iterator[Layout]:
+def _with_tables(channels: Sequence[str], tables: Mapping[str, str]) -> Iterator[Layout]:
+    if not tables:
+        return
     for suffix in (".dcm", ".png", ".jpg", ".jpeg", ".nii.gz", ".nii"):
         for prefix in ("images/", ""):
             image = {name: f"{prefix}{{case}}_{name}{suffix}" for name in channels}
             if len(channels) == 1:
                 image = {channels[0]: f"{prefix}{{case}}{suffix}"}
-            yield Layout(image=image, labels=TABLE)
-    yield Layout(image=_folders(channels), labels=TABLE)
+            yield Layout(image=image, **tables)
+    yield Layout(image=_folders(channels), **tables)
 
 
 def _folders(channels: Sequence[str]) -> dict[str, str]:
@@ -164,3 +178,9 @@ def _folders(channels: Sequence[str]) -> dict[str, str]:
 
 def _is_complete(study: Study, channels: Sequence[str]) -> bool:
     return all(len(study.matches.get(name, ())) == 1 for name in (*channels, LABEL))
+
+
+def _is_named(study: Study, channels: Sequence[str], named: set[str]) -> bool:
+    images = [study.matches.get(name, []) for name in channels]
+    has_row = any(labels.key(path) in named for group in images for path in group)
+    return has_row and all(len(group) == 1 for group in images)

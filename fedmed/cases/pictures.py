@@ -80,6 +80,12 @@ def header(root: Path, relative: str, where: str) -> Slice | None:
     return found
 
 
+def is_turned(root: Path, relative: str, where: str) -> bool:
+    """Whether `read` shows the pixels in another orientation than they are stored in. Raises FedmedError FM-DAT-48."""
+    path = paths.locate(root, relative, where)
+    return raster.is_raster(path, where) and raster.is_turned(path, where)
+
+
 def _radiograph(root: Path, relative: str, data: Pictures, where: str) -> tuple[Floats, tuple[float, float] | None]:
     found = header(root, relative, where)
     if found is None:

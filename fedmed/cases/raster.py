@@ -6,15 +6,17 @@ Such a file has no window, no spacing and no orientation in the patient; gamma a
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from fedmed.cases import geometry, paths
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,15 +44,27 @@ def read(path: Path, where: str) -> Floats:
     Colour or a palette counts as grey where red, green and blue are equal everywhere; of 16-bit RGB the upper 8 bits
     are compared and kept. Raises FedmedError FM-DAT-16, -25, -32 (animated), -40 (colour) or -48 (damaged).
     """
+    with _opened(path, where) as image:
+        geometry.check_picture(image.width, image.height, where)
+        if getattr(image, "n_frames", 1) > 1:
+            raise FedmedError("FM-DAT-32", f"{where}: several images in one file, expected one")
+        image.load()
+        return _grey(ImageOps.exif_transpose(image), where)
+
+
+def is_turned(path: Path, where: str) -> bool:
+    """Whether EXIF says that the image is to be turned or mirrored. Raises FedmedError FM-DAT-16 or -48."""
+    with _opened(path, where) as image:
+        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+
+
+@contextmanager
+def _opened(path: Path, where: str) -> Iterator[Image.Image]:
+    """An image whose pixels are not read yet; whatever pillow raises inside becomes a coded error."""
     with paths.open_file(path, where) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a decompression bomb has a code here
         try:
-            image = Image.open(stream, formats=("PNG", "JPEG"))
-            geometry.check_picture(image.width, image.height, where)
-            if getattr(image, "n_frames", 1) > 1:
-                raise FedmedError("FM-DAT-32", f"{where}: several images in one file, expected one")
-            image.load()
-            return _grey(ImageOps.exif_transpose(image), where)
+            yield Image.open(stream, formats=("PNG", "JPEG"))
         except FedmedError:
             raise
         except Image.DecompressionBombError as error:

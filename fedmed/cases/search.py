@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.cases import content, geometry, labels, paths, pictures, reading, series, stack
+from fedmed import recipe as recipes
+from fedmed.cases import boxes, content, geometry, labels, paths, pictures, reading, series, stack
 from fedmed.cases.case import Case, Geometry
 from fedmed.cases.layout import LABEL, Study, studies
 from fedmed.errors import FedmedError
@@ -59,6 +60,8 @@ class Search:
         self.root, self.data, self.layout, self.label_map = root, recipe.data, layout, label_map
         self.tree = paths.walk(root)
         self.table = labels.read(root, layout.labels) if layout.labels else None
+        wants_boxes = isinstance(recipe, recipes.Localisation)
+        self.boxes = boxes.read(root, layout.boxes) if layout.boxes and wants_boxes else None
         self.studies, self.unmatched = studies(self.tree, layout)
         self.key = key
         self.cases: list[Case] = []
@@ -75,19 +78,22 @@ class Search:
             local = "; ".join([*(path for group in study.matches.values() for path in group), error.local])
             self.excluded.append(Excluded(alias, error.code, error.message, local))
 
-    def without_image(self) -> list[str]:
-        """The paths in the table of labels that no image of a case has."""
-        if self.table is None:
-            return []
-        matched = (path for study in self.studies for group in study.matches.values() for path in group)
-        return sorted(self.table.rows.keys() - set(map(labels.key, matched)))
+    def without_image(self) -> dict[str, list[str]]:
+        """The paths in a table that no image of a case has, by code."""
+        matched = {labels.key(path) for study in self.studies for group in study.matches.values() for path in group}
+        tables = {"FM-DAT-51": self.table, "FM-BOX-03": self.boxes}
+        return {code: sorted(table.rows.keys() - matched) for code, table in tables.items() if table}
 
     def notes(self) -> list[str]:
+        astray = {code: len(found) for code, found in self.without_image().items()}
+        tables = [table for table in (self.table, self.boxes) if table]
         counted = (
             (self.unmatched, "masks belong to no image"),
-            (len(self.without_image()), "rows of the table of labels have no image (FM-DAT-51)"),
+            (astray.get("FM-DAT-51", 0), "rows of the table of labels have no image (FM-DAT-51)"),
+            (astray.get("FM-BOX-03", 0), "images that the table of boxes names are not there (FM-BOX-03)"),
             (self.table.repeated if self.table else 0, "rows of the table of labels only repeat another"),
-            (self.table.left_out if self.table else 0, f"covariates are over {labels.MAX_TEXT} characters: left out"),
+            (self.boxes.repeated if self.boxes else 0, "rows of the table of boxes only repeat another"),
+            (sum(table.left_out for table in tables), f"covariates are over {labels.MAX_TEXT} characters: left out"),
             (self.ignored, "files in DICOM folders are no DICOM image and were left alone"),
             (self.tree.outside, "links lead out of the data folder and were not followed"),
             (self.unnamed, "cases do not say who the patient is: each counts as a patient of its own"),
@@ -112,7 +118,11 @@ class Search:
         return Case(alias, patient, "", images.files, label, _covariates(volume), _geometry(volume))
 
     def _picture(self, study: Study, alias: str, images: Images, data: Pictures) -> Case:
-        """A case of a classification; its group is the name of its class in the recipe, or 0."""
+        """A case of a classification or localisation; its group is the name of its class in the recipe, or 0; of
+        several boxes that of the first class among them.
+        """
+        if self.boxes is not None:
+            return self._boxed(study, alias, images, data, self.boxes)
         label: int | None = None
         named, group = "", ""
         covariates: Mapping[str, str | int | float] = {}
@@ -124,6 +134,34 @@ class Search:
         _, grid = pictures.look(alias, images.files, self.root, data)
         patient = self._patient(study, alias, named, images)
         return Case(alias, patient, group, images.files, label, covariates, grid)
+
+    def _boxed(self, study: Study, alias: str, images: Images, data: Pictures, table: boxes.Table) -> Case:
+        """Boxes from their table; a table of labels, where there is one, must agree, and may say that there is none."""
+        label, named, covariates = self._listed(images, alias)
+        listed = None if label is None else labels.to_class(label, data, self.label_map, alias)
+        said = boxes.entry(table, images.named, alias)
+        if said is None and listed is None:
+            raise FedmedError("FM-BOX-02", f"{alias}: no row in the table of boxes")
+        said = said or boxes.Said((), named, {})
+        if len({named, said.patient} - {""}) > 1:
+            raise FedmedError("FM-BOX-07", f"{alias}: the tables of boxes and of labels name different patients")
+        _, grid = pictures.look(alias, images.files, self.root, data)
+        turned = any(pictures.is_turned(self.root, path, alias) for group in images.files.values() for path in group)
+        if turned and said.boxes:
+            raise FedmedError("FM-BOX-10", f"{alias}: the file says that the image is to be turned, and it has boxes")
+        found = boxes.inside(said.boxes, *grid.shape[:2], alias)
+        classes = boxes.to_classes(found, data, self.label_map, alias)
+        if listed is not None:
+            boxes.check_against(classes, listed, alias)
+        group = data.labels[min(box.label for box in classes)] if classes else "0"
+        patient = self._patient(study, alias, named or said.patient, images)
+        return Case(alias, patient, group, images.files, found, {**said.covariates, **covariates}, grid)
+
+    def _listed(self, images: Images, alias: str) -> tuple[int | None, str, Mapping[str, labels.Value]]:
+        """What the table of labels says, where there is one and it names the case."""
+        if self.table is None or not any(labels.key(path) in self.table.rows for path in images.named):
+            return None, "", {}
+        return labels.entry(self.table, images.named, alias)
 
     def _images(self, study: Study, alias: str) -> Images:
         found = Images()

@@ -31,7 +31,8 @@ role: site
 name: {name}
 # Where the images are, and how they are named below that folder: {{case}} and {{patient}} stand for one name each,
 # a pattern ending in / is a folder of DICOM files. Masks have the pattern label; classes stand in a CSV table, labels,
-# with the columns path (below that folder) and label, and if known patient.
+# with the columns path (below that folder) and label, and if known patient; boxes in a CSV table, boxes, with the
+# columns path, x, y, width, height (pixels from the upper left corner) and label.
 {data}
 # This hospital's label values -> the recipe's, for example {{10: 1, 20: 2}}.
 label_map: {{}}
@@ -93,7 +94,7 @@ def _layout(data: Path, channels: Sequence[str], task: str) -> settings.Layout:
     if channels:
         return layouts.detect_layout(data, channels, task=task)
     found = layouts.detect_layout(data, ("MR",), task=task)
-    if found.labels is None or not found.image["MR"].endswith(PICTURES):
+    if (found.labels is None and found.boxes is None) or not found.image["MR"].endswith(PICTURES):
         return found
     return layouts.detect_layout(data, ("XR",), task=task)
 

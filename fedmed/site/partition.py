@@ -163,7 +163,7 @@ def _divided(
 
 
 def _grouped_by(chosen: recipe.Recipe) -> str:
-    return CLASS if chosen.task == "classification" else QUARTILE
+    return CLASS if chosen.task in ("classification", "localisation") else QUARTILE
 
 
 def _layout(data: Path, chosen: Recipe) -> Layout:
