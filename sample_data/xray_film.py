@@ -66,6 +66,16 @@ def expose(rng: np.random.Generator, film: Film, limb: Limb, pose: Pose, size: t
     return grey * rng.uniform(*film.brightest) * _shutters(rng, film, size)
 
 
+def to_pixels(
+    film: Film, pose: Pose, size: tuple[int, int], v: np.ndarray, u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the limb lie on the film, as columns and rows from its upper left corner: `expose` backwards."""
+    along, across = v - pose.v, pose.mirror * (u - pose.u)
+    down = np.cos(pose.turn) * along - np.sin(pose.turn) * across
+    right = np.sin(pose.turn) * along + np.cos(pose.turn) * across
+    return right / film.spacing[1] + size[1] / 2, down / film.spacing[0] + size[0] / 2
+
+
 def _millimetres(film: Film, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     steps = [(np.arange(n * FINE) - (n * FINE - 1) / 2) / FINE * mm for n, mm in zip(size, film.spacing, strict=True)]
     down, right = np.meshgrid(*steps, indexing="ij")

@@ -175,6 +175,18 @@ def _broken(bone: Bone, found: Break, v: np.ndarray, u: np.ndarray) -> np.ndarra
     return far + near + crushed
 
 
+def extent(bone: Bone, found: Break) -> tuple[float, float, float, float]:
+    """What a reader would frame of a fracture: from and to along the limb, from and to across it, in mm.
+
+    The width of the bone there with the end that slid, and along it the cut with its slope, gap and bulge.
+    """
+    half = float(half_width(bone, np.array(found.at))) + found.bulge
+    along = 3.0 + abs(found.slope) * half + found.gap / 2 + max(found.along, 0.0)
+    middle_ = float(middle(bone, np.array(found.at)))
+    slid = (min(found.across, 0.0), max(found.across, 0.0))
+    return found.at - along, found.at + along, middle_ - half - 1 + slid[0], middle_ + half + 1 + slid[1]
+
+
 def _hand(limb: Limb, v: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Carpal bones and the bones of the palm, as shells: a wall and a core."""
     cos, sin = np.cos(limb.hand_angle), np.sin(limb.hand_angle)

@@ -127,7 +127,8 @@ def test_the_script_makes_the_committed_radiographs(remade: Path, case: str) -> 
             np.testing.assert_array_equal(*map(np.asarray, pictures))
         else:
             assert (ours / "images" / path).read_bytes() == (theirs / "images" / path).read_bytes()
-    assert (ours / "labels.csv").read_bytes() == (theirs / "labels.csv").read_bytes()
+    for table in ("labels.csv", "boxes.csv"):
+        assert (ours / table).read_bytes() == (theirs / table).read_bytes()
 
 
 def test_radiographs_and_their_tables_agree_but_for_the_stated_faults() -> None:
@@ -155,6 +156,56 @@ def test_some_patients_have_two_radiographs_and_not_always_one_label() -> None:
         pairs = [pair for pair in labels.values() if len(pair) == 2]
         assert len(pairs) >= 20
         assert 5 <= sum(len(set(pair)) == 2 for pair in pairs) < len(pairs)
+
+
+def test_boxes_agree_with_labels_and_lie_on_the_film() -> None:
+    for hospital in XRAY_HOSPITALS:
+        boxed: dict[str, list[tuple[int, ...]]] = {}
+        with (XRAY / hospital / "boxes.csv").open(newline="", encoding="utf-8") as table:
+            for row in csv.DictReader(table):
+                cells = [row[name] for name in ("x", "y", "width", "height", "label")]
+                boxed.setdefault(row["path"], []).extend([tuple(map(int, cells))] if any(cells) else [])
+        labelled = {row["path"]: row["label"] for row in rows_of(hospital)}
+        assert {path: str(int(bool(found))) for path, found in boxed.items()} == labelled
+        assert sum(len(found) > 1 for found in boxed.values()) >= 10
+        for path in sorted(labelled)[::10]:
+            if labelled[path] == "1" and path != "images/p031a.dcm":
+                rows, columns = grey_of(XRAY / hospital / path).shape
+                for x, y, width, height, label in boxed[path]:
+                    assert 0 <= x < x + width <= columns
+                    assert 0 <= y < y + height <= rows
+                    assert label == 1
+                    assert width * height < 0.15 * rows * columns
+
+
+def test_every_pixel_of_a_cut_lies_in_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cut through the bone, found by the phantom's own arithmetic at every pixel, in all poses of a limb."""
+    monkeypatch.syspath_prepend(str(SAMPLE_DATA))
+    import xray_files  # noqa: PLC0415 - the scripts are no package
+    import xray_phantom  # noqa: PLC0415
+    from xray_hospitals import HOSPITALS, exams_of  # noqa: PLC0415
+    from xray_patients import draw  # noqa: PLC0415
+
+    checked = 0
+    for hospital in HOSPITALS:
+        for exam in exams_of(hospital, 2026)[::4]:
+            limb, pose, (rows, columns), _ = draw(hospital, exam, 2026)
+            film = hospital.film
+            steps = [(np.arange(n) + 0.5 - n / 2) * mm for n, mm in zip((rows, columns), film.spacing, strict=True)]
+            down, right = np.meshgrid(*steps, indexing="ij")
+            v = np.cos(pose.turn) * down + np.sin(pose.turn) * right + pose.v
+            u = pose.mirror * (np.cos(pose.turn) * right - np.sin(pose.turn) * down) + pose.u
+            boxes = xray_files.boxes_of(hospital, exam, 2026)
+            assert bool(boxes) == bool(exam.label)
+            for broken in limb.breaks:
+                bone = limb.bones[broken.bone]
+                inside = np.abs(u - xray_phantom.middle(bone, v)) < xray_phantom.half_width(bone, v)
+                cut = inside & (np.abs(xray_phantom._cut(bone, broken, v, u)) < 0.5)
+                y, x = np.nonzero(cut)
+                boxed = [(x >= x0) & (x < x1) & (y >= y0) & (y < y1) for x0, y0, x1, y1 in boxes]
+                assert np.any(boxed, axis=0).all(), (hospital.name, exam.case)
+                checked += len(y)
+    assert checked > 500
 
 
 def test_the_radiographs_are_small() -> None:
