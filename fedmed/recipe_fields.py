@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from fedmed.severities import Severity, allowed
 from fedmed.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=64)]
@@ -50,6 +51,18 @@ class Data(Strict):
     split: Split = Split()
     max_excluded: Probability = 0.05
     grid_tolerance: float = Field(default=0.1, ge=0.001, le=0.5)
+    severities: dict[str, Severity] = Field(default_factory=dict, max_length=100)
+
+    @field_validator("severities")
+    @classmethod
+    def _only_of_findings(cls, value: dict[str, Severity]) -> dict[str, Severity]:
+        for code, severity in value.items():
+            may = allowed(code)
+            if not may:
+                raise ValueError(f"{code[:20]} is no finding of the data check")
+            if severity not in may:
+                raise ValueError(f"{code} may be {', '.join(may)}")
+        return dict(sorted(value.items()))
 
     @model_validator(mode="after")
     def _classes_count_up(self) -> Data:

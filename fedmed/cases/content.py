@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
@@ -11,7 +12,7 @@ from fedmed.cases.layout import LABEL
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from fedmed.cases.case import Case
@@ -23,18 +24,29 @@ def digest(case: Case, root: Path) -> str:
 
     Raises FedmedError FM-DAT-15 or -16.
     """
-    found = hashlib.sha256()
-    for channel in sorted(case.image):
-        for path in case.image[channel]:
-            _hash_into(found, channel, root, path, case.case)
+    return _digest(lines(case, root))
+
+
+def lines(case: Case, root: Path) -> list[str]:
+    """What `digest` hashes: a line for each file, those of the images first. Raises FedmedError FM-DAT-15 or -16."""
+    found = [_line(channel, root, path, case.case) for channel in sorted(case.image) for path in case.image[channel]]
     if isinstance(case.label, int):
-        found.update(f"{LABEL} is {case.label}\n".encode())
+        found.append(f"{LABEL} is {case.label}\n")
     elif isinstance(case.label, tuple):
-        found.update("".join(f"box {' '.join(map(str, box))}\n" for box in case.label).encode())
-        found.update(f"{len(case.label)} boxes\n".encode())
+        found += [*(f"box {' '.join(map(str, box))}\n" for box in case.label), f"{len(case.label)} boxes\n"]
     elif case.label is not None:
-        _hash_into(found, LABEL, root, case.label, case.case)
-    return found.hexdigest()
+        found.append(_line(LABEL, root, case.label, case.case))
+    return found
+
+
+def with_digest(case: Case, found: Sequence[str]) -> Case:
+    """The case with the digest of its lines."""
+    return replace(case, content=_digest(found))
+
+
+def of_images(found: Sequence[str]) -> str:
+    """The digest of the images alone, to be compared between cases: a channel begins with a letter in upper case."""
+    return _digest([line for line in found if line[0].isupper()])
 
 
 def check(cases: Sequence[Case], root: Path, progress: Callable[[int, int], None]) -> None:
@@ -49,9 +61,13 @@ def check(cases: Sequence[Case], root: Path, progress: Callable[[int, int], None
         progress(done, len(cases))
 
 
-def _hash_into(found: hashlib._Hash, role: str, root: Path, relative: str, where: str) -> None:
+def _digest(found: Iterable[str]) -> str:
+    return hashlib.sha256("".join(found).encode()).hexdigest()
+
+
+def _line(role: str, root: Path, relative: str, where: str) -> str:
     path = paths.locate(root, relative, where)
     try:
-        found.update(f"{role} {path.stat().st_size} {files.sha256_file(path)}\n".encode())
+        return f"{role} {path.stat().st_size} {files.sha256_file(path)}\n"
     except OSError as error:
         raise FedmedError("FM-DAT-16", f"{where}: a file cannot be opened", local=f"{relative}: {error}") from error

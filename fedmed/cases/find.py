@@ -1,7 +1,8 @@
-"""From a folder of studies to a list of cases: matched by the layout, read once in full, pseudonymised, counted.
+"""From a folder of studies to a list of cases: matched by the layout, read once in full, pseudonymised, judged.
 
 One bad case never stops a site: it is excluded with its code, and only the recipe's limit stops. What leaves here has
-pseudonyms; the key that makes them stays in the workspace.
+pseudonyms; the key that makes them stays in the workspace. `survey` is the whole of it and tells everything; `find`
+is what training needs of it.
 """
 
 from __future__ import annotations
@@ -9,20 +10,39 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from fedmed.cases import nifti, raster
+from fedmed import severities
+from fedmed.cases import checks, nifti, raster
 from fedmed.cases.layout import LABEL
-from fedmed.cases.search import Excluded, Search
+from fedmed.cases.search import Search
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import Pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fedmed.cases.case import Case
+    from fedmed.cases.checks import Doubt
+    from fedmed.cases.examine import Examined, Finding
     from fedmed.recipe import Recipe
+    from fedmed.recipe_fields import Data
     from fedmed.settings import DataFolder, Layout
+    from fedmed.severities import Severity
+
+Status = Literal["ok", "warn", "excluded", "error"]
+STATUS: dict[Severity, Status] = {"error": "error", "exclude": "excluded", "warn": "warn"}
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A case that cannot be used: its alias, the code, and the message. `local` has paths: for local.log only."""
+
+    alias: str
+    code: str
+    message: str
+    local: str
+
 
 NEEDED = {"segmentation": "label", "classification": "labels", "localisation": "boxes"}  # keys of the layout
 
@@ -35,6 +55,56 @@ class Found:
     excluded: list[Excluded]
     notes: list[str]
     local: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was noticed, and what the recipe says it counts for."""
+
+    code: str
+    severity: Severity
+    message: str
+    part: str = ""
+    local: str = ""
+
+    @property
+    def ignored(self) -> bool:
+        return self.severity == "ignore"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A study with all that was noticed about it and is not ignored; the gravest of it gives the status."""
+
+    examined: Examined
+    case: Case | None
+    judgements: tuple[Judgement, ...]
+
+    @property
+    def status(self) -> Status:
+        said = {judgement.severity for judgement in self.judgements}
+        return next((status for severity, status in STATUS.items() if severity in said), "ok")
+
+    @property
+    def is_usable(self) -> bool:
+        return self.case is not None and self.status in ("ok", "warn")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Every study of a folder, by alias, and what was noticed about the whole; see Found."""
+
+    studies: list[Judged]
+    folder: list[Judgement]
+    ignored: Mapping[str, int]
+    notes: list[str]
+    local: tuple[str, ...]
+
+    def found(self) -> Found:
+        """What training needs of it, whatever the limits say."""
+        usable = [each.case for each in self.studies if each.case and each.is_usable]
+        excluded = [_excluded(each) for each in self.studies if not each.is_usable]
+        return Found(usable, excluded, self.notes, self.local)
 
 
 def find(
@@ -51,21 +121,85 @@ def find(
     label; with them, or with the table of boxes (for localisation), a case whose label is missing is excluded.
     `progress` is told (cases done, cases in all).
 
-    Raises FedmedError FM-DAT-04, -06, -07, -08 (none usable), -09 (above the recipe's max_excluded), -10, -15 or -49
-    (the table of labels), FM-BOX-01 (that of boxes), FM-DAT-53, FM-SET-03.
+    Raises FedmedError FM-CHK-01 (a finding is an error by the recipe), FM-DAT-04, -06, -07, -08 (none usable), -09
+    (above the recipe's max_excluded), -10, -15 or -49 (the table of labels), FM-BOX-01 (that of boxes),
+    FM-DAT-53, FM-SET-03.
     """
+    seen = survey(folder, recipe, pseudonym_key=pseudonym_key, label_map=label_map, progress=progress)
+    found = seen.found()
+    refuse_errors([*seen.folder, *(one for each in seen.studies for one in each.judgements)])
+    check_limit(found, recipe.data.max_excluded)
+    return found
+
+
+def survey(
+    folder: DataFolder,
+    recipe: Recipe,
+    *,
+    pseudonym_key: bytes,
+    label_map: Mapping[int, int],
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
+    """As `find`, but every study stays in it with all that was noticed, and nothing about a case is raised."""
     check_settings(folder.layout, recipe, label_map)
     search = Search(Path(folder.root), recipe, folder.layout, pseudonym_key, label_map)
     total = len(search.studies)
+    examined = []
     for index, study in enumerate(search.studies):
-        search.take(study)
+        examined.append(search.examine(study))
         if progress:
             progress(index + 1, total)
-    cases = search.cases if isinstance(recipe.data, Pictures) else with_groups(search.cases)
+    return judged(search, examined, recipe)
+
+
+def judged(search: Search, examined: Sequence[Examined], recipe: Recipe) -> Survey:
+    """Everything noticed about the studies, one by one and beside each other, and what it counts for."""
+    about: dict[str, list[Doubt]] = {}
+    for alias, doubt in checks.across(examined, recipe):
+        about.setdefault(alias, []).append(doubt)
+    studies = []
+    for one in sorted(examined, key=lambda one: one.alias):
+        said = [_of_finding(finding, recipe.data) for finding in one.findings]
+        said += [judge(recipe.data, code, message) for code, message in about.get(one.alias, ())]
+        studies.append(Judged(one, one.case, tuple(said)))
+    folder = [judge(recipe.data, code, message) for code, message in about.get("", ())]
+    ignored = Counter(
+        one.code for one in [*folder, *(one for each in studies for one in each.judgements)] if one.ignored
+    )
+    studies = [replace(each, judgements=tuple(one for one in each.judgements if not one.ignored)) for each in studies]
+    folder = [one for one in folder if not one.ignored]
+    if not isinstance(recipe.data, Pictures):
+        studies = _in_quartiles(studies)
     rows = tuple(f"{code} {path}" for code, astray in search.without_image().items() for path in astray)
-    found = Found(sorted(cases, key=lambda case: case.case), search.excluded, search.notes(), rows)
-    _check_limit(found, recipe.data.max_excluded)
-    return found
+    return Survey(studies, folder, ignored, search.notes(examined), rows)
+
+
+def judge(data: Data, code: str, message: str) -> Judgement:
+    return Judgement(code, data.severities.get(code, severities.default(code)), message)
+
+
+def refuse_errors(judgements: Iterable[Judgement]) -> None:
+    """Raises FedmedError FM-CHK-01 where the recipe calls one of them an error."""
+    errors = [one for one in judgements if one.severity == "error"]
+    if errors:
+        counts = Counter(one.code for one in errors)
+        shown = ", ".join(f"{count} x {code}" for code, count in sorted(counts.items()))
+        local = "\n".join(f"{one.code} {one.message} [{one.local}]" for one in errors)
+        raise FedmedError("FM-CHK-01", f"errors by the recipe's severities: {shown}", local=local)
+
+
+def _of_finding(finding: Finding, data: Data) -> Judgement:
+    return replace(judge(data, finding.code, finding.message), part=finding.part, local=finding.local)
+
+
+def _excluded(each: Judged) -> Excluded:
+    grave = [one for one in each.judgements if one.severity in ("exclude", "error")]
+    return Excluded(each.examined.alias, grave[0].code, grave[0].message, grave[0].local)
+
+
+def _in_quartiles(studies: Sequence[Judged]) -> list[Judged]:
+    grouped = {case.case: case for case in with_groups([each.case for each in studies if each.case and each.is_usable])}
+    return [replace(each, case=grouped.get(each.examined.alias, each.case)) for each in studies]
 
 
 def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int]) -> None:
@@ -108,7 +242,7 @@ def with_groups(cases: list[Case]) -> list[Case]:
     return [replace(case, group=group.get(case.case, "")) for case in cases]
 
 
-def _check_limit(found: Found, max_excluded: float) -> None:
+def check_limit(found: Found, max_excluded: float) -> None:
     """Raises FedmedError FM-DAT-08 or FM-DAT-09 with the funnel by code."""
     total, dropped = len(found.cases) + len(found.excluded), len(found.excluded)
     counts = Counter(one.code for one in found.excluded)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedmed.cases.case import Case
-    from fedmed.cases.series import Slice
+    from fedmed.cases.series import See, Slice
     from fedmed.recipe_fields import Pictures, Slices
 
     Floats = NDArray[np.float32]
@@ -70,11 +70,11 @@ def look(alias: str, image: Mapping[str, tuple[str, ...]], root: Path, data: Pic
     return Picture(np.stack(channels)[None], spacing or (1.0, 1.0), None), grid
 
 
-def header(root: Path, relative: str, where: str) -> Slice | None:
+def header(root: Path, relative: str, where: str, see: See | None = None) -> Slice | None:
     """What the DICOM header of a radiograph says; None for PNG and JPEG. Raises FedmedError FM-DAT-33 or -48."""
     if raster.is_raster(paths.locate(root, relative, where), where):
         return None
-    found = series.read_header(root, relative, where)
+    found = series.read_header(root, relative, where, see)
     if found is None:
         raise raster.damaged(where, "neither a DICOM image nor PNG nor JPEG", relative)
     return found

@@ -19,10 +19,12 @@ from fedmed.cases import paths
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from fedmed.recipe_fields import Data
+
+    See = Callable[[Any, str], None]
 
 TAGS = [
     "SOPClassUID", "Modality", "SeriesDescription", "PatientID", "IssuerOfPatientID", "SeriesInstanceUID",
@@ -64,11 +66,11 @@ class Scan:
     segmentations: tuple[str, ...] = ()
 
 
-def scan(root: Path, relative: Iterable[str], where: str) -> Scan:
+def scan(root: Path, relative: Iterable[str], where: str, see: See | None = None) -> Scan:
     """The header of every DICOM image among the files. Raises FedmedError FM-DAT-15, -16 or -33."""
     slices, segmentations, ignored = [], [], 0
     for path in relative:
-        found = read_header(root, path, where)
+        found = read_header(root, path, where, see)
         if found is None:
             ignored += 1
         elif found.modality == SEGMENTATION:
@@ -78,8 +80,8 @@ def scan(root: Path, relative: Iterable[str], where: str) -> Scan:
     return Scan(tuple(slices), ignored, tuple(segmentations))
 
 
-def read_header(root: Path, relative: str, where: str) -> Slice | None:
-    """One file's header; None where it is no DICOM image.
+def read_header(root: Path, relative: str, where: str, see: See | None = None) -> Slice | None:
+    """One file's header; None where it is no DICOM image. `see` is shown the whole header of an image, and its path.
 
     Raises FedmedError FM-DAT-33 where it should be one (by its preamble or the name `.dcm`) and cannot be read: left
     out in silence, the last slice of a series would be missed by nobody.
@@ -95,7 +97,8 @@ def read_header(root: Path, relative: str, where: str) -> Slice | None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pydicom tells of every odd value; ours are judged below
-                data = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=TAGS)
+                tags = None if see else TAGS
+                data = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=tags)
                 found = _slice(data, relative)
                 known = "SOPClassUID" in data or "Modality" in data or _is_directory(data)
         except Exception as error:  # the parser may raise anything on bytes it was not made for
@@ -104,6 +107,8 @@ def read_header(root: Path, relative: str, where: str) -> Slice | None:
             raise _damaged(where, str(error)) from error
     if named and not known:
         raise _damaged(where, relative)
+    if see and found:
+        see(data, relative)
     return found
 
 
