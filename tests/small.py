@@ -224,7 +224,7 @@ def seal_report(
             empty=0,
             histogram=None,
         )
-        body = bodies.Report(split=split, opening=0, num_cases=n, scores=[score], curves=[], exclusions=[])
+        body = bodies.Report(split=split, opening=0, num_cases=n, scores=[score], curves=[], frocs=[], exclusions=[])
         known = evaluate._say(site, consent, model, body, now())
         sealing.post(site.workspace, known)
         return known

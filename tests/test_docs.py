@@ -48,7 +48,16 @@ def test_format_describes_every_kind_and_outcome() -> None:
 def test_format_names_every_field_of_every_body() -> None:
     text = (TOP / "fedmed" / "docs" / "FORMAT.md").read_text()
     told = (bodies.Join, bodies.Federation, bodies.Limits, bodies.Approval, bodies.Model)
-    models = (*told, bodies.Parent, bodies.SiteAck, bodies.Update, bodies.Report, bodies.Score)
+    models = (
+        *told,
+        bodies.Parent,
+        bodies.SiteAck,
+        bodies.Update,
+        bodies.Report,
+        bodies.Score,
+        bodies.Curve,
+        bodies.Froc,
+    )
     missing = {name for model in models for name in model.model_fields if f"`{name}`" not in text}
     assert missing == set()
 

@@ -188,12 +188,32 @@ class Curve(Sent):
     negatives: list[Count] = Field(min_length=100, max_length=100)
 
 
+class Froc(Sent):
+    """How the scores of candidates for one label are spread, in 100 bins from 0 to 1: of those that hit a reference box
+    for the first time, and of those that hit none. Counts add up over sites.
+    """
+
+    model: Literal["global", "alone"]
+    label: Label
+    hits: list[Count] = Field(min_length=100, max_length=100)
+    false_positives: list[Count] = Field(min_length=100, max_length=100)
+    boxes: Count
+    images: Count
+
+    @model_validator(mode="after")
+    def _each_box_is_hit_once(self) -> Froc:
+        if sum(self.hits) > self.boxes:
+            raise ValueError("more hits than boxes")
+        return self
+
+
 class Report(Sent):
     split: Literal["validation", "testing"]
     opening: Count
     num_cases: Count
     scores: list[Score] = Field(max_length=400)
     curves: list[Curve] = Field(max_length=64)
+    frocs: list[Froc] = Field(max_length=64)
     exclusions: list[Exclusion] = Field(max_length=64)
 
 

@@ -29,7 +29,9 @@ def curve(positives: Sequence[float], negatives: Sequence[float], label: str, mo
 
 
 def report(*curves: bodies.Curve) -> bodies.Report:
-    return bodies.Report(split="testing", opening=1, num_cases=9, scores=[], curves=list(curves), exclusions=[])
+    return bodies.Report(
+        split="testing", opening=1, num_cases=9, scores=[], curves=list(curves), frocs=[], exclusions=[]
+    )
 
 
 def number(row: bodies.Metric) -> float:

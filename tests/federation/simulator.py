@@ -168,7 +168,9 @@ class Hospital(Actor):
         with site_desk.opened(self.root, now) as site:
             consent = site_desk.require_approved(site)
             model = site_desk.newest_model(site, [])
-            body = bodies.Report(split="validation", opening=0, num_cases=4, scores=[], curves=[], exclusions=[])
+            body = bodies.Report(
+                split="validation", opening=0, num_cases=4, scores=[], curves=[], frocs=[], exclusions=[]
+            )
             known = evaluate._say(site, consent, model, body, now)
             return sealing.post(site.workspace, known).read_bytes()
 

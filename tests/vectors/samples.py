@@ -222,7 +222,8 @@ def _report_body() -> dict[str, Any]:
         "empty": 0,
         "histogram": [0] * 9 + [6, 6] + [0] * 9,
     }
-    return {"split": "validation", "opening": 0, "num_cases": 12, "scores": [score], "curves": [], "exclusions": []}
+    said = {"split": "validation", "opening": 0, "num_cases": 12, "scores": [score]}
+    return {**said, "curves": [], "frocs": [], "exclusions": []}
 
 
 def signed(
