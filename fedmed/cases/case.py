@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+ShiftKind = Literal["intensity", "noise"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Shift:
+    """How a virtual site alters its images when they are read (see `shifts`); hospitals have none."""
+
+    kind: ShiftKind
+    amount: float
+    seed: int
+
+
+@dataclass(frozen=True)
 class Case:
     """A case at rest. `case` and `patient` are pseudonyms; paths are POSIX and relative to the data root.
 
@@ -41,7 +53,8 @@ class Case:
     reading order. `label` is the path of a mask, or a class in the hospital's own numbers (before `label_map`), or
     boxes with such numbers, none of them where there is no finding. `group` is the stratum of Dirichlet partitions: q1
     to q4, the quartile of the foreground volume; or the class, of several boxes the first; or empty.
-    `content` is the digest of its files when it was partitioned (content.digest), empty where nobody asked.
+    `content` is the digest of its files when it was partitioned (content.digest), empty where nobody asked. `shift`
+    belongs to experiments alone.
     """
 
     case: str
@@ -52,6 +65,7 @@ class Case:
     covariates: Mapping[str, str | int | float]
     geometry: Geometry
     content: str = ""
+    shift: Shift | None = None
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from fedmed.cases.case import Case
+    from fedmed.cases.case import Case, Shift
 
 
 def digest(case: Case, root: Path) -> str:
-    """SHA-256 over a case's files (size and SHA-256 of each) and class or boxes: what was learned from, without a name
-    or path.
+    """SHA-256 over a case's files (size and SHA-256 of each), class or boxes, and shift: what was learned from.
+
+    No name and no path goes in.
 
     Raises FedmedError FM-DAT-15 or -16.
     """
-    return _digest(lines(case, root))
+    found = _digest(lines(case, root))
+    return found if case.shift is None else shifted(found, case.shift)
 
 
 def lines(case: Case, root: Path) -> list[str]:
@@ -47,6 +49,11 @@ def with_digest(case: Case, found: Sequence[str]) -> Case:
 def of_images(found: Sequence[str]) -> str:
     """The digest of the images alone, to be compared between cases: a channel begins with a letter in upper case."""
     return _digest([line for line in found if line[0].isupper()])
+
+
+def shifted(content: str, shift: Shift) -> str:
+    """The digest of a case whose files have the digest `content` and which a virtual site alters when it reads them."""
+    return _digest([f"{content} {shift.kind} {shift.amount!r} {shift.seed}\n"])
 
 
 def check(cases: Sequence[Case], root: Path, progress: Callable[[int, int], None]) -> None:

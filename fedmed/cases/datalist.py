@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmed import files
 from fedmed import recipe as recipes
-from fedmed.cases.case import Box, Case, Geometry
+from fedmed.cases.case import Box, Case, Geometry, Shift, ShiftKind
 from fedmed.cases.splits import FOLDS, Fold, split
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import Channel
@@ -46,6 +46,14 @@ class Grid(Strict):
     axcodes: Annotated[str, Field(pattern=r"^([RLAPIS]{3})?$")]
 
 
+class Shifted(Strict):
+    """What a virtual site does to the images of a case; a JSON twin of case.Shift."""
+
+    kind: ShiftKind
+    amount: Annotated[float, Field(ge=-10, le=10)]
+    seed: Number
+
+
 class Entry(Strict):
     """One case; a JSON twin of case.Case."""
 
@@ -57,6 +65,7 @@ class Entry(Strict):
     covariates: dict[str, str | int | float]
     geometry: Grid
     content: Digest
+    shift: Shifted | None = None
 
     @field_validator("image", "label")
     @classmethod
@@ -113,13 +122,24 @@ def build(found: Found, recipe: recipes.Recipe, previous: Datalist | None = None
     Raises FedmedError FM-DAT-12 where a case has no label, FM-DAT-47 where no patient of `previous` is known any more.
     """
     known = assignments(previous) if previous else {}
+    here = {case.patient for case in found.cases}
+    if known and not here & known.keys():  # another key: patients of the test fold would be drawn anew
+        raise FedmedError("FM-DAT-47", f"cases.json: expected some of its {len(known)} patients again, got none")
+    return _listed(split(found.cases, recipe.seed, recipe.data.split, known), found, recipe, known)
+
+
+def held_out(found: Found, recipe: recipes.Recipe) -> Datalist:
+    """Every case in the test fold: a hospital on which a model of other hospitals is tried. Raises as `build`."""
+    return _listed({"training": [], "validation": [], "testing": found.cases}, found, recipe, {})
+
+
+def _listed(
+    folds: Mapping[Fold, list[Case]], found: Found, recipe: recipes.Recipe, known: Mapping[str, Fold]
+) -> Datalist:
     for case in found.cases:
         if case.label is None:
             raise FedmedError("FM-DAT-12", f"{case.case}: no label, expected one to train and score with")
     here = {case.patient for case in found.cases}
-    if known and not here & known.keys():  # another key: patients of the test fold would be drawn anew
-        raise FedmedError("FM-DAT-47", f"cases.json: expected some of its {len(known)} patients again, got none")
-    folds = split(found.cases, recipe.seed, recipe.data.split, known)
     header = Header(
         schema=1,
         dataset=_dataset(folds),
@@ -168,7 +188,7 @@ def changes(old: Datalist | None, new: Datalist) -> str:
 
 def save(path: Path, datalist: Datalist) -> None:
     """Write cases.json in one step, mode 0600. Raises FedmedError FM-RES-01 or FM-RES-02."""
-    data = datalist.model_dump(mode="json", by_alias=True)
+    data = datalist.model_dump(mode="json", by_alias=True, exclude_none=True)
     files.write_atomic(
         path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n", mode=0o600
     )
@@ -207,6 +227,7 @@ def _entry(case: Case) -> Entry:
         covariates=dict(case.covariates),
         geometry=grid,
         content=case.content,
+        shift=Shifted(**vars(case.shift)) if case.shift else None,
     )
 
 
@@ -214,4 +235,5 @@ def _case(entry: Entry) -> Case:
     image = {name: (group,) if isinstance(group, str) else group for name, group in entry.image.items()}
     grid = Geometry(entry.geometry.shape, entry.geometry.spacing, entry.geometry.axcodes)
     label = tuple(Box(*each) for each in entry.label) if isinstance(entry.label, tuple) else entry.label
-    return Case(entry.case, entry.patient, entry.group, image, label, entry.covariates, grid, entry.content)
+    shift = Shift(**vars(entry.shift)) if entry.shift else None
+    return Case(entry.case, entry.patient, entry.group, image, label, entry.covariates, grid, entry.content, shift)

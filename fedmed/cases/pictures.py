@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.cases import geometry, labels, paths, radiograph, raster, reading, series
+from fedmed.cases import geometry, labels, paths, radiograph, raster, reading, series, shifts
 from fedmed.cases.case import Geometry, Picture
 from fedmed.errors import FedmedError
 
@@ -30,11 +30,18 @@ if TYPE_CHECKING:
 def read(case: Case, root: Path, data: Pictures, label_map: Mapping[int, int]) -> Picture:
     """A case's slices, channels in the recipe's order, and its class.
 
-    Radiographs come in grey levels from 0 (darkest) to 1, volumes in modality values.
+    Radiographs come in grey levels from 0 (darkest) to 1, volumes in modality values. What a virtual site does to its
+    images (`shifts`) is done here.
 
     Raises FedmedError FM-DAT-11, -15 to -28, -30 to -41 and -48.
     """
     picture, _ = look(case.case, case.image, root, data)
+    if case.shift is not None:
+        films = data.slices is None or all(raster.is_named(files[0]) for files in case.image.values())
+        channels = picture.slices.swapaxes(0, 1)
+        outside = data.modality == "MR"
+        shifted = shifts.apply(channels, case.shift, case.case, zero_is_outside=outside, bounded=films)
+        picture = replace(picture, slices=np.ascontiguousarray(shifted.swapaxes(0, 1)))
     label = labels.to_class(case.label, data, label_map, case.case) if isinstance(case.label, int) else None
     return replace(picture, label=label)
 

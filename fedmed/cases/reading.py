@@ -5,11 +5,12 @@ Training, evaluation, prediction and the data check all see a case through `read
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.cases import dicom, dicomseg, geometry, labels, nifti, paths
+from fedmed.cases import dicom, dicomseg, geometry, labels, nifti, paths, shifts
 from fedmed.cases.case import Volume
 from fedmed.errors import FedmedError
 
@@ -30,12 +31,18 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     """A case on the grid of its first channel, channels in the recipe's order.
 
     Another channel or the label may have its axes in another order or direction: they are permuted and flipped, never
-    resampled. Grids count as the same when no corner lies farther apart than the recipe's `grid_tolerance`.
+    resampled. Grids count as the same when no corner lies farther apart than the recipe's `grid_tolerance`. What a
+    virtual site does to its images (`shifts`) is done here.
 
     Raises FedmedError FM-DAT-11, -15 to -29, -32 to -41 and -54 to -58.
     """
     label = case.label if isinstance(case.label, str) else None
-    return read_files(case.case, case.image, label, root, data, label_map)
+    volume = read_files(case.case, case.image, label, root, data, label_map)
+    if case.shift is None:
+        return volume
+    outside = data.modality != "CT"  # 0 is water there
+    image = shifts.apply(volume.image, case.shift, case.case, zero_is_outside=outside, bounded=False)
+    return replace(volume, image=image)
 
 
 def read_files(

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedmed.cli import screen
+from fedmed.cli import division
+from fedmed.cli.division import HowName
 from fedmed.cli.screen import Json, Screen
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
     from fedmed.rehearsal.demo import Shown
     from fedmed.rehearsal.summary import Summary
-
-
-class DivisionName(StrEnum):
-    """`--how`: how one data folder becomes several hospitals."""
-
-    iid = "iid"
-    sizes = "sizes"
-    linear = "linear"
-    exponential = "exponential"
-    quantity = "quantity"
-    dirichlet = "dirichlet"
-    shards = "shards"
-    column = "column"
-    header = "header"
-    folders = "folders"
-
-
-BY_DATA = (DivisionName.column, DivisionName.header, DivisionName.folders)
 
 
 def register(app: typer.Typer) -> None:
@@ -87,11 +69,14 @@ def simulate(
     out_folder: Annotated[Path, typer.Option("--out", help="The folder for workspaces and results.")] = Path(
         "simulation"
     ),
-    how: Annotated[DivisionName, typer.Option(help="How the data become hospitals.")] = DivisionName.iid,
+    how: Annotated[HowName, typer.Option(help="How the data become hospitals.")] = HowName.iid,
     sites: Annotated[int | None, typer.Option(min=2, max=100, help="How many hospitals; 4 if left out.")] = None,
-    sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
-    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet or quantity.")] = None,
-    by: Annotated[str, typer.Option(help="With --how column or header: which.")] = "",
+    sizes: division.Sizes = "",
+    alpha: division.Alpha = None,
+    by: division.By = "",
+    leave_out: division.LeaveOut = "",
+    shift: division.Shift = None,
+    strength: division.Strength = None,
     rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds of the federation.")] = 10,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How often, each time with another seed.")] = 1,
     baselines: Annotated[
@@ -106,9 +91,12 @@ def simulate(
     from fedmed.rehearsal import simulate as action  # noqa: PLC0415
 
     shown = Screen(as_json=as_json)
-    numbered = how not in BY_DATA
-    parts = screen.sizes(sizes, sites) if sizes else None
-    _require_together(how, sites=sites, sizes=sizes, alpha=alpha, by=by)
+    numbered = how not in division.BY_DATA
+    parts = division.require_together(
+        how, sites=sites, sizes=sizes, alpha=alpha, by=by, leave_out=leave_out, shift=shift, strength=strength
+    )
+    if sites is not None and not numbered:
+        raise FedmedError("FM-USE-01", f"--how {how.value}: --sites is not for it, the data say how many there are")
     plan = action.Plan(
         recipe=recipe,
         data=data,
@@ -117,6 +105,9 @@ def simulate(
         sizes=parts,
         alpha=alpha,
         by=by,
+        leave_out=leave_out,
+        shift=shift.value if shift else None,
+        strength=strength or division.STRENGTH,
         rounds=rounds,
         seeds=seeds,
         baselines=baselines,
@@ -126,20 +117,6 @@ def simulate(
     _simulated(shown, found)
     shown.say(f"written: {out_folder / 'table.md'}, {out_folder / 'results.json'}, {out_folder / 'plot.png'}")
     shown.result(found)
-
-
-def _require_together(how: DivisionName, *, sites: int | None, sizes: str, alpha: float | None, by: str) -> None:
-    """An option that would be ignored is refused."""
-    belongs = (
-        ("--sizes", bool(sizes), how is DivisionName.sizes),
-        ("--alpha", alpha is not None, how in (DivisionName.dirichlet, DivisionName.quantity)),
-        ("--by", bool(by), how in (DivisionName.column, DivisionName.header)),
-    )
-    for option, given, wanted in belongs:
-        if given != wanted:
-            raise FedmedError("FM-USE-01", f"--how {how.value}: {option} is {'missing' if wanted else 'not for it'}")
-    if sites is not None and how in BY_DATA:
-        raise FedmedError("FM-USE-01", f"--how {how.value}: --sites is not for it, the data say how many there are")
 
 
 def _simulated(out: Screen, found: Summary) -> None:

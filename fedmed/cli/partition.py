@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedmed.cli import screen
+from fedmed.cli import division, screen
+from fedmed.cli.division import HowName
 from fedmed.cli.screen import Json, Screen
 from fedmed.errors import FedmedError
 
@@ -21,23 +21,6 @@ if TYPE_CHECKING:
 WIDTH = 80
 SHADES = "#+o.=x*%@-abcdefghijklmnpqrstuvwyz"  # one a group; a recipe has at most 33 classes
 LONGEST_VALUE = 60
-
-
-class HowName(StrEnum):
-    """`--how`: how an experimenter divides one data folder."""
-
-    iid = "iid"
-    sizes = "sizes"
-    linear = "linear"
-    exponential = "exponential"
-    quantity = "quantity"
-    dirichlet = "dirichlet"
-    shards = "shards"
-    column = "column"
-    header = "header"
-
-
-BY_VALUE = (HowName.column, HowName.header)
 
 
 def register(app: typer.Typer) -> None:
@@ -59,11 +42,12 @@ def partition(
         ),
     ] = None,
     how: Annotated[HowName | None, typer.Option(help="For virtual sites: iid if left out.")] = None,
-    sizes: Annotated[str, typer.Option(help="With --how sizes: for example 70,45,25,15.")] = "",
-    alpha: Annotated[float | None, typer.Option(min=0.001, max=1000, help="With --how dirichlet or quantity.")] = None,
-    by: Annotated[
-        str, typer.Option(help="With --how column: one of the table of labels. With --how header: a DICOM keyword.")
-    ] = "",
+    sizes: division.Sizes = "",
+    alpha: division.Alpha = None,
+    by: division.By = "",
+    leave_out: division.LeaveOut = "",
+    shift: division.Shift = None,
+    strength: division.Strength = None,
     seed: Annotated[int | None, typer.Option(min=0, help="For virtual sites: another seed than the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="For virtual sites: the folder to write.")] = None,
     as_json: Json = False,
@@ -72,18 +56,23 @@ def partition(
 
     Example: fedmed partition -w st-olav
     Example: fedmed partition DATA --recipe R --sites 4 --how dirichlet --alpha 0.5 --out sites
-    Example: fedmed partition DATA --recipe R --how header --by Manufacturer --out sites
+    Example: fedmed partition DATA --recipe R --how header --by Manufacturer --leave-out Acme --out sites
+    Example: fedmed partition DATA --recipe R --sites 4 --shift noise --strength 1 --out sites
     """
     from fedmed.site import partition as action  # noqa: PLC0415
+    from fedmed.site import virtual  # noqa: PLC0415
 
     shown = Screen(as_json=as_json)
     options = (
         *(("--recipe", recipe), ("--sites", sites), ("--how", how), ("--sizes", sizes or None)),
-        *(("--alpha", alpha), ("--by", by or None), ("--seed", seed), ("--out", out)),
+        *(("--alpha", alpha), ("--by", by or None), ("--leave-out", leave_out or None), ("--shift", shift)),
+        *(("--strength", strength), ("--seed", seed), ("--out", out)),
     )
     way = how or HowName.iid
-    _require_together(data, workspace, way, [option for option, value in options if value is not None])
-    parts = _sizes(sizes, sites, way)
+    _require_together(data, workspace, [option for option, value in options if value is not None])
+    parts = division.require_together(
+        way, sites=sites, sizes=sizes, alpha=alpha, by=by, leave_out=leave_out, shift=shift, strength=strength
+    )
     values: Mapping[str, str] = {}
     with shown.progress() as step:
 
@@ -93,7 +82,7 @@ def partition(
         if data is None or recipe is None or out is None:
             found = action.partition(workspace or Path(), screen.now(), reading)
         else:
-            virtual = action.virtual_sites(
+            divided = virtual.virtual_sites(
                 *(data, recipe, out),
                 how=way.value,
                 sites=len(parts) if parts else sites,
@@ -101,14 +90,19 @@ def partition(
                 alpha=alpha,
                 seed=seed,
                 by=by,
+                leave_out=leave_out,
+                shift=shift.value if shift else None,
+                strength=strength or division.STRENGTH,
                 progress=reading,
             )
-            found, values = virtual.partitioned, virtual.values
+            found, values = divided.partitioned, divided.values
     _show(shown, found, values)
+    if out is not None:
+        shown.say(f"written: {out / 'partition.csv'}, {out / 'partition.png'}, and a cases.json for each site")
     shown.result(found)
 
 
-def _require_together(data: Path | None, workspace: Path | None, how: HowName, given: list[str]) -> None:
+def _require_together(data: Path | None, workspace: Path | None, given: list[str]) -> None:
     """An option that would be ignored is refused: a seed that changed nothing would be believed in."""
     if data is None and given:
         raise FedmedError("FM-USE-01", f"{', '.join(given)}: only for virtual sites, with DATA")
@@ -116,16 +110,6 @@ def _require_together(data: Path | None, workspace: Path | None, how: HowName, g
         raise FedmedError("FM-USE-01", "--workspace: not with DATA, virtual sites belong to no workspace")
     if data is not None and not {"--recipe", "--out"} <= set(given):
         raise FedmedError("FM-USE-01", "virtual sites need --recipe and --out")
-    if (how in (HowName.dirichlet, HowName.quantity)) != ("--alpha" in given):
-        raise FedmedError("FM-USE-01", "--how dirichlet or quantity and --alpha belong together")
-    if (how in BY_VALUE) != ("--by" in given):
-        raise FedmedError("FM-USE-01", "--how column or header and --by belong together")
-
-
-def _sizes(text: str, sites: int | None, how: HowName) -> list[float] | None:
-    if (how is HowName.sizes) != bool(text):
-        raise FedmedError("FM-USE-01", "--how sizes and --sizes belong together")
-    return screen.sizes(text, sites) if text else None
 
 
 def _show(out: Screen, found: Partitioned, values: Mapping[str, str]) -> None:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Setting:
     """A federation to rehearse: its folder, what is trained, and where each hospital's data lie.
 
-    `cases` has ready-made case lists of virtual sites; the others partition their own folders.
+    `cases` has ready-made case lists of virtual sites; the others partition their own folders. `held_out` is the case
+    list of a hospital below `held_out_data` that takes no part, and on which every model is scored.
     """
 
     folder: Path
@@ -38,6 +39,8 @@ class Setting:
     rounds: int
     title: str
     cases: Mapping[str, Path] = field(default_factory=dict)
+    held_out: Path | None = None
+    held_out_data: Path | None = None
 
     @property
     def coordinator(self) -> Path:

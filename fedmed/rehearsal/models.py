@@ -13,6 +13,7 @@ from fedmed import files
 from fedmed.cases import datalist
 from fedmed.learning import params
 from fedmed.site import alone, desk, own, results, rounds
+from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +74,10 @@ def train_pooled(setting: Setting) -> int:
 
 
 def score(setting: Setting, model: str) -> list[Row]:
-    """One model on every hospital's test cases, and on all of them together; a threshold is chosen on validation."""
+    """One model on every hospital's test cases, on all of them together, and on a hospital that took no part.
+
+    A threshold is chosen on validation cases.
+    """
     sites = _sites(setting)
     consent = desk.require_approved(sites[0])
     everything: dict[Fold, list[Scored]] = {"validation": [], "testing": []}
@@ -82,9 +86,11 @@ def score(setting: Setting, model: str) -> list[Row]:
         for fold, scored in everything.items():
             scored.append(_scored(site, consent, fold, weights))
     above = results.thresholds(_joined(everything["validation"]), consent.recipe)
+    shares = [*zip(setting.names, everything["testing"], strict=True), (EVERYWHERE, _joined(everything["testing"]))]
+    if setting.held_out is not None:
+        shares.append((HELD_OUT, _held_out(setting, consent, sites[0], model)))
     found = []
-    for name, scored_ in [*zip(setting.names, everything["testing"], strict=True), (EVERYWHERE, None)]:
-        shown = _joined(everything["testing"]) if scored_ is None else scored_
+    for name, shown in shares:
         for row in results.rows("global", shown, consent.recipe, len(shown) + 1, above):
             mean, sd = (None if text is None else float(text) for text in (row.mean, row.sd))
             found.append(Row(model, name, row.metric, row.n, mean, sd))
@@ -95,6 +101,15 @@ def _scored(site: Site, consent: Approved, fold: Fold, weights: Params) -> Score
     return rounds.score(
         site, consent, datalist.load(site.cases_file), fold, weights, device="auto", progress=lambda _d, _t: None
     )
+
+
+def _held_out(setting: Setting, consent: Approved, site: Site, model: str) -> Scored:
+    """On the cases of the hospital that took no part, with the settings of another one."""
+    folder = site.data.model_copy(update={"root": str(setting.held_out_data)})
+    visited = replace(site, settings=site.settings.model_copy(update={"data": folder}))
+    cases = datalist.load(cast("Path", setting.held_out))
+    weights = _weights(setting, consent, site, model)
+    return rounds.score(visited, consent, cases, "testing", weights, device="auto", progress=lambda _d, _t: None)
 
 
 def _joined(parts: Sequence[Scored]) -> Scored:

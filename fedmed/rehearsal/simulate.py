@@ -8,7 +8,7 @@ import shutil
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,32 +18,37 @@ from fedmed.rehearsal import acts, models, summary
 from fedmed.rehearsal.acts import Setting
 from fedmed.rehearsal.crew import Crew
 from fedmed.rehearsal.models import Row
-from fedmed.site import partition
+from fedmed.site import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from fedmed.cases.case import ShiftKind
     from fedmed.coordinator.aggregate import Aggregated
     from fedmed.rehearsal.summary import Summary
 
 DIVIDED = "parts/done"
-How = Literal[partition.How, "folders"]
+HELD = f"{virtual.HELD_OUT}/cases.json"
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to simulate. With `how` folders each folder below `data` is a hospital of its own; else `data` is divided
-    among virtual sites, anew for each seed. Seeds are the recipe's, its successor, and so on.
+    among virtual sites, anew for each seed. Seeds are the recipe's, its successor, and so on. What `leave_out` names
+    takes no part: every model is scored on its cases at the end.
     """
 
     recipe: Path
     data: Path
-    how: How = "iid"
+    how: virtual.How = "iid"
     sites: int | None = None
     sizes: Sequence[float] | None = None
     alpha: float | None = None
     by: str = ""
+    leave_out: str = ""
+    shift: ShiftKind | None = None
+    strength: float = 0.5
     rounds: int = 10
     seeds: int = 3
     baselines: bool = True
@@ -57,7 +62,8 @@ def run(plan: Plan, out: Path, say: Callable[[str], None], progress: Callable[[s
     chosen = recipe.load(plan.recipe)
     if not plan.data.is_dir():
         raise FedmedError("FM-DAT-04", "--data: expected a folder", next="correct --data", local=str(plan.data))
-    names = len(_folders(plan.data)) if plan.how == "folders" else plan.sites or 8
+    _check_left_out(plan, chosen)
+    names = len(virtual.hospitals(plan.data)) if plan.how == "folders" else plan.sites or 8
     _bind(plan, chosen, out)
     seeds = [chosen.seed + number for number in range(plan.seeds)]
     with Crew(at_once=names * plan.seeds) as crew, ThreadPoolExecutor(len(seeds)) as threads:
@@ -71,6 +77,17 @@ def run(plan: Plan, out: Path, say: Callable[[str], None], progress: Callable[[s
             raise
         found = [future.result() for future in futures]
     return summary.of(chosen, dict(zip(seeds, found, strict=True)), rounds=plan.rounds, out=out)
+
+
+def _check_left_out(plan: Plan, chosen: recipe.Recipe) -> None:
+    """Raises FedmedError FM-USE-01 or FM-DAT-42 before anything is trained."""
+    if not plan.leave_out:
+        return
+    if getattr(chosen.network, "batch_norm", "") == "local":
+        message = "--leave-out: the recipe keeps batch norm at each hospital, and one that takes no part has none"
+        raise FedmedError("FM-USE-01", message)
+    if plan.how == "folders":
+        virtual.check_left_out(list(virtual.hospitals(plan.data)), plan.leave_out)
 
 
 def _bind(plan: Plan, chosen: recipe.Recipe, out: Path) -> None:
@@ -121,7 +138,7 @@ def _one_seed(
     finished = folder / f"rows{'-with-baselines' if plan.baselines else ''}.json"
     if finished.exists():
         rows = [Row(**row) for row in json.loads(finished.read_text("utf-8"))]
-        tell.sites(len({row.site for row in rows} - {models.EVERYWHERE}))
+        tell.sites(len({row.site for row in rows} - {models.EVERYWHERE, virtual.HELD_OUT}))
         tell.seed_done()
         return rows
     setting = _setting(plan, chosen, folder, seed, crew)
@@ -174,21 +191,26 @@ def _setting(plan: Plan, chosen: recipe.Recipe, folder: Path, seed: int, crew: C
     text = yaml.safe_dump({**json.loads(recipe.to_bytes(chosen)), "seed": seed}, sort_keys=False)
     files.write_atomic(own_recipe, text.encode())
     title = f"{chosen.name}, a simulation"
-    if plan.how == "folders":
-        return Setting(folder, own_recipe, _folders(plan.data), plan.rounds, title)
     parts = folder / "parts"
-    if not (folder / DIVIDED).exists():
+    if not (folder / DIVIDED).exists() and (plan.how != "folders" or plan.leave_out):
         shutil.rmtree(parts, ignore_errors=True)  # a division that was killed may have been another one
         crew.run(_divide, plan, own_recipe, parts, seed)
         files.write_atomic(folder / DIVIDED, b"")
-    cases = {path.parent.name: path for path in sorted(parts.glob("*/cases.json"))}
-    return Setting(folder, own_recipe, dict.fromkeys(cases, plan.data), plan.rounds, title, cases)
+    held = parts / HELD if plan.leave_out else None
+    if plan.how == "folders":
+        found = virtual.hospitals(plan.data)
+        root = found.pop(plan.leave_out, None)
+        return Setting(folder, own_recipe, found, plan.rounds, title, held_out=held, held_out_data=root)
+    cases = {path.parent.name: path for path in sorted(parts.glob("site-*/cases.json"))}
+    hospitals = dict.fromkeys(cases, plan.data)
+    return Setting(folder, own_recipe, hospitals, plan.rounds, title, cases, held, plan.data)
 
 
 def _divide(plan: Plan, own_recipe: Path, parts: Path, seed: int) -> None:
     if plan.how == "folders":
-        raise ValueError("hospitals with folders of their own are not divided")
-    partition.virtual_sites(
+        virtual.held_out(plan.data / plan.leave_out, own_recipe, (parts / HELD).parent, seed=seed)
+        return
+    virtual.virtual_sites(
         plan.data,
         own_recipe,
         parts,
@@ -197,13 +219,8 @@ def _divide(plan: Plan, own_recipe: Path, parts: Path, seed: int) -> None:
         sizes=plan.sizes,
         alpha=plan.alpha,
         by=plan.by,
+        leave_out=plan.leave_out,
+        shift=plan.shift,
+        strength=plan.strength,
         seed=seed,
     )
-
-
-def _folders(data: Path) -> dict[str, Path]:
-    """Each folder below `data` by its name. Raises FedmedError FM-USE-01 with fewer than two."""
-    found = {path.name: path for path in sorted(data.iterdir()) if path.is_dir() and not path.name.startswith(".")}
-    if len(found) < 2:
-        raise FedmedError("FM-USE-01", f"--how folders: expected at least 2 folders below DATA, got {len(found)}")
-    return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.rehearsal.models import EVERYWHERE, GLOBAL, POOLED, Row, alone_of
 from fedmed.reporting import plots, statistics
+from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +82,7 @@ def _with_local(models: Sequence[str]) -> list[str]:
 
 def _cell(model: str, site: str, metric: str, rows: Mapping[int, Sequence[Row]]) -> Cell:
     """Over seeds; `local-only, mean` is, seed by seed, the mean over the hospitals' models: on a hospital's own cases
-    that of its own model alone.
+    that of its own model alone, which a hospital that took no part does not have.
     """
     values: list[float | None] = []
     counts = []
@@ -97,7 +98,7 @@ def _cell(model: str, site: str, metric: str, rows: Mapping[int, Sequence[Row]])
 def _counts(model: str, wanted: str, site: str) -> bool:
     if wanted != LOCAL:
         return model == wanted
-    return model not in (GLOBAL, POOLED) if site == EVERYWHERE else model == alone_of(site)
+    return model not in (GLOBAL, POOLED) if site in (EVERYWHERE, HELD_OUT) else model == alone_of(site)
 
 
 def _worst(found: Summary) -> str:

@@ -79,6 +79,8 @@ def test_values_are_shown_and_not_handed_on(wards: Path, fedmed: Fedmed, tmp_pat
     assert "Nord" not in json.dumps(ran.json)
     assert "site-2 = Nord" in ran.err
     assert fedmed.run(*words, "--out", tmp_path / "c", "--sites", "3").code == 6
+    for name in ("partition.csv", "partition.png", "site-1/cases.json"):
+        assert b"Nord" not in (tmp_path / "b" / name).read_bytes().replace(b'"ward": "Nord"', b"")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,10 @@ def test_values_are_shown_and_not_handed_on(wards: Path, fedmed: Fedmed, tmp_pat
         "--how column --by ward --alpha 1",
         "-w somewhere",
         "--workspace .",
+        "--leave-out Nord",
+        "--strength 1",
+        "--how folders --shift noise",
+        "--how folders --sites 3",
     ],
 )
 def test_options_that_would_be_ignored(words: str, wards: Path, fedmed: Fedmed, tmp_path: Path) -> None:

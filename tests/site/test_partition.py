@@ -10,7 +10,7 @@ import pytest
 
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.site import partition, train
+from fedmed.site import partition, train, virtual
 from tests import small
 from tests.cases import films
 from tests.coded import code_of
@@ -93,17 +93,15 @@ def test_another_recipe_asks_for_another_partition(world: small.Federation) -> N
 @pytest.mark.parametrize(
     ("how", "sizes", "expected"), [("iid", None, [4, 4, 4]), ("sizes", [8, 3, 1], [8, 3, 1]), ("dirichlet", None, None)]
 )
-def test_virtual_sites(
-    how: partition.How, sizes: list[float] | None, expected: list[int] | None, tmp_path: Path
-) -> None:
+def test_virtual_sites(how: virtual.How, sizes: list[float] | None, expected: list[int] | None, tmp_path: Path) -> None:
     data = small.write_hospital(tmp_path / "data", [f"p{number:02d}" for number in range(12)])
     recipe = small.write_recipe(tmp_path / "recipe.yaml")
 
     def divide(out: Path, seed: int | None = None) -> list[dict[str, str]]:
         alpha = 0.5 if how == "dirichlet" else None
-        virtual = partition.virtual_sites(data, recipe, out, how=how, sites=3, sizes=sizes, alpha=alpha, seed=seed)
-        found = virtual.partitioned
-        assert virtual.values == {}
+        divided = virtual.virtual_sites(data, recipe, out, how=how, sites=3, sizes=sizes, alpha=alpha, seed=seed)
+        found = divided.partitioned
+        assert divided.values == {}
         assert found.seed == (small.RECIPE["seed"] if seed is None else seed)
         assert [share.site for share in found.shares] == ["site-1", "site-2", "site-3"]
         return [folds(out / share.site / "cases.json") for share in found.shares]
@@ -123,7 +121,7 @@ def test_more_virtual_sites_than_patients(tmp_path: Path) -> None:
     data = small.write_hospital(tmp_path / "data", ["p1", "p2"])
     recipe = small.write_recipe(tmp_path / "recipe.yaml")
     with pytest.raises(FedmedError) as caught:
-        partition.virtual_sites(data, recipe, tmp_path / "out", how="iid", sites=3, sizes=None, alpha=None, seed=None)
+        virtual.virtual_sites(data, recipe, tmp_path / "out", how="iid", sites=3, sizes=None, alpha=None, seed=None)
     assert caught.value.code == "FM-DAT-42"
 
 
@@ -156,22 +154,22 @@ def radiographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ],
 )
 def test_virtual_sites_by_value(
-    how: partition.How, by: str, values: list[str], patients: list[int], radiographs: tuple[Path, Path], tmp_path: Path
+    how: virtual.How, by: str, values: list[str], patients: list[int], radiographs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    virtual = partition.virtual_sites(*radiographs, tmp_path, how=how, by=by, **{**ANY, "sites": 3})
-    assert list(virtual.values.values()) == values
-    sites = [folds(tmp_path / share.site / "cases.json") for share in virtual.partitioned.shares]
+    divided = virtual.virtual_sites(*radiographs, tmp_path, how=how, by=by, **{**ANY, "sites": 3})
+    assert list(divided.values.values()) == values
+    sites = [folds(tmp_path / share.site / "cases.json") for share in divided.partitioned.shares]
     assert [len(site) for site in sites] == patients
     assert len({patient for site in sites for patient in site}) == 12
     notes = ["1 patients have several values: each is at the most frequent"] if how == "header" else []
-    assert virtual.partitioned.notes == notes
-    assert virtual.partitioned.grouped_by == "class"
-    assert set(virtual.partitioned.shares[0].groups) == {"0", "fracture"}
+    assert divided.partitioned.notes == notes
+    assert divided.partitioned.grouped_by == "class"
+    assert set(divided.partitioned.shares[0].groups) == {"0", "fracture"}
 
 
 def test_what_nothing_can_be_divided_by(radiographs: tuple[Path, Path], tmp_path: Path) -> None:
-    def divide(how: partition.How, by: str) -> str:
-        return code_of(lambda: partition.virtual_sites(*radiographs, tmp_path, how=how, by=by, **ANY))
+    def divide(how: virtual.How, by: str) -> str:
+        return code_of(lambda: virtual.virtual_sites(*radiographs, tmp_path, how=how, by=by, **ANY))
 
     for how, by in (
         ("column", "wrad"),
@@ -188,16 +186,16 @@ def test_what_nothing_can_be_divided_by(radiographs: tuple[Path, Path], tmp_path
 def test_what_was_meant_is_said(radiographs: tuple[Path, Path], tmp_path: Path) -> None:
     for how, by, meant in (("column", "wrad", "ward"), ("header", "manufakturer", "Manufacturer")):
         with pytest.raises(FedmedError, match=f"did you mean {meant}"):
-            partition.virtual_sites(*radiographs, tmp_path, how=how, by=by, **ANY)  # type: ignore[arg-type]
+            virtual.virtual_sites(*radiographs, tmp_path, how=how, by=by, **ANY)  # type: ignore[arg-type]
 
 
 def test_another_division_is_not_mixed_with_one_that_is_there(tmp_path: Path) -> None:
     """Four sites and then two in one folder: the old third and fourth would hold patients of the new two."""
     data, recipe = small.write_hospital(tmp_path / "data"), small.write_recipe(tmp_path / "recipe.yaml")
     options = {"how": "iid", "sizes": None, "alpha": None, "seed": None}
-    partition.virtual_sites(data, recipe, tmp_path / "out", sites=4, **options)
+    virtual.virtual_sites(data, recipe, tmp_path / "out", sites=4, **options)
     with pytest.raises(FedmedError) as caught:
-        partition.virtual_sites(data, recipe, tmp_path / "out", sites=2, **options)
+        virtual.virtual_sites(data, recipe, tmp_path / "out", sites=2, **options)
     assert caught.value.code == "FM-SET-04"
 
 
@@ -205,7 +203,7 @@ def test_a_folder_of_hospitals_is_no_hospital(tmp_path: Path) -> None:
     small.write_hospital(tmp_path / "data" / "aa")
     recipe = small.write_recipe(tmp_path / "recipe.yaml")
     with pytest.raises(FedmedError) as caught:
-        partition.virtual_sites(
+        virtual.virtual_sites(
             tmp_path / "data", recipe, tmp_path / "out", how="iid", sites=2, sizes=None, alpha=None, seed=None
         )
     assert caught.value.code == "FM-DAT-05"
