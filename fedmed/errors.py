@@ -585,6 +585,21 @@ CODES: dict[str, Code] = {
         "the fitted numbers that images are normalised by cannot be read",
         "restore state/preprocessing.json from a backup of this workspace",
     ),
+    "FM-NRM-02": Code(
+        DATA,
+        "the recipe has images normalised by fitted numbers, and there are none here",
+        "fedmed train-local",
+    ),
+    "FM-NRM-03": Code(
+        DATA,
+        "a channel has no grey values to normalise by, or none that can be told in a file",
+        "look at the images of that channel: fedmed partition, and logs/local.log",
+    ),
+    "FM-NRM-04": Code(
+        PROTOCOL,
+        "most hospitals have too few cases of one spacing to tell it, so no common spacing can be found",
+        "give data.spacing in the recipe, and found a new federation with it",
+    ),
     # --- resources ------------------------------------------------------------------------------------------------
     "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),
     "FM-RES-02": Code(

@@ -24,6 +24,7 @@ Size3 = tuple[
 Millimetres = Annotated[float, Field(gt=0, le=20)]
 Axis = Annotated[int, Field(ge=0, le=2)]
 Side = Annotated[int, Field(ge=16, le=4096)]
+FEDERATED: Literal["federated"] = "federated"  # found from all hospitals' fingerprints
 
 
 class Series(Strict):
@@ -46,7 +47,7 @@ class Data(Strict):
     modality: Literal["XR", "MR", "CT"]
     channels: tuple[Channel, ...] = Field(min_length=1, max_length=4)
     labels: dict[Annotated[int, Field(ge=1, le=32)], ClassName] = Field(min_length=1, max_length=32)
-    normalisation: Literal["image"] = "image"
+    normalisation: Literal["image", "site", "federated"] = "image"
     series: Series = Series()
     split: Split = Split()
     max_excluded: Probability = 0.05
@@ -77,8 +78,14 @@ class Volumes(Data):
     """Whole volumes, as segmentation sees them."""
 
     modality: Literal["MR", "CT"]
-    spacing: tuple[Millimetres, Millimetres, Millimetres]
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | Literal["federated"] = FEDERATED
     axcodes: Literal["RAS", "LPS", "LAS", "RPI"] = "RAS"
+
+    @model_validator(mode="after")
+    def _all_sites_share_a_spacing(self) -> Volumes:
+        if self.spacing == FEDERATED and self.normalisation != FEDERATED:
+            raise ValueError("spacing must be given, unless normalisation is federated")
+        return self
 
 
 class Slices(Strict):

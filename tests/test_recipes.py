@@ -93,6 +93,9 @@ BASE = yaml.safe_load((FOLDER / "tumour-segmentation-mr.small.yaml").read_text("
             "equal sides",
         ),
         ({"training": {**BASE["training"], "local_epochs": 2}}, "either local_steps or local_epochs"),
+        ({"data": {name: each for name, each in BASE["data"].items() if name != "spacing"}}, "spacing must be given"),
+        ({"data": {**BASE["data"], "spacing": "federated", "normalisation": "site"}}, "spacing must be given"),
+        ({"data": {**BASE["data"], "normalisation": "none"}}, "normalisation"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_built(change, words):

@@ -103,6 +103,15 @@ def turned(array: NDArray[np.float32], affine: Affine, codes: str) -> tuple[NDAr
     return nibabel.orientations.apply_orientation(array, turn), moved
 
 
+def along(affine: Affine, shape: Shape, codes: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Spacing in mm and voxels along the axes that point to `codes`, of a grid that is not turned for it."""
+    wanted = nibabel.orientations.axcodes2ornt(codes)
+    turn = nibabel.orientations.ornt_transform(nibabel.orientations.io_orientation(affine), wanted)
+    source = np.argsort(turn[:, 0]).tolist()
+    steps = spacing(affine)
+    return tuple(steps[axis] for axis in source), tuple(shape[axis] for axis in source)
+
+
 def onto(
     array: NDArray[np.float32], affine: Affine, shape: Shape, target: Affine, tolerance: float
 ) -> tuple[NDArray[np.float32] | None, float]:

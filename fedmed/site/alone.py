@@ -49,6 +49,7 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
             )
         total = consent.agreement.federation.body.limits.rounds
         cases = rounds.require_cases(site, consent)
+        preprocessing.require(site, consent, cases, progress)
         steps = total * rounds.steps(consent, cases)
         if load(site, consent, total) is not None:
             return Alone(total, steps, False)

@@ -62,6 +62,7 @@ def evaluate(
                 "FM-USE-02", f"the test fold is for the last model, and this is that of round {model.round}"
             )
         cases = rounds.require_cases(site, consent)
+        preprocessing.require(site, consent, cases, progress)
         local_only = alone.newest(site, consent)
         table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
         found = _earlier(site, model, split, cases, wants_alone=local_only is not None)

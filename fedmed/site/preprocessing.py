@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed import files, preprocessing
+from fedmed import files, fingerprint, preprocessing
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from fedmed.cases.datalist import Datalist
+    from fedmed.fingerprint import Fingerprint
     from fedmed.preprocessing import Preprocessing
-    from fedmed.site.desk import Site
+    from fedmed.site.desk import Approved, Site
 
 
 def current(site: Site) -> Preprocessing | None:
@@ -24,6 +27,30 @@ def current(site: Site) -> Preprocessing | None:
     except OSError as error:
         raise FedmedError("FM-NRM-01", f"state/{path.name}: cannot be read", local=str(error)) from error
     return preprocessing.from_bytes(data, f"state/{path.name}")
+
+
+def require(site: Site, consent: Approved, cases: Datalist, progress: Callable[[str, int, int], None]) -> None:
+    """For `normalisation: site` fit on the training cases, once: later cases do not move what a model has learned.
+
+    Raises FedmedError FM-NRM-03, and what reading a case raises.
+    """
+    if consent.recipe.data.normalisation == "site" and current(site) is None:
+        keep(site, fingerprint.fitted(measure(site, consent, cases, progress), consent.recipe))
+
+
+def measure(site: Site, consent: Approved, cases: Datalist, progress: Callable[[str, int, int], None]) -> Fingerprint:
+    """Of the training cases, exact. Raises FedmedError FM-DAT-46 when they are not those of `partition`, and what
+    reading a case raises.
+    """
+    from fedmed.cases import content, datalist  # noqa: PLC0415 - image libraries, only when there is work
+    from fedmed.cases import fingerprint as measuring  # noqa: PLC0415
+
+    used = datalist.cases(cases, "training")
+    content.check(used, site.data_root, lambda done, total: progress("checking the images", done, total))
+    return measuring.measure(
+        used, consent.recipe, site.data_root, site.settings.label_map,
+        lambda done, total: progress("measuring the training cases", done, total),
+    )  # fmt: skip
 
 
 def keep(site: Site, fitted: Preprocessing) -> None:

@@ -69,6 +69,7 @@ def train(root: Path, now: datetime, options: Options, progress: Callable[[str, 
         if said is not None and not options.again:
             return _found(site, said, arrivals)
         cases = rounds.require_cases(site, consent)
+        preprocessing.require(site, consent, cases, progress)
         body, content = _train(site, consent, model, cases, options, progress)
         known = _say(site, consent, model, body, content, now)
         checkpoint(site, round_).unlink(missing_ok=True)

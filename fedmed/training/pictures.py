@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from fedmed import fingerprint
 from fedmed.cases import labels, pictures
 from fedmed.errors import FedmedError
 from fedmed.training import samples, seeds, transforms
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fedmed.recipe import Classification
     from fedmed.recipe_fields import Pictures as Rules
 
-DARKEST, BRIGHTEST = 0.5, 99.5  # percent: what lies beyond is a letter of lead, a screw, or a dead pixel
+DARKEST, BRIGHTEST = fingerprint.LOWEST, fingerprint.HIGHEST  # beyond lie letters of lead, screws and dead pixels
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,12 @@ def standardise(picture: Picture, rules: Rules, preprocessing: Preprocessing | N
     with its proportions in mm kept, in the middle of a frame as dark as its darkest pixel.
     """
     slices = np.array(picture.slices, np.float32)
-    fitted_ = preprocessing.channels if preprocessing else None
+    by_name = transforms.channels(rules, preprocessing)
     for name, channel in zip(rules.channels, slices.swapaxes(0, 1), strict=True):
         inside = channel != 0 if rules.modality == "MR" else np.ones_like(channel, bool)
-        if inside.any() and not fitted_:
+        if inside.any() and not by_name:
             channel[inside] = np.clip(channel[inside], *np.percentile(channel[inside], (DARKEST, BRIGHTEST)))
-        transforms.scale(channel, inside, fitted_[name] if fitted_ else None)
+        transforms.scale(channel, inside, by_name[name] if by_name else None)
         channel[~inside] = channel[inside].min() if inside.any() else 0  # air is dark, not of a mean grey
     return fitted(torch.from_numpy(slices), picture.spacing, rules.image_size)
 

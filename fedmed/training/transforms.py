@@ -16,6 +16,8 @@ from monai import transforms as mt
 from monai.data import MetaTensor, get_track_meta, set_track_meta
 
 from fedmed.cases import reading
+from fedmed.errors import FedmedError
+from fedmed.recipe_fields import FEDERATED
 from fedmed.training import quiet
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case, Volume
     from fedmed.preprocessing import Intensity, Preprocessing
     from fedmed.recipe import Recipe, Segmentation
-    from fedmed.recipe_fields import RandAffine
+    from fedmed.recipe_fields import Data, RandAffine, Volumes
 
 quiet.silence()
 
@@ -60,15 +62,17 @@ def standardise(
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The fixed chain behind `LoadCase`: the same for training, validation and prediction.
 
-    With `preprocessing.channels` each channel is cut off and scaled by those numbers, else by its own.
+    With `preprocessing.channels` each channel is cut off and scaled by those numbers, else by its own. Raises
+    FedmedError FM-NRM-02 when the recipe asks for numbers that are not given.
     """
-    fitted = _in_order(recipe, preprocessing)
+    by_name = channels(recipe.data, preprocessing)
+    fitted = [by_name[name] for name in recipe.data.channels] if by_name else None
     zero_is_outside = recipe.data.modality != "CT"  # 0 is water there (Hounsfield units)
     steps = [
         mt.Orientationd(KEYS, axcodes=recipe.data.axcodes, labels=LETTERS, allow_missing_keys=True),
         mt.Spacingd(
             KEYS,
-            pixdim=recipe.data.spacing,
+            pixdim=_spacing(recipe.data, preprocessing),
             mode=("bilinear", "nearest"),
             padding_mode="border",
             allow_missing_keys=True,
@@ -79,11 +83,25 @@ def standardise(
     return chain
 
 
-def _in_order(recipe: Recipe, preprocessing: Preprocessing | None) -> list[Intensity] | None:
-    """The fitted numbers of the recipe's channels, or None where there are none."""
-    if preprocessing is None or preprocessing.channels is None:
-        return None
-    return [preprocessing.channels[name] for name in recipe.data.channels]
+def channels(data: Data, preprocessing: Preprocessing | None) -> Mapping[str, Intensity] | None:
+    """The fitted numbers of the channels by name; None where each image goes by its own.
+
+    Raises FedmedError FM-NRM-02 for a recipe that asks for numbers and gets none: to go on without would be another
+    model in silence.
+    """
+    found = preprocessing.channels if preprocessing else None
+    if data.normalisation != "image" and (found is None or set(found) != set(data.channels)):
+        raise FedmedError("FM-NRM-02", f"normalisation: {data.normalisation}: expected fitted numbers of each channel")
+    return found
+
+
+def _spacing(data: Volumes, preprocessing: Preprocessing | None) -> tuple[float, float, float]:
+    """In mm: the recipe's, or the federation's."""
+    if data.spacing != FEDERATED:
+        return data.spacing
+    if preprocessing is None or preprocessing.spacing is None:
+        raise FedmedError("FM-NRM-02", "spacing: federated: expected the federation's spacing")
+    return preprocessing.spacing
 
 
 def z_score(image: Any, *, zero_is_outside: bool, fitted: Sequence[Intensity] | None = None) -> Any:

@@ -8,6 +8,7 @@ from fedmed.cases.case import Picture, Volume
 from fedmed.preprocessing import Intensity, Preprocessing
 from fedmed.training import fit, networks, pictures, scoring, transforms
 from tests import radiographs
+from tests.coded import code_of
 
 CUT = Preprocessing(channels={"MR": Intensity(mean=100, sd=50, low=50, high=200)})
 PLAIN = Preprocessing(channels={"MR": Intensity(mean=100, sd=50)})
@@ -96,3 +97,24 @@ def test_a_checkpoint_made_with_other_numbers_is_not_gone_on_from(recipe_of, bal
     assert train(CUT) == [1, 2]
     assert train(CUT) == [], "the same inputs are found finished"
     assert train(PLAIN) == [1, 2]
+
+
+@pytest.mark.parametrize("normalisation", ["site", "federated"])
+def test_a_recipe_that_asks_for_numbers_is_not_trained_without(recipe_of, normalisation):
+    data = {"modality": "MR", "channels": ["MR"], "labels": {1: "ball"}, "spacing": [2, 2, 2]}
+    recipe = recipe_of(top={"data": {**data, "normalisation": normalisation}})
+    other = Preprocessing(channels={"T1": Intensity(mean=0, sd=1)})
+    for fitted in (None, Preprocessing(), other):
+        assert code_of(lambda fitted=fitted: transforms.standardise(recipe, fitted)) == "FM-NRM-02"
+    film = radiographs.recipe(data={"normalisation": normalisation}).data
+    picture = Picture(np.ones((1, 1, 9, 9), np.float32), (1.0, 1.0), None)
+    assert code_of(lambda: pictures.standardise(picture, film)) == "FM-NRM-02"
+
+
+def test_volumes_are_resampled_to_the_spacing_of_the_federation(recipe_of):
+    data = {"modality": "MR", "channels": ["MR"], "labels": {1: "ball"}, "normalisation": "federated"}
+    recipe = recipe_of(top={"data": data})
+    with_spacing = CUT.model_copy(update={"spacing": (4.0, 2.0, 1.0)})
+    image = transforms.standardise(recipe, with_spacing)(transforms.as_sample(volume()))["image"]
+    np.testing.assert_allclose(image.affine.numpy()[:3, :3], np.diag([4, 2, 1]), atol=1e-6)
+    assert code_of(lambda: transforms.standardise(recipe, CUT)) == "FM-NRM-02"

@@ -1,0 +1,257 @@
+"""What a data set looks like in numbers that add up over cases, so that those of all hospitals can be pooled by files.
+
+Every number is a count, a mean over cases or a sum over them, each case counting once however large it is: pooling the
+fingerprints of parts gives the fingerprint of the whole (the statistics of nnU-Net's fingerprint, Isensee et al. 2021,
+per case). `floored` makes of it what may leave a hospital.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.preprocessing import Intensity, Preprocessing
+from fedmed.recipe import Classification, Segmentation
+from fedmed.recipe_fields import FEDERATED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from fedmed.recipe import Recipe
+
+DIGITS = 5  # significant ones, of all numbers that are no counts
+STEP = 1.02  # from one bin of lengths to the next
+LOWEST, HIGHEST = 0.5, 99.5  # percent; never the extremes, which are single voxels
+
+
+@dataclass(frozen=True)
+class Grey:
+    """Grey values of one channel over `n` cases: mean and standard deviation with every case weighing the same, and the
+    mean of the cases' 0.5 and 99.5 percentiles, None where they may not be told.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`count` cases in the bins `first` to `last`; bin k is what is nearest to 1.02 ** k."""
+
+    first: int
+    last: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Cases by a length. `untold` cases are in no cell, because they are too few to be told."""
+
+    cells: tuple[Cell, ...]
+    untold: int = 0
+
+
+Axes = tuple[Lengths, Lengths, Lengths]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A class: the cases that show it, and its voxels in all of them (0 where classes are of whole images). Both are
+    None where they may not be told, which is not zero.
+    """
+
+    cases: int | None
+    voxels: float | None
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """`spacing` in mm and `shape` in voxels along the recipe's axes (columns, rows and slices of pictures)."""
+
+    num_cases: int
+    channels: Mapping[str, Grey]
+    spacing: Axes
+    shape: Axes
+    classes: Mapping[int, Share]
+
+
+def bin_of(length: float) -> int:
+    return round(math.log(length) / math.log(STEP))
+
+
+def counted(lengths: Iterable[float]) -> Lengths:
+    """Cases by bin; a length of 0 is unknown, and counts nowhere."""
+    found = Counter(bin_of(length) for length in lengths if length > 0)
+    return Lengths(tuple(Cell(number, number, found[number]) for number in sorted(found)))
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def floored(found: Fingerprint, min_count: int) -> Fingerprint:
+    """What may leave a hospital: rounded, and no breakdown that speaks of fewer than `min_count` cases.
+
+    Percentiles of fewer cases are left out. A cell of lengths grows over its neighbours until it holds as many; in a
+    data set of fewer none is told. Classes: see `_told`.
+    """
+    return replace(
+        found,
+        channels={name: _few(grey, min_count) for name, grey in found.channels.items()},
+        spacing=_each(lambda lengths: _widened(lengths, min_count), found.spacing),
+        shape=_each(lambda lengths: _widened(lengths, min_count), found.shape),
+        classes=_told(found, min_count),
+    )
+
+
+def _each(change: Callable[[Lengths], Lengths], axes: Axes) -> Axes:
+    one, two, three = map(change, axes)
+    return one, two, three
+
+
+def _few(grey: Grey, min_count: int) -> Grey:
+    low, high = (None if grey.n < min_count or end is None else rounded(end) for end in (grey.low, grey.high))
+    return Grey(grey.n, rounded(grey.mean), rounded(grey.sd), low, high)
+
+
+def _widened(lengths: Lengths, min_count: int) -> Lengths:
+    cells: list[Cell] = []
+    first, count = None, 0
+    for cell in lengths.cells:
+        first, count = cell.first if first is None else first, count + cell.count
+        if count >= min_count:
+            cells.append(Cell(first, cell.last, count))
+            first, count = None, 0
+    if count and cells:
+        before = cells.pop()
+        cells.append(Cell(before.first, lengths.cells[-1].last, before.count + count))
+        count = 0
+    return Lengths(tuple(cells), lengths.untold + count)
+
+
+def _told(found: Fingerprint, min_count: int) -> dict[int, Share]:
+    """Classes that so few cases show, or lack, that it could be told who, are suppressed; and where the suppressed
+    ones add up to a number that the others give away, the smallest of those as well.
+    """
+    shown = {label: share.cases or 0 for label, share in found.classes.items()}
+    hidden = {
+        label
+        for label, cases in shown.items()
+        if any(0 < part < min_count for part in (cases, found.num_cases - cases))
+    }
+    if sum(shown.values()) == found.num_cases:  # one class a case: the cells add up to a known number
+        left = sorted((cases, label) for label, cases in shown.items() if cases and label not in hidden)
+        while left and 0 < sum(shown[label] for label in hidden) < min_count:
+            hidden.add(left.pop(0)[1])
+    return {
+        label: Share(None, None) if label in hidden else replace(share, voxels=rounded(share.voxels or 0))
+        for label, share in found.classes.items()
+    }
+
+
+def pool(parts: Sequence[Fingerprint]) -> Fingerprint:
+    """The fingerprint of all their cases together.
+
+    Percentiles are those of the parts that told theirs. Class counts are of the parts that told every class; where
+    none did, none is told.
+    """
+    names = parts[0].channels
+    whole = [part for part in parts if all(share.cases is not None for share in part.classes.values())]
+    return Fingerprint(
+        num_cases=sum(part.num_cases for part in parts),
+        channels={name: _pool_grey([part.channels[name] for part in parts]) for name in names},
+        spacing=_pool_axes([part.spacing for part in parts]),
+        shape=_pool_axes([part.shape for part in parts]),
+        classes={label: _pool_shares([part.classes[label] for part in whole]) for label in parts[0].classes},
+    )
+
+
+def _pool_grey(parts: Sequence[Grey]) -> Grey:
+    n = sum(part.n for part in parts)
+    mean = math.fsum(part.n * part.mean for part in parts) / n if n else 0.0
+    spread = math.fsum(part.n * (part.sd**2 + (part.mean - mean) ** 2) for part in parts)
+    told = [part for part in parts if part.low is not None and part.high is not None]
+    weight = sum(part.n for part in told)
+    low, high = (
+        math.fsum(part.n * end for part, end in zip(told, ends, strict=True)) / weight if weight else None
+        for ends in ([part.low or 0.0 for part in told], [part.high or 0.0 for part in told])
+    )
+    return Grey(n, mean, math.sqrt(spread / n) if n else 0.0, low, high)
+
+
+def _pool_axes(parts: Sequence[Axes]) -> Axes:
+    one, two, three = (_pool_lengths([part[axis] for part in parts]) for axis in range(3))
+    return one, two, three
+
+
+def _pool_lengths(parts: Sequence[Lengths]) -> Lengths:
+    """Cells with the same bins add up; wider ones stay beside them."""
+    found: Counter[tuple[int, int]] = Counter()
+    for part in parts:
+        for cell in part.cells:
+            found[cell.first, cell.last] += cell.count
+    cells = tuple(Cell(first, last, found[first, last]) for first, last in sorted(found))
+    return Lengths(cells, sum(part.untold for part in parts))
+
+
+def _pool_shares(parts: Sequence[Share]) -> Share:
+    if not parts:
+        return Share(None, None)
+    return Share(sum(part.cases or 0 for part in parts), math.fsum(part.voxels or 0.0 for part in parts))
+
+
+def median(lengths: Lengths) -> float | None:
+    """The (lower) median length, to the width of a bin; None where more cases are untold than told.
+
+    Cases of a cell of several bins count as spread evenly over them.
+    """
+    total = sum(cell.count for cell in lengths.cells)
+    if not total or lengths.untold > total:
+        return None
+    shares: dict[int, float] = {}
+    for cell in lengths.cells:
+        bins = range(cell.first, cell.last + 1)
+        shares |= {number: shares.get(number, 0.0) + cell.count / len(bins) for number in bins}
+    reached = 0.0
+    for number in sorted(shares):
+        reached += shares[number]
+        if reached >= total / 2 - 1e-9:
+            return float(f"{STEP**number:.4g}")
+    raise ValueError("more cases than there are")
+
+
+def fitted(found: Fingerprint, recipe: Recipe) -> Preprocessing:
+    """What the recipe's images go through, from the fingerprint of one hospital or of all.
+
+    Raises FedmedError FM-NRM-03 where a channel has no two grey values, -04 where the recipe leaves the spacing to the
+    fingerprints and too few cases tell theirs.
+    """
+    for name, grey in found.channels.items():
+        if not grey.n or not rounded(grey.sd) > 0:
+            raise FedmedError("FM-NRM-03", f"channel {name}: expected cases with grey values that differ, got none")
+    spacing = None
+    if isinstance(recipe, Segmentation) and recipe.data.spacing == FEDERATED:
+        spacing = [median(lengths) for lengths in found.spacing]
+        if None in spacing:
+            untold = max(lengths.untold for lengths in found.spacing)
+            raise FedmedError("FM-NRM-04", f"spacing: {untold} of {found.num_cases} cases are too few to be told")
+    counts = {label: share.cases for label, share in found.classes.items()}
+    is_told = isinstance(recipe, Classification) and None not in counts.values()
+    return Preprocessing.model_validate(
+        {
+            "channels": {name: _intensity(grey) for name, grey in found.channels.items()},
+            "spacing": spacing,
+            "class_counts": counts if is_told else None,
+        }
+    )
+
+
+def _intensity(grey: Grey) -> Intensity:
+    low, high = (None if end is None else rounded(end) for end in (grey.low, grey.high))
+    return Intensity(mean=rounded(grey.mean), sd=rounded(grey.sd), low=low, high=high)
