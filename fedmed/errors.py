@@ -339,8 +339,8 @@ CODES: dict[str, Code] = {
     "FM-DAT-31": Code(DATA, "several DICOM series fit the recipe's rule", "leave one of them in the folder"),
     "FM-DAT-32": Code(
         DATA,
-        "an enhanced multi-frame file is not read by this version",
-        "export the series as single-frame DICOM or as NIfTI",
+        "a file of several frames does not say how they lie in the patient",
+        "export the series as enhanced or single-frame DICOM, or as NIfTI; of a film one image is expected",
     ),
     "FM-DAT-33": Code(DATA, "a DICOM file is damaged or incomplete", "export the series again"),
     "FM-DAT-34": Code(
@@ -416,6 +416,36 @@ CODES: dict[str, Code] = {
         DATA,
         "segments of different classes overlap",
         "map all but one of them to 0 in label_map of fedmed.yaml, or export them without overlap",
+    ),
+    "FM-DAT-59": Code(
+        DATA,
+        "the tag SpacingBetweenSlices disagrees with the positions of the slices",
+        "nothing, where the distance by the positions is right; else export the series again",
+    ),
+    "FM-DAT-60": Code(
+        DATA,
+        "an image has text burned into its pixels",
+        "look at the image: a network may learn the text, and it may name the patient",
+    ),
+    "FM-DAT-61": Code(
+        DATA,
+        "an image has overlays, which are not read",
+        "nothing, unless the overlay is the label: then export it as a DICOM segmentation or a mask",
+    ),
+    "FM-DAT-62": Code(
+        DATA,
+        "a CT has no air at its border",
+        "nothing, where the patient fills the image; else export the series again, with RescaleSlope and Intercept",
+    ),
+    "FM-DAT-63": Code(
+        DATA,
+        "the pixel spacing of a radiograph is uncertain",
+        "nothing, where lengths in mm do not matter; else export it with a calibrated PixelSpacing",
+    ),
+    "FM-DAT-64": Code(
+        RESOURCES,
+        "the process that decodes compressed pixels cannot be started",
+        "close other programs, or export uncompressed; why is in logs/local.log",
     ),
     "FM-DAT-67": Code(
         DATA,

@@ -44,7 +44,7 @@ class Split(Strict):
 class Data(Strict):
     """Which images a case consists of, and into which classes they fall."""
 
-    modality: Literal["XR", "MR", "CT"]
+    modality: Literal["XR", "MR", "CT", "PT"]
     channels: tuple[Channel, ...] = Field(min_length=1, max_length=4)
     labels: dict[Annotated[int, Field(ge=1, le=32)], ClassName] = Field(min_length=1, max_length=32)
     normalisation: Literal["image", "site", "federated"] = "image"
@@ -77,7 +77,7 @@ class Data(Strict):
 class Volumes(Data):
     """Whole volumes, as segmentation sees them."""
 
-    modality: Literal["MR", "CT"]
+    modality: Literal["MR", "CT", "PT"]
     spacing: tuple[Millimetres, Millimetres, Millimetres] | Literal["federated"] = FEDERATED
     axcodes: Literal["RAS", "LPS", "LAS", "RPI"] = "RAS"
 
@@ -104,7 +104,7 @@ class Pictures(Data):
     @model_validator(mode="after")
     def _radiographs_have_no_slices(self) -> Pictures:
         if (self.modality == "XR") != (self.slices is None):
-            raise ValueError("slices belong to MR and CT, and only to them")
+            raise ValueError("slices belong to MR, CT and PT, and only to them")
         return self
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from pydicom.uid import RLELossless
 
-from fedmed.cases import geometry, labels, paths, pixels, series
+from fedmed.cases import dicomfile, functional, geometry, labels, paths, pixels
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def read(
         background = int(found.get("PixelPaddingValue") or 0)
     places, off = _places(frames, size, grid, data.grid_tolerance, where)
     mask = np.zeros(grid.shape, dtype=np.uint8)
-    decoded = pixels.frames(found, len(frames), path, where)
+    decoded = pixels.frames(found, range(len(frames)), path, where)
     for frame, place, values in zip(frames, places, decoded, strict=True):
         if values.shape != size[::-1]:
             raise FedmedError("FM-DAT-33", f"{where}: the pixels of a frame do not fill its rows and columns")
@@ -138,13 +138,9 @@ def _frames(found: Any, where: str) -> list[Frame]:
 
     Raises FedmedError FM-DAT-33 or -39.
     """
-    groups = found.get("PerFrameFunctionalGroupsSequence") or []
-    shared = found.get("SharedFunctionalGroupsSequence") or []
     count = int(found.get("NumberOfFrames") or 1)
-    if len(groups) != count:
-        raise FedmedError("FM-DAT-33", f"{where}: {count} frames, and functional groups for {len(groups)}")
     label_map = found.SegmentationType == "LABELMAP"
-    said = [_said(group, shared, label_map=label_map) for group in groups]
+    said = [_said(groups, label_map=label_map) for groups in functional.of_frames(found, count, where)]
     for index, keyword in enumerate(
         ("ReferencedSegmentNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
     ):
@@ -153,18 +149,15 @@ def _frames(found: Any, where: str) -> list[Frame]:
     return [Frame(None if label_map else one[0], *one[1:]) for one in said]
 
 
-def _said(group: Any, shared: Sequence[Any], *, label_map: bool) -> tuple[Any, ...]:
+def _said(groups: tuple[Any, ...], *, label_map: bool) -> tuple[Any, ...]:
     """Segment (0 in a label map), position, orientation and spacing of a frame; None for what nobody says."""
-
-    def macro(sequence: str) -> Any:
-        return next((one[sequence][0] for one in (group, *shared[:1]) if one.get(sequence)), {})
-
-    segment = 0 if label_map else macro("SegmentIdentificationSequence").get("ReferencedSegmentNumber")
+    identified = functional.macro(groups, "SegmentIdentificationSequence")
+    segment = 0 if label_map else identified.get("ReferencedSegmentNumber")
     return (
         segment if isinstance(segment, int) else None,
-        series.numbers(macro("PlanePositionSequence"), "ImagePositionPatient", 3),
-        series.numbers(macro("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
-        series.numbers(macro("PixelMeasuresSequence"), "PixelSpacing", 2),
+        dicomfile.numbers(functional.macro(groups, "PlanePositionSequence"), "ImagePositionPatient", 3),
+        dicomfile.numbers(functional.macro(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+        dicomfile.numbers(functional.macro(groups, "PixelMeasuresSequence"), "PixelSpacing", 2),
     )
 
 

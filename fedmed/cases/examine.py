@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from fedmed.cases import boxes, checks, content, geometry, identifiers, labels, nifti, pictures, reading, series, stack
+from fedmed.cases import (
+    boxes,
+    checks,
+    content,
+    geometry,
+    identifiers,
+    labels,
+    nifti,
+    oddities,
+    pictures,
+    reading,
+    series,
+    stack,
+)
 from fedmed.cases.case import Case, Geometry
 from fedmed.cases.identifiers import Trace
 from fedmed.cases.layout import LABEL
@@ -87,9 +100,12 @@ class Ground:
 
 @dataclass
 class Images:
-    """The files of a case by channel, whom DICOM says they show, and the paths that a table of labels may name."""
+    """The files of a case by channel, what DICOM says of each slice and whom they show, and the paths that a table of
+    labels may name.
+    """
 
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    slices: dict[str, list[series.Slice]] = field(default_factory=dict)
     patients: set[tuple[str, str]] = field(default_factory=set)
     named: list[str] = field(default_factory=list)
 
@@ -158,6 +174,8 @@ class _Examination:
         label = self._mask() if self.ground.has_masks else None
         volume = reading.read_files(self.alias, images.files, label, self.ground.root, self.data, self.ground.label_map)
         self._notice(checks.of_volume(volume, self.data, self.alias))
+        for channel, values in zip(self.data.channels, volume.image, strict=True):
+            self._notice(oddities.of_series(images.slices.get(channel, ()), values, f"{self.alias} {channel}"))
         self._measure(volume.image[0])
         return Case(
             self.alias, self._patient("", images), "", images.files, label, _covariates(volume), _geometry(volume)
@@ -170,11 +188,14 @@ class _Examination:
         if self.ground.boxes is not None:
             return self._boxed(images, data, self.ground.boxes)
         label, named, group, covariates = self._class(images, data)
-        grid = self._look(images, data)
+        grid, covariates = self._look(images, data), _with_header(images, data, covariates)
         return Case(self.alias, self._patient(named, images), group, images.files, label, covariates, grid)
 
     def _look(self, images: Images, data: Pictures) -> Geometry:
         picture, grid = pictures.look(self.alias, images.files, self.ground.root, data)
+        if data.modality == "XR":
+            for channel, slices in images.slices.items():
+                self._notice(oddities.of_radiograph(slices[0], f"{self.alias} {channel}"))
         self._notice(checks.of_picture(picture, data, self.alias))
         self._measure(picture.slices[:, 0])
         return grid
@@ -202,7 +223,8 @@ class _Examination:
         if listed is not None:
             boxes.check_against(classes, listed, self.alias)
         group = data.labels[min(box.label for box in classes)] if classes else "0"
-        return Case(self.alias, self._patient(said.patient, images), group, images.files, found, said.covariates, grid)
+        covariates = _with_header(images, data, said.covariates)
+        return Case(self.alias, self._patient(said.patient, images), group, images.files, found, covariates, grid)
 
     def _said(self, images: Images, data: Pictures, table: boxes.Table) -> tuple[boxes.Said, int | None]:
         """What both tables say of the case, and the class in that of labels, where it names the case."""
@@ -260,12 +282,13 @@ class _Examination:
         found.named.append(path)
         where = f"{self.alias} {channel}"
         if path.endswith("/"):
-            chosen = self._series(path, where)
-            found.files[channel] = tuple(one.path for one in chosen)
+            chosen = found.slices[channel] = self._series(path, where)
+            found.files[channel] = tuple(dict.fromkeys(one.path for one in chosen))  # a file may hold many slices
             found.patients |= {one.patient for one in chosen}
             return
         found.files[channel] = (path,)
         if self.data.modality == "XR" and (header := pictures.header(self.ground.root, path, where, self._see)):
+            found.slices[channel] = [header]
             found.patients.add(header.patient)
 
     def _one(self, name: str) -> str:
@@ -358,6 +381,11 @@ class _Examination:
 def _counted(texts: list[str]) -> str:
     """What was said of several files of a case, once."""
     return texts[0] if len(texts) == 1 else f"{texts[0]} ({len(texts)} times)"
+
+
+def _with_header(images: Images, data: Data, table: Mapping[str, labels.Value]) -> dict[str, labels.Value]:
+    """A table's covariates, and what it leaves open of side, view and body part of a radiograph."""
+    return {**(series.agreed(images.slices.values()) if data.modality == "XR" else {}), **table}
 
 
 def _covariates(volume: Volume) -> dict[str, str | int | float]:

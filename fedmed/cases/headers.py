@@ -6,10 +6,10 @@ import difflib
 import warnings
 from typing import TYPE_CHECKING
 
-import pydicom
 from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
+from pydicom.multival import MultiValue
 
-from fedmed.cases import paths, series
+from fedmed.cases import dicomfile, paths
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -35,23 +35,24 @@ def check_keyword(keyword: str) -> None:
 def value(case: Case, root: Path, keyword: str) -> str | int | float | None:
     """What the first file of the first channel says; None where it says nothing or is no DICOM file.
 
-    Several values count as one text. Raises FedmedError FM-DAT-15, -16 or -33.
+    Several values count as one text. Raises FedmedError FM-DAT-15, -16, -25 or -33.
     """
     first = next(iter(case.image.values()))[0]
     path = paths.locate(root, first, case.case)
     with paths.open_file(path, case.case) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = stream.read(132)
-        if start[128:] != b"DICM" and start[:2] not in series.FIRST_GROUPS:
+        if start[128:] != b"DICM" and start[:2] not in dicomfile.FIRST_GROUPS:
             return None
-        stream.seek(0)
         try:
-            data = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=[keyword])
+            data = dicomfile.parse(stream, case.case, stop_before_pixels=True, specific_tags=[keyword])
             found = data.get(keyword, data.file_meta.get(keyword))
             if isinstance(found, int | float):
                 return int(found) if isinstance(found, int) else float(found)
-            parts = found if isinstance(found, pydicom.multival.MultiValue) else [found]
+            parts = found if isinstance(found, MultiValue) else [found]
             return "\\".join(str(part).strip() for part in parts if part is not None) or None
+        except FedmedError:
+            raise
         except Exception as error:  # the parser may raise anything on bytes it was not made for
             message = f"{case.case}: the header of a DICOM file cannot be read"
             raise FedmedError("FM-DAT-33", message, local=f"{first}: {error}") from error

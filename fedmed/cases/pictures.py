@@ -78,13 +78,18 @@ def look(alias: str, image: Mapping[str, tuple[str, ...]], root: Path, data: Pic
 
 
 def header(root: Path, relative: str, where: str, see: See | None = None) -> Slice | None:
-    """What the DICOM header of a radiograph says; None for PNG and JPEG. Raises FedmedError FM-DAT-33 or -48."""
+    """What the DICOM header of a radiograph says; None for PNG and JPEG.
+
+    Raises FedmedError FM-DAT-32 (several frames), -33 or -48.
+    """
     if raster.is_raster(paths.locate(root, relative, where), where):
         return None
     found = series.read_header(root, relative, where, see)
-    if found is None:
+    if not found:
         raise raster.damaged(where, "neither a DICOM image nor PNG nor JPEG", relative)
-    return found
+    if len(found) > 1:
+        raise FedmedError("FM-DAT-32", f"{where}: {len(found)} frames in one file, expected one image")
+    return found[0]
 
 
 def is_turned(root: Path, relative: str, where: str) -> bool:
@@ -98,7 +103,6 @@ def _radiograph(root: Path, relative: str, data: Pictures, where: str) -> tuple[
     if found is None:
         return raster.read(paths.locate(root, relative, where), where), None
     series.choose(series.Scan((found,), 0), data, where)
-    geometry.check_picture(found.columns, found.rows, where)
     shown, spacing = radiograph.read(root, relative, where)
     if shown.shape != (found.rows, found.columns):
         raise FedmedError("FM-DAT-33", f"{where}: the pixels of a file do not fill its rows and columns")

@@ -11,44 +11,72 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pydicom
-from pydicom.pixels import get_decoder, pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels import get_decoder
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from fedmed.cases import paths
+from fedmed.cases import codecs, dicomfile, functional, geometry, paths
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     Numbers = NDArray[Any]
 
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+MAX_RUN = 64  # RLE writes at most 128 pixels into 2 bytes (PS3.5 G.3.1)
+
 logging.getLogger("openjpeg").addHandler(logging.NullHandler())  # damage gets a code here, not a line on the screen
 
 
 def stored(path: Path, where: str) -> tuple[Any, Numbers]:
-    """The data set of a single-frame file, and its stored values [row, column].
+    """The data set of a single-frame file, and its stored values [row, column], in colour [row, column, sample].
 
-    Raises FedmedError FM-DAT-16, -33 (damaged) or -34 (no decoder).
+    Raises FedmedError FM-DAT-16, -25, -33 (damaged), -34 (no decoder) or -64.
     """
     data = dataset(path, where)
-    with damage(path, where):
-        return data, pixel_array(data, raw=True)
+    return data, next(frames(data, (0,), path, where))
 
 
-def frames(data: Any, count: int, path: Path, where: str) -> Iterator[Numbers]:
-    """The stored values [row, column] of `count` frames of a data set, decoded one at a time.
+def frames(data: Any, indices: Sequence[int], path: Path, where: str) -> Iterator[Numbers]:
+    """The stored values of some frames of a data set, rising from 0, decoded one at a time.
 
-    Raises FedmedError FM-DAT-33 (damaged), also where there are fewer.
+    Raises FedmedError FM-DAT-25 (larger than any image), -33 (damaged, or fewer frames) or -64.
     """
-    decoded = get_decoder(data.file_meta.TransferSyntaxUID).iter_array(data, raw=True)
-    for _ in range(count):
+    with damage(path, where):
+        geometry.check_picture(int(data.Columns), int(data.Rows), where)
+        _check_amount(data)
+        syntax = data.file_meta.TransferSyntaxUID
+        if syntax.is_encapsulated and syntax != RLELossless:
+            decoded = codecs.decoded(data, indices)
+        else:
+            decoded = (values for values, _ in get_decoder(syntax).iter_array(data, raw=True, indices=indices))
+    for _ in indices:
         with damage(path, where):
-            values, _ = next(decoded)
+            values = next(decoded)
         yield values
+
+
+def _check_amount(data: Any) -> None:
+    """Refuse pixels that are far fewer, or twice as many, as the header says, before memory is asked for.
+
+    Raises ValueError; use within `damage`.
+    """
+    syntax = data.file_meta.TransferSyntaxUID
+    raw = next((data[keyword].value for keyword in PIXELS if keyword in data), None)
+    if raw is None:
+        raise ValueError("no pixels in the file")
+    frames = int(data.get("NumberOfFrames") or 1)
+    pixels = int(data.Rows) * int(data.Columns) * int(data.SamplesPerPixel)
+    bits = pixels * int(data.BitsAllocated) * frames
+    if bits <= 0:
+        raise ValueError("no rows, columns or frames")
+    if not syntax.is_encapsulated and len(raw) * 8 >= bits * 2 and len(raw) * 8 >= bits + 16:
+        raise ValueError("more frames in the file than its header says")
+    if syntax == RLELossless and bits > len(raw) * 8 * MAX_RUN:
+        raise ValueError("fewer pixels in the file than its header says")
 
 
 def dataset(path: Path, where: str, max_bytes: int | None = None) -> Any:
@@ -60,22 +88,53 @@ def dataset(path: Path, where: str, max_bytes: int | None = None) -> Any:
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
             raise FedmedError("FM-DAT-25", f"{where}: a file of {size} bytes, expected at most {max_bytes}")
-        data = pydicom.dcmread(stream, force=True)
+        data = dicomfile.parse(stream, where)
         syntax = data.file_meta.get("TransferSyntaxUID")
         if syntax is None:  # no preamble, no meta group: pydicom found out by trying
-            syntax = ImplicitVRLittleEndian if data.original_encoding[0] else ExplicitVRLittleEndian
-            data.file_meta.TransferSyntaxUID = syntax
+            implicit, little = data.original_encoding
+            explicit = ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
+            syntax = data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
         _check_decoder(syntax, where)
         return data
 
 
-def modality(values: Numbers, data: Any) -> Numbers:
-    """Stored values through the modality LUT, or rescale slope and intercept (PS3.3 C.11.1). Use within `damage`."""
-    if data.get("ModalityLUTSequence"):
-        return looked_up(values, data.ModalityLUTSequence[0], data)
-    if "RescaleSlope" in data and "RescaleIntercept" in data:
-        return values.astype(np.float64) * float(data.RescaleSlope) + float(data.RescaleIntercept)
+def modality(values: Numbers, data: Any, frame: int = 0, where: str = "") -> Numbers:
+    """Stored values through the modality LUT, or rescale slope and intercept (PS3.3 C.11.1). Use within `damage`.
+
+    In a file with functional groups the frame's own slope and intercept count (C.7.6.16.2.9).
+    """
+    says = data
+    if data.get("PerFrameFunctionalGroupsSequence"):
+        groups = functional.of_frames(data, int(data.get("NumberOfFrames") or 1), where)[frame]
+        says = functional.macro(groups, "PixelValueTransformationSequence") or data
+    if says.get("ModalityLUTSequence"):
+        return looked_up(values, says.ModalityLUTSequence[0], data)
+    if "RescaleSlope" in says and "RescaleIntercept" in says:
+        return values.astype(np.float64) * float(says.RescaleSlope) + float(says.RescaleIntercept)
     return values
+
+
+def padding(stored: Numbers, data: Any) -> NDArray[np.bool_]:
+    """Where nothing was exposed: PixelPaddingValue, to PixelPaddingRangeLimit where given (PS3.3 C.7.5.1.1.2), or
+    their kin for floating-point pixels.
+    """
+    kind = next((keyword for keyword in PIXELS if keyword in data), PIXELS[0]).removesuffix("Data")
+    value, limit = (data.get(f"{kind}Padding{part}") for part in ("Value", "RangeLimit"))
+    if value is None:
+        return np.zeros(stored.shape, dtype=bool)
+    limits = [float(tag) for tag in (value, limit) if tag is not None]
+    if kind == "Pixel":
+        limits = [_as_stored(int(tag), data) for tag in limits]
+    found: NDArray[np.bool_] = (stored >= min(limits)) & (stored <= max(limits))
+    return found
+
+
+def _as_stored(value: int, data: Any) -> int:
+    """-2000 is also written as 63536, and the other way round: the tag's type is not always that of the pixels."""
+    whole = 1 << int(data.BitsAllocated)
+    if data.PixelRepresentation and value >= whole // 2:
+        return value - whole
+    return value + whole if not data.PixelRepresentation and value < 0 else value
 
 
 def looked_up(values: Numbers, item: Any, data: Any) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmed.cases import geometry, paths, pixels, series
+from fedmed.cases import dicomfile, geometry, paths, pixels
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read(root: Path, relative: str, where: str) -> tuple[NDArray[np.float32], tu
         raise FedmedError("FM-DAT-40", f"{where}: pixels in colour or by a palette, expected greyscale")
     with pixels.damage(path, where):
         values = pixels.modality(stored, data)
-        padding = _padding(stored, data)
+        padding = pixels.padding(stored, data)
         if not np.isfinite(values).all():
             raise FedmedError("FM-DAT-22", f"{where}: pixels are NaN or infinity")
         shown = _shown(values, padding, data)
@@ -61,28 +61,10 @@ def read(root: Path, relative: str, where: str) -> tuple[NDArray[np.float32], tu
 def _spacing(data: Any) -> tuple[float, float] | None:
     """A 0 is how some devices write that they do not know."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        found = series.numbers(data, keyword, 2)
+        found = dicomfile.numbers(data, keyword, 2)
         if found is not None and all(found):
             return found[0], found[1]
     return None
-
-
-def _padding(stored: NDArray[Any], data: Any) -> NDArray[np.bool_]:
-    """Where nothing was exposed: PixelPaddingValue, to PixelPaddingRangeLimit where given (PS3.3 C.7.5.1.1.2)."""
-    if data.get("PixelPaddingValue") is None:
-        return np.zeros(stored.shape, dtype=bool)
-    tags = (data.PixelPaddingValue, data.get("PixelPaddingRangeLimit"))
-    limits = [_as_stored(int(value), data) for value in tags if value is not None]
-    found: NDArray[np.bool_] = (stored >= min(limits)) & (stored <= max(limits))
-    return found
-
-
-def _as_stored(value: int, data: Any) -> int:
-    """-2000 is also written as 63536, and the other way round: the tag's type is not always that of the pixels."""
-    whole = 1 << int(data.BitsAllocated)
-    if data.PixelRepresentation and value >= whole // 2:
-        return value - whole
-    return value + whole if not data.PixelRepresentation and value < 0 else value
 
 
 def _shown(values: NDArray[Any], padding: NDArray[np.bool_], data: Any) -> Floats:

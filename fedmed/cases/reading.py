@@ -34,7 +34,7 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     resampled. Grids count as the same when no corner lies farther apart than the recipe's `grid_tolerance`. What a
     virtual site does to its images (`shifts`) is done here.
 
-    Raises FedmedError FM-DAT-11, -15 to -29, -32 to -41 and -54 to -58.
+    Raises FedmedError FM-DAT-11, -15 to -41, -54 to -58 and -64.
     """
     label = case.label if isinstance(case.label, str) else None
     volume = read_files(case.case, case.image, label, root, data, label_map)
@@ -60,7 +60,7 @@ def read_files(
         where = f"{alias} {channel}"
         if not image.get(channel):
             raise FedmedError("FM-DAT-11", f"{where}: no image")
-        array, grid = _image(root, image[channel], where)
+        array, grid = _image(root, image[channel], data, where)
         if array.min() == array.max():
             raise FedmedError("FM-DAT-26", f"{where}: every voxel is {float(array.min()):g}")
         if affine is None:
@@ -89,10 +89,10 @@ def _frame_of_reference(root: Path, relative: tuple[str, ...], where: str) -> st
     return None if nifti.is_nifti(relative[0]) else dicom.frame_of_reference(root, relative, where)
 
 
-def _image(root: Path, relative: tuple[str, ...], where: str) -> tuple[Floats, Affine]:
+def _image(root: Path, relative: tuple[str, ...], data: Data, where: str) -> tuple[Floats, Affine]:
     if len(relative) == 1 and nifti.is_nifti(relative[0]):
         return nifti.read(paths.locate(root, relative[0], where), where)
-    return dicom.read(root, relative, where)
+    return dicom.read(root, relative, where, data)
 
 
 def _onto(

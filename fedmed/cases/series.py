@@ -7,19 +7,18 @@ and left alone. Only headers are read here.
 from __future__ import annotations
 
 import fnmatch
-import os
+import unicodedata
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pydicom
 
-from fedmed.cases import paths
+from fedmed.cases import dicomfile, functional, paths
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from fedmed.recipe_fields import Data
@@ -29,18 +28,35 @@ if TYPE_CHECKING:
 TAGS = [
     "SOPClassUID", "Modality", "SeriesDescription", "PatientID", "IssuerOfPatientID", "SeriesInstanceUID",
     "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
-    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "SpacingBetweenSlices",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ImagerPixelSpacing", "BurnedInAnnotation",
+    "ImageLaterality", "Laterality", "ViewPosition", "BodyPartExamined",
 ]  # fmt: skip
-FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # a data set without preamble begins in group 0002 or 0008
+OVERLAY_ROWS = [(group << 16) + 0x10 for group in range(0x6000, 0x6020, 2)]
 DICOMDIR = "1.2.840.10008.1.3.10"
 SEGMENTATION = "SEG"  # see dicomseg.py
 RADIOGRAPHS = ("CR", "DX", "RG")  # see radiograph.py
 SAME_DIRECTION = 1e-3  # of a direction cosine: 0.06 degrees
+BURNED_IN, OVERLAY = "burned in", "overlay"
+SIDES = ("L", "R", "B")
+VIEWS = ("AP", "PA", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAT", "LATERAL", "OBL", "OBLIQUE")  # PS3.3 C.8.1.2, usage
+SHORTER = {"LATERAL": "LAT", "OBLIQUE": "OBL"}
+BODY_PARTS = (  # of PS3.16 annex L, what radiographs show
+    "ABDOMEN", "ANKLE", "ARM", "CALCANEUS", "CHEST", "CLAVICLE", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER",
+    "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "NECK", "PATELLA",
+    "PELVIS", "RADIUS", "RIB", "SACRUM", "SCAPULA", "SHOULDER", "SKULL", "SPINE", "STERNUM", "TIBIA", "TOE", "TSPINE",
+    "ULNA", "WRIST",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What the header of one file says about an image. Lengths in mm, patient axes LPS (PS3.3 C.7.6.2)."""
+    """What a header says about one image. Lengths in mm, patient axes LPS (PS3.3 C.7.6.2).
+
+    A file with functional groups gives one Slice for each `frame` (0-based), each in a `stack`; where a file does not
+    say what its frames are, it is one Slice of several `frames`. `gap` is SpacingBetweenSlices, `marks` holds BURNED_IN
+    and OVERLAY, `covariates` what is said of side, view and body part, in closed codes.
+    """
 
     path: str
     series: str
@@ -55,6 +71,12 @@ class Slice:
     position: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     frame_of_reference: str
+    frame: int = 0
+    stack: str = ""
+    gap: float | None = None
+    detector_spacing: tuple[float, ...] | None = None
+    marks: frozenset[str] = frozenset()
+    covariates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,42 +90,46 @@ class Scan:
 
 def scan(root: Path, relative: Iterable[str], where: str, see: See | None = None) -> Scan:
     """The header of every DICOM image among the files. Raises FedmedError FM-DAT-15, -16 or -33."""
-    slices, segmentations, ignored = [], [], 0
+    slices: list[Slice] = []
+    segmentations: list[str] = []
+    ignored = 0
     for path in relative:
         found = read_header(root, path, where, see)
-        if found is None:
+        if not found:
             ignored += 1
-        elif found.modality == SEGMENTATION:
-            segmentations.append(found.path)
+        elif found[0].modality == SEGMENTATION:
+            segmentations.append(path)
         else:
-            slices.append(found)
+            slices += found
     return Scan(tuple(slices), ignored, tuple(segmentations))
 
 
-def read_header(root: Path, relative: str, where: str, see: See | None = None) -> Slice | None:
-    """One file's header; None where it is no DICOM image. `see` is shown the whole header of an image, and its path.
+def read_header(root: Path, relative: str, where: str, see: See | None = None) -> tuple[Slice, ...]:
+    """The images in one file by its header; none where it is no DICOM image. `see` is shown the whole header of a file
+    with images, and its path.
 
     Raises FedmedError FM-DAT-33 where it should be one (by its preamble or the name `.dcm`) and cannot be read: left
     out in silence, the last slice of a series would be missed by nobody.
     """
     if relative.rpartition("/")[2].upper() == "DICOMDIR":
-        return None
+        return ()
     with paths.open_file(paths.locate(root, relative, where), where) as stream:
         start = stream.read(132)
-        stream.seek(0, os.SEEK_SET)
         named = start[128:] == b"DICM" or relative.lower().endswith(".dcm")
-        if not named and start[:2] not in FIRST_GROUPS:
-            return None
+        if not named and start[:2] not in dicomfile.FIRST_GROUPS:
+            return ()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pydicom tells of every odd value; ours are judged below
-                tags = None if see else TAGS
-                data = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=tags)
-                found = _slice(data, relative)
+                tags = None if see else [*TAGS, *OVERLAY_ROWS]
+                data = dicomfile.parse(stream, where, stop_before_pixels=True, specific_tags=tags)
+                found = _slices(data, relative, where)
                 known = "SOPClassUID" in data or "Modality" in data or _is_directory(data)
+        except FedmedError:
+            raise
         except Exception as error:  # the parser may raise anything on bytes it was not made for
             if not named:
-                return None
+                return ()
             raise _damaged(where, str(error)) from error
     if named and not known:
         raise _damaged(where, relative)
@@ -112,41 +138,70 @@ def read_header(root: Path, relative: str, where: str, see: See | None = None) -
     return found
 
 
-def _slice(data: Any, relative: str) -> Slice | None:
+def _slices(data: Any, relative: str, where: str) -> tuple[Slice, ...]:
     if "Rows" not in data or "Columns" not in data or _is_directory(data):
-        return None
-    return Slice(
+        return ()
+    whole = Slice(
         path=relative,
         series=str(data.get("SeriesInstanceUID") or ""),
-        patient=(str(data.get("PatientID") or "").strip(), str(data.get("IssuerOfPatientID") or "").strip()),
+        patient=(_text(data, "PatientID"), _text(data, "IssuerOfPatientID")),
         modality=str(data.get("Modality") or ""),
         description=str(data.get("SeriesDescription") or ""),
         rows=int(data.Rows),
         columns=int(data.Columns),
         frames=int(data.get("NumberOfFrames") or 1),
         samples=int(data.get("SamplesPerPixel") or 1),
-        orientation=numbers(data, "ImageOrientationPatient", 6),
-        position=numbers(data, "ImagePositionPatient", 3),
-        spacing=numbers(data, "PixelSpacing", 2),
+        orientation=dicomfile.numbers(data, "ImageOrientationPatient", 6),
+        position=dicomfile.numbers(data, "ImagePositionPatient", 3),
+        spacing=dicomfile.numbers(data, "PixelSpacing", 2),
         frame_of_reference=str(data.get("FrameOfReferenceUID") or ""),
+        gap=(dicomfile.numbers(data, "SpacingBetweenSlices", 1) or (None,))[0],
+        detector_spacing=dicomfile.numbers(data, "ImagerPixelSpacing", 2),
+        marks=_marks(data),
+        covariates=_covariates(data),
     )
+    return (whole,) if whole.modality == SEGMENTATION else functional.expanded(data, whole, where)
+
+
+def _text(data: Any, keyword: str) -> str:
+    """The same for every character set in which a hospital writes it (PS3.5 6.1)."""
+    return unicodedata.normalize("NFC", str(data.get(keyword) or "")).strip()
+
+
+def _marks(data: Any) -> frozenset[str]:
+    burned = dicomfile.code(data, ("BurnedInAnnotation",), ("YES",))
+    overlay = any(tag in data for tag in OVERLAY_ROWS)
+    return frozenset([BURNED_IN] * bool(burned) + [OVERLAY] * overlay)
+
+
+def _covariates(data: Any) -> dict[str, str]:
+    """Codes alone, for free text may name somebody."""
+    view = dicomfile.code(data, ("ViewPosition",), VIEWS)
+    said = {
+        "laterality": dicomfile.code(data, ("ImageLaterality", "Laterality"), SIDES),
+        "view": SHORTER.get(view, view),
+        "body_part": dicomfile.code(data, ("BodyPartExamined",), BODY_PARTS),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def agreed(several: Iterable[Sequence[Slice]]) -> dict[str, str]:
+    """The covariates that images say alike; one that says nothing contradicts nobody."""
+    values: dict[str, set[str]] = {}
+    for one in (one for slices in several for one in slices):
+        for name, value in one.covariates.items():
+            values.setdefault(name, set()).add(value)
+    return {name: found.pop() for name, found in values.items() if len(found) == 1}
 
 
 def _is_directory(data: Any) -> bool:
     return str(getattr(data, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DICOMDIR
 
 
-def numbers(data: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    """A tag's finite numbers; None where it is missing or anything else, which matters only if it is needed."""
-    try:
-        values = tuple(float(value) for value in data.get(keyword) or ())
-    except (TypeError, ValueError):
-        return None
-    return values if len(values) == count and np.isfinite(values).all() else None
-
-
 def grouped(slices: Iterable[Slice]) -> list[list[Slice]]:
-    """Slices by SeriesInstanceUID, orientation and size: scanners put localizers of three planes into one series."""
+    """Slices by SeriesInstanceUID, stack, orientation and size: scanners put localizers of three planes into one
+    series.
+    """
     groups: list[list[Slice]] = []
     for one in slices:
         for group in groups:
@@ -159,7 +214,12 @@ def grouped(slices: Iterable[Slice]) -> list[list[Slice]]:
 
 
 def _together(first: Slice, second: Slice) -> bool:
-    if (first.series, first.rows, first.columns) != (second.series, second.rows, second.columns):
+    if (first.series, first.stack, first.rows, first.columns) != (
+        second.series,
+        second.stack,
+        second.rows,
+        second.columns,
+    ):
         return False
     if first.orientation is None or second.orientation is None:
         return first.orientation is second.orientation
@@ -187,10 +247,13 @@ def choose(found: Scan, data: Data, where: str) -> list[Slice]:
 
 
 def check_kind(slices: Sequence[Slice], where: str) -> None:
-    """Refuse what is no stack of greyscale single frames. Raises FedmedError FM-DAT-32 or -40."""
+    """Refuse what is no stack of greyscale slices. Raises FedmedError FM-DAT-32 or -40."""
     if any(one.frames > 1 for one in slices):
         frames = sum(one.frames for one in slices)
-        raise FedmedError("FM-DAT-32", f"{where}: {frames} frames in {len(slices)} files, expected one frame a file")
+        message = (
+            f"{where}: {frames} frames in {len(slices)} files without functional groups, expected one frame a file"
+        )
+        raise FedmedError("FM-DAT-32", message)
     if any(one.samples != 1 for one in slices):
         raise FedmedError("FM-DAT-40", f"{where}: {slices[0].samples} samples a pixel, expected 1")
 

@@ -29,7 +29,7 @@ STEP_SHARE, STEP_MM = 0.01, 0.01  # a step may differ from the median by 1 % and
 def stacked(slices: Sequence[Slice], where: str) -> tuple[list[Slice], Floats]:
     """The slices in order along the normal, and the affine of array [column, row, slice] to RAS+ mm.
 
-    Raises FedmedError FM-DAT-23, -25, -32, -35 to -41.
+    Raises FedmedError FM-DAT-23, -25, -32 and -35 to -41.
     """
     series.check_kind(slices, where)
     rows, columns, spacing = _plane(slices, where)
@@ -59,7 +59,7 @@ def _plane(slices: Sequence[Slice], where: str) -> tuple[Floats, Floats, tuple[f
     ):
         if missing := sum(value is None for value in values):
             raise FedmedError(
-                "FM-DAT-39", f"{where}: {keyword} is missing or unusable in {missing} of {len(slices)} files"
+                "FM-DAT-39", f"{where}: {keyword} is missing or unusable in {missing} of {len(slices)} slices"
             )
     if len(series.grouped(slices)) > 1:
         raise FedmedError("FM-DAT-41", f"{where}: slices differ in series, size or orientation, expected one series")

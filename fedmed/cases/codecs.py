@@ -1,0 +1,174 @@
+"""Decodes compressed frames in a process of its own, because a damaged codestream can kill the one that decodes it.
+
+GDCM aborts or crashes on about one in two hundred damaged JPEG files (benchmarks/dicom_mutations.py), and a
+codestream may claim any size. The process gets one frame at a time with what the header says of it, in bounded memory
+and time; it answers with bare pixels, whose type and number are checked here. It ends with its owner. No other decoder
+of compressed pixels is called in fedmed, but that of RLE, which is plain Python.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import UID
+
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+SECONDS = 60  # for one frame; the largest radiographs take a few
+MEMORY = 2 << 30  # of address space: eight times what the largest frame that is asked for needs
+PASSED_ON = (
+    "rows", "columns", "samples_per_pixel", "photometric_interpretation", "bits_allocated", "bits_stored",
+    "pixel_representation", "planar_configuration", "pixel_keyword",
+)  # fmt: skip
+KINDS = ("u1", "i1", "u2", "i2", "u4", "i4")
+
+
+def decoded(data: Any, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """The stored values of some frames, rising from 0, of a data set with compressed pixels.
+
+    Raises ValueError or EOFError (damaged), and FedmedError FM-DAT-64 where no process can be started.
+    """
+    options = as_pixel_options(data)
+    header = {name: options[name] for name in PASSED_ON if name in options}
+    header["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID)
+    wanted = set(indices)
+    found = generate_frames(
+        data.PixelData,
+        number_of_frames=options.get("number_of_frames", 1),
+        extended_offsets=options.get("extended_offsets"),
+    )
+    for index, frame in enumerate(found):
+        if index in wanted:
+            yield _ask(header, frame)
+
+
+def _ask(header: Mapping[str, Any], frame: bytes) -> NDArray[Any]:
+    """One frame through the process; one that was killed by it is started anew for the next frame."""
+    with _lock:
+        process = _started()
+        timer = threading.Timer(SECONDS, process.kill)
+        timer.start()
+        try:
+            _send(process.stdin, header, frame)
+            answer, values = _receive(process.stdout)
+        except (OSError, EOFError) as error:
+            process.kill()
+            process.wait()
+            raise EOFError("the decoder did not survive this frame") from error
+        finally:
+            timer.cancel()
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    if answer["kind"] not in KINDS:
+        raise ValueError("the decoder gave pixels of another kind")
+    shape = (header["rows"], header["columns"], header["samples_per_pixel"])
+    return np.frombuffer(values, np.dtype(answer["kind"])).reshape(shape[:2] if shape[2] == 1 else shape)
+
+
+def _started() -> subprocess.Popen[bytes]:
+    """This process's own decoder: a fork of it must not speak through the pipes of its parent."""
+    process = _running.get(os.getpid())
+    if process is not None and process.poll() is None:
+        return process
+    _running.clear()
+    try:
+        # -P: the folder where a person works is no place to import from
+        command = [sys.executable, "-P", "-m", __name__]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+    except OSError as error:
+        message = "the process that decodes compressed pixels cannot be started"
+        raise FedmedError("FM-DAT-64", message, local=str(error)) from error
+    _running[os.getpid()] = process
+    return process
+
+
+_running: dict[int, subprocess.Popen[bytes]] = {}
+_lock = threading.Lock()
+
+
+@atexit.register
+def _stop() -> None:
+    process = _running.pop(os.getpid(), None)
+    if process is not None:
+        process.kill()
+        process.communicate()
+
+
+def _send(stream: IO[bytes] | None, header: Mapping[str, Any], payload: bytes) -> None:
+    if stream is None:
+        raise EOFError
+    text = json.dumps(header).encode()
+    stream.write(struct.pack("<II", len(text), len(payload)) + text)
+    stream.write(payload)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes] | None) -> tuple[dict[str, Any], bytes]:
+    if stream is None:
+        raise EOFError
+    lengths = struct.unpack("<II", _exactly(stream, 8))
+    return json.loads(_exactly(stream, lengths[0])), _exactly(stream, lengths[1])
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes:
+    found = stream.read(count)
+    if len(found) < count:
+        raise EOFError
+    return found
+
+
+def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """The other side: decode what comes until the pipe closes."""
+    while True:
+        try:
+            header, frame = _receive(requests)
+        except EOFError:
+            return
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                decoder = get_decoder(UID(header.pop("transfer_syntax")))
+                values, _ = decoder.as_array(
+                    encapsulate([frame]), raw=True, index=0, number_of_frames=1, pixel_vr="OB", **header
+                )
+            _send(answers, {"kind": values.dtype.str[1:]}, np.ascontiguousarray(values).tobytes())
+        except Exception as error:  # noqa: BLE001 - decoders answer damage with exceptions of every kind
+            _send(answers, {"error": str(error)[:1000]}, b"")
+
+
+def _main() -> None:
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a decoder prints is no answer
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - Windows has none
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    _main()
