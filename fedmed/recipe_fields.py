@@ -104,7 +104,7 @@ class Pictures(Data):
     @model_validator(mode="after")
     def _radiographs_have_no_slices(self) -> Pictures:
         if (self.modality == "XR") != (self.slices is None):
-            raise ValueError("slices belong to MR, CT and PT, and only to them")
+            raise ValueError("slices belong to volumes (MR, CT, PT), and only to them")
         return self
 
 
