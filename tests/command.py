@@ -22,6 +22,7 @@ ACTORS = (
     "fedmed.coordinator.start",
     "fedmed.coordinator.status",
     "fedmed.site.approve",
+    "fedmed.site.check",
     "fedmed.site.evaluate",
     "fedmed.site.join",
     "fedmed.site.partition",

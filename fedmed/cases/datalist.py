@@ -149,7 +149,7 @@ def _listed(
         patients={fold: len({case.patient for case in folds[fold]}) for fold in FOLDS},
         former={patient: fold for patient, fold in sorted(known.items()) if patient not in here},
     )
-    entries = {fold: tuple(_entry(case) for case in folds[fold]) for fold in FOLDS}
+    entries = {fold: tuple(to_entry(case) for case in folds[fold]) for fold in FOLDS}
     return Datalist(fedmed=header, **entries)
 
 
@@ -166,7 +166,7 @@ def digest(datalist: Datalist) -> str:
 
 def cases(datalist: Datalist, fold: Fold) -> list[Case]:
     """The cases of a fold, by alias."""
-    return [_case(entry) for entry in entries_of(datalist, fold)]
+    return [to_case(entry) for entry in entries_of(datalist, fold)]
 
 
 def entries_of(datalist: Datalist, fold: Fold) -> tuple[Entry, ...]:
@@ -215,7 +215,7 @@ def load(path: Path) -> Datalist:
         raise FedmedError(code, f"{path.name}: {place}: {what}", local=str(error)) from error
 
 
-def _entry(case: Case) -> Entry:
+def to_entry(case: Case) -> Entry:
     image = {name: group[0] if len(group) == 1 else group for name, group in case.image.items()}
     grid = Grid(shape=case.geometry.shape, spacing=case.geometry.spacing, axcodes=case.geometry.axcodes)
     return Entry(
@@ -231,7 +231,7 @@ def _entry(case: Case) -> Entry:
     )
 
 
-def _case(entry: Entry) -> Case:
+def to_case(entry: Entry) -> Case:
     image = {name: (group,) if isinstance(group, str) else group for name, group in entry.image.items()}
     grid = Geometry(entry.geometry.shape, entry.geometry.spacing, entry.geometry.axcodes)
     label = tuple(Box(*each) for each in entry.label) if isinstance(entry.label, tuple) else entry.label

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.cases.checks import Doubt
     from fedmed.cases.examine import Examined, Finding
+    from fedmed.cases.layout import Study
+    from fedmed.cases.splits import Fold
     from fedmed.recipe import Recipe
     from fedmed.recipe_fields import Data
     from fedmed.settings import DataFolder, Layout
@@ -139,14 +141,18 @@ def survey(
     pseudonym_key: bytes,
     label_map: Mapping[int, int],
     progress: Callable[[int, int], None] | None = None,
+    examine: Callable[[Search, Study], Examined] = Search.examine,
 ) -> Survey:
-    """As `find`, but every study stays in it with all that was noticed, and nothing about a case is raised."""
+    """As `find`, but every study stays in it with all that was noticed, and nothing about a case is raised.
+
+    `examine` may know studies from an earlier time (see `remembered`).
+    """
     check_settings(folder.layout, recipe, label_map)
     search = Search(Path(folder.root), recipe, folder.layout, pseudonym_key, label_map)
     total = len(search.studies)
     examined = []
     for index, study in enumerate(search.studies):
-        examined.append(search.examine(study))
+        examined.append(examine(search, study))
         if progress:
             progress(index + 1, total)
     return judged(search, examined, recipe)
@@ -176,6 +182,12 @@ def judged(search: Search, examined: Sequence[Examined], recipe: Recipe) -> Surv
 
 def judge(data: Data, code: str, message: str) -> Judgement:
     return Judgement(code, data.severities.get(code, severities.default(code)), message)
+
+
+def judge_folds(folds: Mapping[Fold, Sequence[Case]], recipe: Recipe) -> list[Judgement]:
+    """What is noticed only when cases are divided, and is not ignored."""
+    found = [judge(recipe.data, code, message) for code, message in checks.of_folds(folds, recipe)]
+    return [one for one in found if not one.ignored]
 
 
 def refuse_errors(judgements: Iterable[Judgement]) -> None:

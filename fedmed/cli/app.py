@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from fedmed import __version__, logs
-from fedmed.cli import audit, experiments, partition, rounds, screen, setup, unattended
+from fedmed.cli import audit, check, experiments, partition, rounds, screen, setup, unattended
 from fedmed.errors import BUG, USAGE, FedmedError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 setup.register(app)
+check.register(app)
 partition.register(app)
 rounds.register(app)
 unattended.register(app)

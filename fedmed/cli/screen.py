@@ -36,6 +36,7 @@ OPENS_A_WORKSPACE = (
     "admit",
     "start",
     "approve",
+    "check",
     "partition",
     "train-local",
     "aggregate",

@@ -127,7 +127,11 @@ def pseudonym_key(root: Path) -> bytes:
 
     Another key would give every patient another alias, and so another fold.
     """
-    path = root / "keys" / "pseudonym.key"
+    return key_in(root / "keys" / "pseudonym.key")
+
+
+def key_in(path: Path) -> bytes:
+    """The pseudonym key in a file of its owner's alone. Raises FedmedError FM-KEY-01, FM-KEY-02."""
     keys.require_private(path)
     try:
         key = files.read_bounded(path, PSEUDONYM_KEY_BYTES)

@@ -46,7 +46,7 @@ class Partitioned:
 def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | None = None) -> Partitioned:
     """Write cases.json of this site. Patients of an earlier one keep their fold.
 
-    Raises FedmedError FM-TRU-07 before `approve`, FM-DAT-*.
+    Raises FedmedError FM-TRU-07 before `approve`, FM-DAT-*, FM-CHK-01.
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
@@ -61,6 +61,8 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         log(found)
         before = datalist.load(site.cases_file) if site.cases_file.exists() else None
         cases = datalist.build(found, consent.recipe, before)
+        folds = {fold: datalist.cases(cases, fold) for fold in splits.FOLDS}
+        find.refuse_errors(find.judge_folds(folds, consent.recipe))
         datalist.save(site.cases_file, cases)
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))
         share = share_of(site.settings.name, cases)

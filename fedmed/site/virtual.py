@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from fedmed.cases.datalist import Datalist
     from fedmed.cases.find import Found
     from fedmed.recipe import Recipe
-    from fedmed.settings import Layout
 
 How = Literal[splits.Division, "column", "header", "folders"]
 HELD_OUT = "held-out"
@@ -171,8 +170,7 @@ def _of_one(
 
 
 def _found(data: Path, chosen: Recipe, key: bytes, progress: Callable[[int, int], None] | None = None) -> Found:
-    folder = DataFolder(root=str(data.resolve()), layout=_layout(data, chosen))
-    found = find.find(folder, chosen, pseudonym_key=key, label_map={}, progress=progress)
+    found = find.find(described(data, chosen), chosen, pseudonym_key=key, label_map={}, progress=progress)
     log(found)
     return found
 
@@ -182,14 +180,15 @@ def _key(seed: int, hospital: str = "") -> bytes:
     return hashlib.sha256(f"virtual sites {seed} {hospital}".rstrip().encode()).digest()
 
 
-def _layout(data: Path, chosen: Recipe) -> Layout:
-    """Of a folder that no fedmed.yaml describes. Raises FedmedError FM-DAT-05."""
+def described(data: Path, chosen: Recipe) -> DataFolder:
+    """A folder that no fedmed.yaml describes. Raises FedmedError FM-DAT-05."""
     try:
-        return layout.detect_layout(data, chosen.data.channels, task=chosen.task)
+        found = layout.detect_layout(data, chosen.data.channels, task=chosen.task)
     except FedmedError as error:
         if error.code == "FM-DAT-05":
             error.next = "lay DATA out like that; where each folder in it is a hospital: --how folders"
         raise
+    return DataFolder(root=str(data.resolve()), layout=found)
 
 
 def _names(values: Sequence[str], leave_out: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fedmed.cases import find, identifiers, series
+from fedmed.cases import dicomfile, find, identifiers
 from fedmed.settings import DataFolder, Layout
 
 from . import films, phantoms
@@ -73,14 +73,14 @@ def test_both_the_picture_and_its_row_are_at_fault(tmp_path: Path) -> None:
 
 def test_headers_are_seen_once_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    parse = series.pydicom.dcmread
+    parse = dicomfile.parse
 
-    def counting(stream: Any, **options: Any) -> Any:
+    def counting(stream: Any, *words: Any, **options: Any) -> Any:
         if options.get("specific_tags", ()) is None:
             seen.append(stream)
-        return parse(stream, **options)
+        return parse(stream, *words, **options)
 
-    monkeypatch.setattr(series.pydicom, "dcmread", counting)
+    monkeypatch.setattr(dicomfile, "parse", counting)
     datasets = phantoms.slices()
     datasets[0].PixelData = datasets[0].PixelData[:-9]  # a fault, so that each part is looked at by itself
     phantoms.save(tmp_path / "dicom/a", datasets)

@@ -1,0 +1,259 @@
+"""`check`: what of a folder can be used, case by case, and why the rest cannot; as a page, a table and pictures.
+
+It reads and never changes a file of the data folder, and stops at no fault: the report is written, whatever it says.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedmed import __version__, files, logs, recipe
+from fedmed.cases import datalist, find, identifiers, remembered, splits
+from fedmed.errors import CODES, FedmedError
+from fedmed.exchange import statement
+from fedmed.reporting import check as report_page
+from fedmed.reporting.check import Count, Funnel, Identifiers, Refusal, Report, Row, Told
+from fedmed.settings import DataFolder
+from fedmed.site import desk
+from fedmed.site.virtual import described
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from fedmed.cases.case import Case
+    from fedmed.cases.datalist import Datalist
+    from fedmed.cases.find import Found, Judged, Judgement, Survey
+    from fedmed.recipe import Recipe
+
+    Progress = Callable[[str, int, int], None]
+
+KEY = "pseudonym.key"
+DEFAULT_OUT = "check-report"
+ORDER = ("error", "exclude", "warn")
+SHORT: dict[splits.Fold, str] = {"training": "train", "validation": "val", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked, and by what: in a workspace its own folder, key and earlier folds."""
+
+    data: DataFolder
+    root: Path
+    recipe: Recipe
+    label_map: Mapping[int, int]
+    key: bytes
+    before: Datalist | None
+    memory: Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """`again` reads unchanged files too; `preview` is how many cases are drawn; `show_ids` names files."""
+
+    again: bool = False
+    preview: int = 0
+    show_ids: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """`read` studies were read, the others are unchanged since an earlier check. `written` are files of `out`."""
+
+    report: Report
+    read: int
+    written: tuple[Path, ...]
+
+
+def check(
+    data: Path | None,
+    root: Path,
+    recipe_path: Path | None,
+    out: Path | None,
+    now: datetime,
+    *,
+    options: Options,
+    progress: Progress,
+) -> Checked:
+    """Check `data` by a recipe, or the data folder of the workspace `root`; write check.html and check.csv to `out`.
+
+    Raises FedmedError FM-USE-01 (no recipe, or `out` in the data folder), FM-RCP-*, FM-SET-*, FM-KEY-*, FM-RES-*,
+    FM-DAT-04 to -07, -10, -15, -49 and -53: what is wrong with settings or the folder itself. What is wrong with cases
+    stands in the report.
+    """
+    subject, folder = _in_workspace(root, recipe_path, out) if data is None else _of_folder(data, recipe_path, out)
+    memory = remembered.conditions(subject.recipe, subject.data.layout, subject.label_map, subject.key)
+    with remembered.opened(subject.memory, memory, again=options.again) as known:
+        seen = find.survey(
+            subject.data,
+            subject.recipe,
+            pseudonym_key=subject.key,
+            label_map=subject.label_map,
+            progress=lambda done, total: progress("reading cases", done, total),
+            examine=known.examine,
+        )
+    report = report_of(seen, subject, now, show_ids=options.show_ids)
+    _log(seen)
+    return Checked(report, known.read, _write(folder, report))
+
+
+def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:
+    """By the recipe that was approved, or by the one given."""
+    site = desk.peek(root)
+    logs.open_logs(root / "logs")
+    chosen = recipe.load(recipe_path) if recipe_path is not None else desk.require_approved(site).recipe
+    folder = DataFolder(root=str(site.data_root), layout=site.data.layout)
+    before = datalist.load(site.cases_file) if site.cases_file.exists() else None
+    target = _made(root / "reports" / "check" if out is None else out, site.data_root)
+    files.make_private(root / "cache")
+    memory = root / "cache" / "check.jsonl"
+    subject = Subject(folder, site.data_root, chosen, site.settings.label_map, desk.pseudonym_key(root), before, memory)
+    return subject, target
+
+
+def _of_folder(data: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:
+    """With a key of the out folder's own, so that a case has one alias there from check to check."""
+    if recipe_path is None:
+        raise FedmedError("FM-USE-01", "--recipe: expected a recipe to check the data by, got none")
+    chosen = recipe.load(recipe_path)
+    folder = described(data, chosen)
+    target = _made(out or Path(DEFAULT_OUT), data)
+    return Subject(folder, data, chosen, {}, _key(target), None, target / "check.jsonl"), target
+
+
+def _made(out: Path, data: Path) -> Path:
+    """The folder of the report, private. Raises FedmedError FM-USE-01 where it would lie among the data."""
+    if out.resolve().is_relative_to(data.resolve()):
+        raise FedmedError("FM-USE-01", "--out: inside the data folder, which is only ever read", next="choose another")
+    files.make_private(out)
+    return out
+
+
+def _key(out: Path) -> bytes:
+    path = out / KEY
+    if not path.exists():
+        files.write_atomic(path, secrets.token_bytes(desk.PSEUDONYM_KEY_BYTES), mode=0o600)
+    return desk.key_in(path)
+
+
+def report_of(seen: Survey, subject: Subject, now: datetime, *, show_ids: bool) -> Report:
+    """Everything a person needs to see of a survey, with the split that `partition` would make."""
+    found = seen.found()
+    members, fault = _divided(found, subject)
+    whole = [*seen.folder, *find.judge_folds(members, subject.recipe)]
+    refusal = _refusal(seen, whole, found, subject, fault)
+    folds = {fold: [case.case for case in members[fold]] for fold in splits.FOLDS}
+    fold_of = {case: SHORT[fold] for fold, members_ in folds.items() for case in members_}
+    rows = tuple(_row(each, fold_of, show_ids=show_ids) for each in seen.studies)
+    statuses = Counter(row.status for row in rows)
+    return Report(
+        recipe=subject.recipe.name,
+        digest=recipe.digest(subject.recipe),
+        version=__version__,
+        made=statement.to_time(now),
+        funnel=_funnel(seen, folds),
+        statuses={status: statuses[status] for status in ("ok", "warn", "excluded", "error")},
+        counts=_counts(seen, whole),
+        folder=tuple(_told(one) for one in whole),
+        notes=tuple(seen.notes),
+        ignored=dict(sorted(seen.ignored.items())),
+        identifiers=_identifiers(seen),
+        refusal=refusal,
+        rows=rows,
+        local=show_ids,
+    )
+
+
+def _divided(found: Found, subject: Subject) -> tuple[dict[splits.Fold, list[Case]], FedmedError | None]:
+    """The folds that `partition` would make, or empty ones and why it would make none."""
+    try:
+        cases = datalist.build(found, subject.recipe, subject.before)
+    except FedmedError as error:
+        return {fold: [] for fold in splits.FOLDS}, error
+    return {fold: datalist.cases(cases, fold) for fold in splits.FOLDS}, None
+
+
+def _refusal(
+    seen: Survey, whole: list[Judgement], found: Found, subject: Subject, fault: FedmedError | None
+) -> Refusal | None:
+    """What `partition` would stop at first."""
+    try:
+        find.refuse_errors([*seen.folder, *(one for each in seen.studies for one in each.judgements)])
+        find.check_limit(found, subject.recipe.data.max_excluded)
+        if fault:
+            raise fault
+        find.refuse_errors(whole)
+    except FedmedError as error:
+        return Refusal(error.code, error.message, error.next)
+    return None
+
+
+def _funnel(seen: Survey, folds: Mapping[splits.Fold, list[str]]) -> Funnel:
+    facts = [each.examined.facts for each in seen.studies]
+    counts = {fold: len(cases) for fold, cases in folds.items()}
+    return Funnel(
+        found=len(facts),
+        readable=sum(each.readable for each in facts),
+        labelled=sum(each.labelled for each in facts),
+        used=sum(counts.values()),
+        training=counts["training"],
+        validation=counts["validation"],
+        testing=counts["testing"],
+    )
+
+
+def _row(each: Judged, fold_of: Mapping[str, str], *, show_ids: bool) -> Row:
+    alias = each.examined.alias
+    return Row(
+        case=alias,
+        patient=each.case.patient if each.case else "",
+        fold=fold_of.get(alias, ""),
+        status=each.status,
+        findings=tuple(_told(one) for one in each.judgements),
+        files=each.examined.paths if show_ids else (),
+    )
+
+
+def _told(one: Judgement) -> Told:
+    return Told(one.code, one.severity, one.part, one.message, CODES[one.code].remedy)
+
+
+def _counts(seen: Survey, whole: list[Judgement]) -> tuple[Count, ...]:
+    """By code, the gravest first."""
+    cases: Counter[tuple[str, str]] = Counter()
+    for each in seen.studies:
+        cases.update({(one.severity, one.code) for one in each.judgements})
+    cases.update({(one.severity, one.code): 0 for one in whole})
+    ordered = sorted(cases, key=lambda key: (ORDER.index(key[0]), -cases[key], key[1]))
+    return tuple(
+        Count(code, severity, cases[severity, code], CODES[code].meaning, CODES[code].remedy)
+        for severity, code in ordered
+    )
+
+
+def _identifiers(seen: Survey) -> Identifiers:
+    trace = identifiers.together(each.examined.facts.trace for each in seen.studies)
+    return Identifiers(**trace.model_dump())
+
+
+def _write(out: Path, report: Report) -> tuple[Path, ...]:
+    """Private either way; what names files has `local` in its name."""
+    name = "check-local" if report.local else "check"
+    written = []
+    for suffix, data in ((".html", report_page.to_html(report)), (".csv", report_page.to_csv(report))):
+        files.write_atomic(out / f"{name}{suffix}", data, mode=0o600)
+        written.append(out / f"{name}{suffix}")
+    return tuple(written)
+
+
+def _log(seen: Survey) -> None:
+    for each in seen.studies:
+        for one in each.judgements:
+            logs.shareable.info("%s %s: %s", one.code, one.severity, one.message)
+            logs.local.info("%s %s: %s %s", one.code, one.severity, one.message, "; ".join(each.examined.paths))
+    for line in seen.local:
+        logs.local.info("%s", line)
