@@ -507,6 +507,51 @@ CODES: dict[str, Code] = {
         "an image with boxes is stored in another orientation than it is shown in",
         "save the image upright, without an EXIF orientation, and the boxes with it",
     ),
+    # --- tables whose rows are cases ------------------------------------------------------------------------------
+    "FM-TAB-01": Code(
+        DATA,
+        "the table of cases cannot be read",
+        "save it as CSV in UTF-8, with the names of the columns in its first line or in data.layout.table.columns",
+    ),
+    "FM-TAB-02": Code(
+        CONFIG,
+        "the table of cases has not the columns that the recipe and fedmed.yaml name",
+        "rename the column in the table, or correct data.layout.table in fedmed.yaml",
+    ),
+    "FM-TAB-03": Code(
+        CONFIG,
+        "the layout has images where the recipe needs a table, or the other way round",
+        "write data.layout in fedmed.yaml as the recipe's task needs it, for example table: {file: patients.csv}",
+    ),
+    "FM-TAB-04": Code(
+        CONFIG,
+        "no row of the table of cases fits data.layout.table.where",
+        "correct data.layout.table.where in fedmed.yaml",
+    ),
+    "FM-TAB-05": Code(
+        DATA,
+        "several rows of the table are one case",
+        "leave one row a case, or name another column as data.layout.table.case",
+    ),
+    "FM-TAB-06": Code(
+        DATA,
+        "a cell is no number, and its column has numbers",
+        "correct the cell, list what stands there as data.layout.table.missing, or set data.layout.table.decimal",
+    ),
+    "FM-TAB-07": Code(
+        DATA,
+        "a cell is none of the levels that the recipe names for its column",
+        "write the recipe's levels into the column, or list what stands there as data.layout.table.missing",
+    ),
+    "FM-TAB-08": Code(DATA, "the time of a survival is no number of 0 or more", "correct the time, or leave it empty"),
+    "FM-TAB-09": Code(
+        DATA, "a row has gaps, and the recipe drops such rows", "fill the gaps, or use a recipe with another imputation"
+    ),
+    "FM-TAB-10": Code(
+        DATA,
+        "a column has no value in any training row, so nothing can fill its gaps",
+        "add the column's values for some patients, or use a recipe without that column",
+    ),
     "FM-TRN-01": Code(
         DATA,
         "the loss or a weight is not finite, or absurdly large; nothing was sealed",

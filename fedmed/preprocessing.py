@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import Channel, Millimetres
+from fedmed.recipe_tables import ColumnName
 from fedmed.strict import Strict
 
 MAX_BYTES = 256 * 1024
@@ -34,15 +35,24 @@ class Intensity(Strict):
         return self
 
 
+class ColumnNumbers(Strict):
+    """A column of a table: a gap becomes `fill` (of a category the number of its level), a number (x - mean) / sd."""
+
+    fill: float
+    mean: float = 0.0
+    sd: float = Field(default=1.0, gt=0)
+
+
 class Preprocessing(Strict):
     """What was fitted; a part is None where the recipe does not ask for it, or where nobody may tell it.
 
-    `spacing` in mm along the recipe's axes; `class_counts` training cases by class (0: no finding).
+    `spacing` in mm along the recipe's axes; `class_counts` training cases by class (0: no finding); `columns` by name.
     """
 
     channels: dict[Channel, Intensity] | None = None
     spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
     class_counts: dict[Annotated[int, Field(ge=0, le=32)], Annotated[int, Field(ge=0)]] | None = None
+    columns: dict[ColumnName, ColumnNumbers] | None = None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: every field written out, keys sorted, shortest floats."""

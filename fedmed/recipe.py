@@ -18,6 +18,7 @@ from fedmed.recipe_fields import (
     Augment,
     ClassificationEvaluation,
     ClassificationTraining,
+    Cohort,
     Data,
     Evaluation,
     LocalisationEvaluation,
@@ -32,7 +33,16 @@ from fedmed.recipe_fields import (
     Training,
     Volumes,
 )
-from fedmed.recipe_networks import DenseNet121, Network, ResNet, SegResNet, UNet
+from fedmed.recipe_networks import MLP, DenseNet121, Linear, Network, ResNet, SegResNet, UNet
+from fedmed.recipe_tables import (
+    ClassTable,
+    SurvivalEvaluation,
+    SurvivalTable,
+    SurvivalTraining,
+    Table,
+    TabularEvaluation,
+    TabularTraining,
+)
 from fedmed.strict import PlainText, Strict, read_mapping, validate
 
 if TYPE_CHECKING:
@@ -49,12 +59,18 @@ class Recipe(Strict):
     task: str
     description: PlainText = Field(default="", max_length=500)
     seed: int = Field(ge=0, le=2**31 - 1)
-    data: Data
+    data: Cohort
     augment: tuple[Augment, ...] = ()
     network: Network
     training: Training
     strategy: Strategy = Strategy()
     evaluation: Evaluation
+
+
+class Imaging(Recipe):
+    """Tasks whose cases are images."""
+
+    data: Data
 
     @property
     def num_classes(self) -> int:
@@ -62,7 +78,7 @@ class Recipe(Strict):
         return len(self.data.labels) + 1
 
 
-class Segmentation(Recipe):
+class Segmentation(Imaging):
     """Outline each label in a volume."""
 
     task: Literal["segmentation"]
@@ -84,7 +100,7 @@ class Segmentation(Recipe):
         return self
 
 
-class OfPictures(Recipe):
+class OfPictures(Imaging):
     """What the tasks share that look at two-dimensional images."""
 
     data: Pictures
@@ -154,10 +170,48 @@ class Localisation(OfPictures):
         return self
 
 
+class Rowwise(Recipe):
+    """Tasks whose cases are rows of a table."""
+
+    data: Table
+    augment: tuple[()] = ()
+    network: Annotated[Linear | MLP, Field(discriminator="name")]
+
+    @property
+    def num_outputs(self) -> int:
+        """Of the network: one, or one a class where there are several labels."""
+        return 1
+
+
+class Tabular(Rowwise):
+    """Say which label a row belongs to; class 0 is none of them."""
+
+    task: Literal["tabular"]
+    data: ClassTable
+    training: TabularTraining
+    evaluation: TabularEvaluation = TabularEvaluation()
+
+    @property
+    def num_outputs(self) -> int:
+        return 1 if len(self.data.labels) == 1 else len(self.data.labels) + 1
+
+
+class Survival(Rowwise):
+    """Say who has the event earlier: proportional hazards (Cox 1972)."""
+
+    task: Literal["survival"]
+    data: SurvivalTable
+    training: SurvivalTraining
+    evaluation: SurvivalEvaluation = SurvivalEvaluation()
+
+
+Classifying = Classification | Tabular
 TASKS: dict[str, type[Recipe]] = {
     "segmentation": Segmentation,
     "classification": Classification,
     "localisation": Localisation,
+    "tabular": Tabular,
+    "survival": Survival,
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fedmed.severities import Severity, allowed
 from fedmed.strict import Strict
@@ -41,17 +41,11 @@ class Split(Strict):
     testing: float = Field(default=0.2, ge=0, lt=0.5)
 
 
-class Data(Strict):
-    """Which images a case consists of, and into which classes they fall."""
+class Cohort(Strict):
+    """Who is kept for what, whatever a case is."""
 
-    modality: Literal["XR", "MR", "CT", "PT"]
-    channels: tuple[Channel, ...] = Field(min_length=1, max_length=4)
-    labels: dict[Annotated[int, Field(ge=1, le=32)], ClassName] = Field(min_length=1, max_length=32)
-    normalisation: Literal["image", "site", "federated"] = "image"
-    series: Series = Series()
     split: Split = Split()
     max_excluded: Probability = 0.05
-    grid_tolerance: float = Field(default=0.1, ge=0.001, le=0.5)
     severities: dict[str, Severity] = Field(default_factory=dict, max_length=100)
 
     @field_validator("severities")
@@ -65,12 +59,36 @@ class Data(Strict):
                 raise ValueError(f"{code} may be {', '.join(may)}")
         return dict(sorted(value.items()))
 
+
+def _count_up(labels: dict[int, str]) -> dict[int, str]:
+    if sorted(labels) != list(range(1, len(labels) + 1)):
+        raise ValueError("labels must be numbered 1, 2, 3, ... without a gap; 0 is background, or no finding")
+    if len(set(labels.values())) != len(labels):
+        raise ValueError("two labels have the same name")
+    return labels
+
+
+Labels = Annotated[
+    dict[Annotated[int, Field(ge=1, le=32)], ClassName],
+    Field(min_length=1, max_length=32),
+    AfterValidator(_count_up),
+]
+
+
+class Data(Cohort):
+    """Which images a case consists of, and into which classes they fall."""
+
+    modality: Literal["XR", "MR", "CT", "PT"]
+    channels: tuple[Channel, ...] = Field(min_length=1, max_length=4)
+    labels: Labels
+    normalisation: Literal["image", "site", "federated"] = "image"
+    series: Series = Series()
+    grid_tolerance: float = Field(default=0.1, ge=0.001, le=0.5)
+
     @model_validator(mode="after")
-    def _classes_count_up(self) -> Data:
-        if sorted(self.labels) != list(range(1, len(self.labels) + 1)):
-            raise ValueError("labels must be numbered 1, 2, 3, ... without a gap; 0 is background, or no finding")
-        if len(set(self.labels.values())) != len(self.labels) or len(set(self.channels)) != len(self.channels):
-            raise ValueError("two labels or two channels have the same name")
+    def _channels_differ(self) -> Data:
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError("two channels have the same name")
         return self
 
 
@@ -250,7 +268,7 @@ class SegmentationEvaluation(Evaluation):
     window_batch: int = Field(default=2, ge=1, le=64)
 
 
-ClassificationMetric = Literal["auroc", "auprc", "balanced_accuracy", "sensitivity_at_spec90"]
+ClassificationMetric = Literal["accuracy", "auroc", "auprc", "balanced_accuracy", "sensitivity_at_spec90"]
 
 
 class ClassificationEvaluation(Evaluation):

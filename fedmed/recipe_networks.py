@@ -1,4 +1,4 @@
-"""The networks that a recipe can name, with the fields of MONAI's classes of the same names."""
+"""The networks that a recipe can name: with the fields of MONAI's classes of the same names, and two for tables."""
 
 from __future__ import annotations
 
@@ -102,3 +102,17 @@ class ResNet(Classifier):
     def reduction(self) -> int:
         """By how much the last features are smaller than the image, along both axes."""
         return self.conv1_t_stride * (1 if self.no_max_pool else 2) * 8
+
+
+class Linear(Network):
+    """A weighted sum of the inputs: logistic regression, or Cox's proportional hazards."""
+
+    name: Literal["Linear"]
+
+
+class MLP(Network):
+    """Layers of these widths with ReLU between them (multilayer perceptron)."""
+
+    name: Literal["MLP"]
+    hidden: tuple[Width, ...] = Field(min_length=1, max_length=8)
+    dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from fedmed import files
 from fedmed.errors import FedmedError
@@ -29,6 +29,31 @@ RESERVED = {
 }
 NumCases = Annotated[int, Field(ge=1, le=1_000_000)]
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+Header = Annotated[PlainText, Field(min_length=1, max_length=200)]
+
+
+def _below_the_root(path: str) -> str:
+    if path.startswith(("/", "\\")) or ".." in path.split("/"):
+        raise ValueError("expected a path below the data root")
+    return path
+
+
+class TableLayout(Strict):
+    """A table whose rows are the cases: a CSV file below the data root.
+
+    `columns` names the columns of a file without a line of names. `case` and `patient` name the columns that say which
+    case and whose it is; `missing` are cells that mean nothing was recorded. With `where`, only the rows that hold
+    these values belong to this site.
+    """
+
+    file: Annotated[Pattern, AfterValidator(_below_the_root)]
+    columns: Annotated[tuple[Header, ...], Field(min_length=1, max_length=1000)] | None = None
+    delimiter: Literal[",", ";", "\t"] | None = None
+    decimal: Literal[".", ","] = "."
+    missing: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=32)] = ("?", "NA", "NaN")
+    case: Header | None = None
+    patient: Header | None = None
+    where: dict[Header, StrictInt | StrictFloat | PlainText] = Field(default_factory=dict)
 
 
 class Layout(Strict):
@@ -39,13 +64,15 @@ class Layout(Strict):
     .dcm or as a folder that holds one, which may be the folder of the images. Classes stand in a CSV table `labels`
     with the columns path (relative to the root), label, and if known patient. Boxes stand in a CSV table `boxes` with
     the columns path, x, y, width, height (pixels from the upper left corner), label, and if known patient. Without
-    {patient} or such a column the patient is read from DICOM, or every other file is its own patient.
+    {patient} or such a column the patient is read from DICOM, or every other file is its own patient. Where the cases
+    are no images but the rows of a table, there is `table` alone.
     """
 
-    image: dict[str, Pattern] = Field(min_length=1, max_length=4)
+    image: dict[str, Pattern] = Field(default_factory=dict, max_length=4)
     label: Pattern | None = None
     labels: Pattern | None = None
     boxes: Pattern | None = None
+    table: TableLayout | None = None
 
     @field_validator("image", "label")
     @classmethod
@@ -63,6 +90,12 @@ class Layout(Strict):
         if value and (value.startswith(("/", "\\")) or ".." in value.split("/") or not value.endswith(".csv")):
             raise ValueError("a table of labels or boxes is a .csv file below the data root")
         return value
+
+    @model_validator(mode="after")
+    def _images_or_rows(self) -> Layout:
+        if bool(self.image) == (self.table is not None) or (self.table and (self.label or self.labels or self.boxes)):
+            raise ValueError("give image (with label, labels or boxes), or a table alone")
+        return self
 
     @model_validator(mode="after")
     def _masks_or_classes(self) -> Layout:

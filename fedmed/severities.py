@@ -21,10 +21,11 @@ OF_THE_FOLDER = (
     *("FM-CHK-02", "FM-CHK-03", "FM-CHK-04", "FM-CHK-06"),
     *("FM-IDN-01", "FM-IDN-02", "FM-IDN-03", "FM-IDN-04", "FM-IDN-05"),
 )
-AREAS = ("FM-DAT-", "FM-BOX-")  # of what the reader refuses
+AREAS = ("FM-DAT-", "FM-BOX-", "FM-TAB-")  # of what the reader refuses
 OF_NO_CASE = {  # but of settings, tables and cases.json
     *(f"FM-DAT-{number:02d}" for number in (*range(1, 11), *range(42, 48), 49, 51, 53)),
     *("FM-BOX-01", "FM-BOX-03"),
+    *("FM-TAB-01", "FM-TAB-02", "FM-TAB-03", "FM-TAB-04", "FM-TAB-10"),
 }
 
 

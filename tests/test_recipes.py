@@ -195,3 +195,58 @@ def test_a_recipe_that_travels_has_one_form():
         with pytest.raises(FedmedError) as caught:
             recipes.from_bytes(other)
         assert caught.value.code == "FM-RCP-01"
+
+
+HEART = yaml.safe_load((FOLDER / "heart-disease-table.yaml").read_text("utf-8"))
+BREAST = yaml.safe_load((FOLDER / "breast-survival-table.yaml").read_text("utf-8"))
+PAIN = {"name": "pain", "levels": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"columns": []}, "columns"),
+        ({"columns": [{"name": "age"}, {"name": "age"}]}, "stands twice"),
+        ({"columns": [{"name": "age"}, {"name": "num"}]}, "both input and outcome"),
+        ({"columns": [{"name": "pain", "levels": [1]}]}, "levels"),
+        ({"columns": [{"name": "pain", "levels": [1, 1]}]}, "a level stands twice"),
+        ({"columns": [{"name": "pain", "levels": [1, "1"]}]}, "a level stands twice"),
+        ({"columns": [{"name": "pain", "levels": [False, True]}]}, "levels"),
+        ({"columns": [{"name": "pain", "levels": [1.5, 2.5]}]}, "levels"),
+        ({"columns": [{"name": ""}]}, "name"),
+        ({"labels": {1: "mild", 2: "severe"}}, "expected one label"),
+        ({"labels": {1: "mild", 3: "severe"}, "outcome": {"column": "num"}}, "without a gap"),
+        ({"imputation": "guess"}, "imputation"),
+        ({"normalisation": "image"}, "normalisation"),
+    ],
+)
+def test_what_cannot_work_with_a_table_is_refused(change, words):
+    refused(HEART, {"data": {**HEART["data"], **change}}, words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"network": {"name": "ResNet"}}, "network"),
+        ({"network": {"name": "MLP", "hidden": []}}, "hidden"),
+        ({"augment": [{"name": "RandGaussianNoise", "prob": 0.5, "std": 0.1}]}, "augment"),
+        ({"evaluation": {"metrics": ["auroc"]}}, "c_index"),
+        ({"training": {**BREAST["training"], "batch_size": 1}}, "batch_size"),
+        ({"training": {**BREAST["training"], "loss": {"name": "CrossEntropyLoss"}}}, "CoxPHLoss"),
+        ({"data": {**BREAST["data"], "outcome": {"time": "T", "event": "T"}}}, "stands twice"),
+    ],
+)
+def test_what_cannot_work_with_a_survival_is_refused(change, words):
+    refused(BREAST, change, words)
+
+
+def test_inputs_of_a_network_are_numbers_and_levels_but_the_first():
+    data = {**HEART["data"], "columns": [{"name": "age"}, PAIN, {"name": "kind", "levels": ["a", "b", "c"]}]}
+    chosen = recipes.parse({**HEART, "data": data}, "recipe")
+    assert chosen.data.width == 1 + 1 + 2
+    assert chosen.data.names == ("age", "pain", "kind", "num")
+    assert chosen.num_outputs == 1
+    several = {**data, "labels": {1: "mild", 2: "severe"}, "outcome": {"column": "num"}}
+    assert recipes.parse({**HEART, "data": several}, "recipe").num_outputs == 3
+    assert recipes.load(FOLDER / "heart-disease-table.yaml").data.width == 13
+    assert recipes.load(FOLDER / "breast-survival-table.yaml").data.width == 39

@@ -36,6 +36,21 @@ class Box(NamedTuple):
     label: int
 
 
+NO_GRID = Geometry((0, 0, 0), (0.0, 0.0, 0.0), "")  # of a row of a table
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table at rest: the `number` of its line, from 1, and its cells for the columns of the recipe.
+
+    A category is the number of its level, from 0; None is a gap. `time` is that of a survival.
+    """
+
+    number: int
+    inputs: tuple[float | None, ...]
+    time: float | None = None
+
+
 @dataclass(frozen=True)
 class Shift:
     """How a virtual site alters its images when they are read (see `shifts`); hospitals have none."""
@@ -66,6 +81,7 @@ class Case:
     geometry: Geometry
     content: str = ""
     shift: Shift | None = None
+    row: Row | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case, Picture, Volume
     from fedmed.cases.examine import Examined
     from fedmed.cases.splits import Fold
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Imaging, Recipe
     from fedmed.recipe_fields import Data
 
     Doubt = tuple[str, str]
@@ -48,7 +48,7 @@ def of_picture(picture: Picture, data: Pictures, where: str) -> list[Doubt]:
     return [doubt for check in OF_PICTURE for doubt in check(picture, data, where)]
 
 
-def across(examined: Sequence[Examined], recipe: Recipe) -> list[Aliased]:
+def across(examined: Sequence[Examined], recipe: Imaging) -> list[Aliased]:
     """About cases that can be used, beside each other; about what the folder lacks; and what identifies patients."""
     usable = [one for one in examined if one.case is not None]
     found = [doubt for check in ACROSS for doubt in check(usable, recipe)]
@@ -69,7 +69,7 @@ def of_folds(folds: Mapping[Fold, Sequence[Case]], recipe: Recipe) -> Iterator[D
                 yield "FM-CHK-02", f"{fold}: {found}"
 
 
-def absent_classes(usable: Sequence[Examined], recipe: Recipe) -> Iterator[Aliased]:
+def absent_classes(usable: Sequence[Examined], recipe: Imaging) -> Iterator[Aliased]:
     """Classes that no case has (FM-CHK-03)."""
     groups = {one.case.group for one in usable if one.case and one.case.group}
     if isinstance(recipe.data, Pictures) and groups:
@@ -78,7 +78,7 @@ def absent_classes(usable: Sequence[Examined], recipe: Recipe) -> Iterator[Alias
                 yield "", ("FM-CHK-03", f"class {number} ({name}) occurs in none of {len(usable)} cases")
 
 
-def polarity(usable: Sequence[Examined], recipe: Recipe) -> Iterator[Aliased]:
+def polarity(usable: Sequence[Examined], recipe: Imaging) -> Iterator[Aliased]:
     """MONOCHROME1 more often in one class than in another (FM-CHK-04): a network may learn the device, not the
     finding, even though each is shown the right way.
     """
@@ -92,7 +92,7 @@ def polarity(usable: Sequence[Examined], recipe: Recipe) -> Iterator[Aliased]:
         yield "", ("FM-CHK-04", f"MONOCHROME1 in {shown}")
 
 
-def odd_spacing(usable: Sequence[Examined], _: Recipe) -> Iterator[Aliased]:
+def odd_spacing(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
     """A voxel edge far from the usual one along the same direction of the patient (FM-CHK-05)."""
     edges: dict[str, dict[str, float]] = defaultdict(dict)
     for one in usable:
@@ -113,7 +113,7 @@ def _edges(case: Case) -> dict[str, float]:
     return {axis: step for axis, step in zip(axes, grid.spacing, strict=False) if step > 0}
 
 
-def coverage(usable: Sequence[Examined], recipe: Recipe) -> Iterator[Aliased]:
+def coverage(usable: Sequence[Examined], recipe: Imaging) -> Iterator[Aliased]:
     """Radiographs that do not say which side or which view they show (FM-CHK-06)."""
     total = sum(one.facts.dicom for one in usable)
     sided, viewed = (sum(getattr(one.facts, name) for one in usable) for name in ("laterality", "view"))
@@ -122,7 +122,7 @@ def coverage(usable: Sequence[Examined], recipe: Recipe) -> Iterator[Aliased]:
         yield "", ("FM-CHK-06", f"of {total} DICOM radiographs {said}")
 
 
-def repeated(usable: Sequence[Examined], _: Recipe) -> Iterator[Aliased]:
+def repeated(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
     """The same files twice, of one patient (FM-CHK-08) or of two (FM-CHK-09)."""
     same: dict[str, list[Case]] = defaultdict(list)
     for one in usable:
@@ -135,7 +135,7 @@ def repeated(usable: Sequence[Examined], _: Recipe) -> Iterator[Aliased]:
             yield case.case, (code, f"{case.case}: the very same images as {others}")
 
 
-def odd_intensity(usable: Sequence[Examined], recipe: Recipe) -> Iterator[Aliased]:
+def odd_intensity(usable: Sequence[Examined], recipe: Imaging) -> Iterator[Aliased]:
     """In CT, where numbers are physical: a 1st or 99th percentile far from the usual one (FM-CHK-10)."""
     if recipe.data.modality != "CT":
         return
@@ -162,6 +162,6 @@ def _far(values: Mapping[str, float], least: float) -> tuple[float, list[str]]:
 OF_HEADER: tuple[Callable[[Any, str], list[Doubt]], ...] = ()
 OF_VOLUME: tuple[Callable[[Volume, Data, str], list[Doubt]], ...] = (doubts.of_label,)
 OF_PICTURE: tuple[Callable[[Picture, Pictures, str], list[Doubt]], ...] = ()
-ACROSS: tuple[Callable[[Sequence[Examined], Recipe], Iterator[Aliased]], ...] = (
+ACROSS: tuple[Callable[[Sequence[Examined], Imaging], Iterator[Aliased]], ...] = (
     *(absent_classes, polarity, odd_spacing, coverage, repeated, odd_intensity),
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.cases import paths
+from fedmed.cases import paths, tables
 from fedmed.cases.layout import LABEL
 from fedmed.errors import FedmedError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.cases.case import Case, Shift
+    from fedmed.settings import TableLayout
 
 
 def digest(case: Case, root: Path) -> str:
@@ -56,12 +57,17 @@ def shifted(content: str, shift: Shift) -> str:
     return _digest([f"{content} {shift.kind} {shift.amount!r} {shift.seed}\n"])
 
 
-def check(cases: Sequence[Case], root: Path, progress: Callable[[int, int], None]) -> None:
-    """Read every file of the cases again; `progress` is told (cases done, cases in all).
+def check(
+    cases: Sequence[Case], root: Path, progress: Callable[[int, int], None], table: TableLayout | None = None
+) -> None:
+    """Read every file of the cases again, or their `table`; `progress` is told (cases done, cases in all).
 
-    Raises FedmedError FM-DAT-04 (no data folder), -46 (another content than at `partition`), -15, -16.
+    Raises FedmedError FM-DAT-04 (no data folder), -46 (another content than at `partition`), -15, -16, FM-TAB-01, -02.
     """
     paths.require_folder(root)  # or a disk that is not mounted would look like one broken case
+    if table is not None:
+        tables.check(cases, root, table, progress)
+        return
     for done, case in enumerate(cases, start=1):
         if digest(case, root) != case.content:
             raise FedmedError("FM-DAT-46", f"{case.case}: expected the content that partition read, got another")

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmed import files
 from fedmed import recipe as recipes
-from fedmed.cases.case import Box, Case, Geometry, Shift, ShiftKind
+from fedmed.cases.case import Box, Case, Geometry, Row, Shift, ShiftKind
 from fedmed.cases.splits import FOLDS, Fold, split
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import Channel
@@ -54,18 +54,27 @@ class Shifted(Strict):
     seed: Number
 
 
+class RowEntry(Strict):
+    """A row of a table; a JSON twin of case.Row."""
+
+    number: Annotated[int, Field(ge=1)]
+    inputs: tuple[float | None, ...]
+    time: float | None = None
+
+
 class Entry(Strict):
-    """One case; a JSON twin of case.Case."""
+    """One case; a JSON twin of case.Case. It has images, or is a row."""
 
     case: CaseAlias
     patient: PatientAlias
     group: Annotated[str, Field(max_length=32)]
-    image: dict[Channel, str | tuple[str, ...]] = Field(min_length=1, max_length=4)
+    image: dict[Channel, str | tuple[str, ...]] = Field(max_length=4)
     label: str | Class | tuple[Rectangle, ...] | None
     covariates: dict[str, str | int | float]
     geometry: Grid
     content: Digest
     shift: Shifted | None = None
+    row: RowEntry | None = None
 
     @field_validator("image", "label")
     @classmethod
@@ -76,6 +85,12 @@ class Entry(Strict):
                 if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in path.split("/"):
                     raise ValueError("expected a path below the data root")
         return value
+
+    @model_validator(mode="after")
+    def _images_or_a_row(self) -> Entry:
+        if bool(self.image) == (self.row is not None):
+            raise ValueError("expected images or a row")
+        return self
 
 
 class Header(Strict):
@@ -228,6 +243,7 @@ def to_entry(case: Case) -> Entry:
         geometry=grid,
         content=case.content,
         shift=Shifted(**vars(case.shift)) if case.shift else None,
+        row=RowEntry(**vars(case.row)) if case.row else None,
     )
 
 
@@ -236,4 +252,5 @@ def to_case(entry: Entry) -> Case:
     grid = Geometry(entry.geometry.shape, entry.geometry.spacing, entry.geometry.axcodes)
     label = tuple(Box(*each) for each in entry.label) if isinstance(entry.label, tuple) else entry.label
     shift = Shift(**vars(entry.shift)) if entry.shift else None
-    return Case(entry.case, entry.patient, entry.group, image, label, entry.covariates, grid, entry.content, shift)
+    row = Row(**vars(entry.row)) if entry.row else None
+    return Case(entry.case, entry.patient, entry.group, image, label, entry.covariates, grid, entry.content, shift, row)

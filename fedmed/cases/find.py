@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Literal
 from fedmed import severities
 from fedmed.cases import checks, nifti, raster
 from fedmed.cases.layout import LABEL
+from fedmed.cases.rows import Rows
 from fedmed.cases.search import Search
 from fedmed.errors import FedmedError
+from fedmed.recipe import Imaging, Rowwise, Segmentation, Survival, Tabular
 from fedmed.recipe_fields import Pictures
 
 if TYPE_CHECKING:
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.cases.checks import Doubt
     from fedmed.cases.examine import Examined, Finding
+    from fedmed.cases.labels import Labelled
     from fedmed.cases.layout import Study
     from fedmed.cases.splits import Fold
     from fedmed.recipe import Recipe
-    from fedmed.recipe_fields import Data
+    from fedmed.recipe_fields import Cohort
     from fedmed.settings import DataFolder, Layout
     from fedmed.severities import Severity
 
@@ -125,7 +128,7 @@ def find(
 
     Raises FedmedError FM-CHK-01 (a finding is an error by the recipe), FM-DAT-04, -06, -07, -08 (none usable), -09
     (above the recipe's max_excluded), -10, -15 or -49 (the table of labels), FM-BOX-01 (that of boxes),
-    FM-DAT-53, FM-SET-03.
+    FM-DAT-53, FM-SET-03, FM-TAB-01 to -04.
     """
     seen = survey(folder, recipe, pseudonym_key=pseudonym_key, label_map=label_map, progress=progress)
     found = seen.found()
@@ -148,20 +151,29 @@ def survey(
     `examine` may know studies from an earlier time (see `remembered`).
     """
     check_settings(folder.layout, recipe, label_map)
+    tell = progress or (lambda _done, _total: None)
+    if isinstance(recipe, Rowwise) and folder.layout.table:
+        rows = Rows(Path(folder.root), recipe, folder.layout.table, pseudonym_key, label_map)
+        seen = []
+        for done, number in enumerate(rows.numbers, start=1):
+            seen.append(rows.examine(number))
+            tell(done, len(rows.numbers))
+        return judged(rows, seen, recipe)
+    if not isinstance(recipe, Imaging):
+        raise TypeError(type(recipe).__name__)
     search = Search(Path(folder.root), recipe, folder.layout, pseudonym_key, label_map)
     total = len(search.studies)
     examined = []
     for index, study in enumerate(search.studies):
         examined.append(examine(search, study))
-        if progress:
-            progress(index + 1, total)
+        tell(index + 1, total)
     return judged(search, examined, recipe)
 
 
-def judged(search: Search, examined: Sequence[Examined], recipe: Recipe) -> Survey:
+def judged(search: Search | Rows, examined: Sequence[Examined], recipe: Recipe) -> Survey:
     """Everything noticed about the studies, one by one and beside each other, and what it counts for."""
     about: dict[str, list[Doubt]] = {}
-    for alias, doubt in checks.across(examined, recipe):
+    for alias, doubt in checks.across(examined, recipe) if isinstance(recipe, Imaging) else ():
         about.setdefault(alias, []).append(doubt)
     studies = []
     for one in sorted(examined, key=lambda one: one.alias):
@@ -174,13 +186,13 @@ def judged(search: Search, examined: Sequence[Examined], recipe: Recipe) -> Surv
     )
     studies = [replace(each, judgements=tuple(one for one in each.judgements if not one.ignored)) for each in studies]
     folder = [one for one in folder if not one.ignored]
-    if not isinstance(recipe.data, Pictures):
+    if isinstance(recipe, Segmentation):
         studies = _in_quartiles(studies)
     rows = tuple(f"{code} {path}" for code, astray in search.without_image().items() for path in astray)
     return Survey(studies, folder, ignored, search.notes(examined), rows)
 
 
-def judge(data: Data, code: str, message: str) -> Judgement:
+def judge(data: Cohort, code: str, message: str) -> Judgement:
     return Judgement(code, data.severities.get(code, severities.default(code)), message)
 
 
@@ -200,7 +212,7 @@ def refuse_errors(judgements: Iterable[Judgement]) -> None:
         raise FedmedError("FM-CHK-01", f"errors by the recipe's severities: {shown}", local=local)
 
 
-def _of_finding(finding: Finding, data: Data) -> Judgement:
+def _of_finding(finding: Finding, data: Cohort) -> Judgement:
     return replace(judge(data, finding.code, finding.message), part=finding.part, local=finding.local)
 
 
@@ -215,14 +227,18 @@ def _in_quartiles(studies: Sequence[Judged]) -> list[Judged]:
 
 
 def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int]) -> None:
-    """Raises FedmedError FM-DAT-06, -07, -53 or FM-SET-03 where fedmed.yaml does not fit the recipe."""
+    """Raises FedmedError FM-DAT-06, -07, -53, FM-SET-03 or FM-TAB-03 where fedmed.yaml does not fit the recipe."""
+    if isinstance(recipe, Rowwise) != (layout.table is not None):
+        right, wrong = ("image", "table") if layout.table else ("table", "image")
+        raise FedmedError("FM-TAB-03", f"fedmed.yaml: data.layout: {recipe.task} needs {right}, got {wrong}")
+    if isinstance(recipe, Tabular | Survival):
+        _check_label_map(label_map, recipe.data)
+    if not isinstance(recipe, Imaging):
+        return
     expected, got = ", ".join(sorted(recipe.data.channels)), ", ".join(sorted(layout.image))
     if expected != got:
         raise FedmedError("FM-DAT-06", f"fedmed.yaml: data.layout.image: expected {expected}, got {got}")
-    for value, target in label_map.items():
-        if target != 0 and target not in recipe.data.labels:
-            allowed = len(recipe.data.labels)
-            raise FedmedError("FM-DAT-07", f"fedmed.yaml: label_map: {value}: expected 0 to {allowed}, got {target}")
+    _check_label_map(label_map, recipe.data)
     given = [name for name in ("label", "labels", "boxes") if getattr(layout, name)]
     if given and NEEDED[recipe.task] not in given:
         message = f"{recipe.task} needs {NEEDED[recipe.task]}, got {' and '.join(given)}"
@@ -236,6 +252,13 @@ def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int])
         if recipe.data.modality != "XR" and not (nifti.is_nifti(pattern) or pattern.endswith("/") or is_slice):
             pictures = ", .png, .jpg" if isinstance(recipe.data, Pictures) else ""
             raise _pattern(f"image.{channel}", f".nii, .nii.gz{pictures} or a folder/", pattern)
+
+
+def _check_label_map(label_map: Mapping[int, int], data: Labelled) -> None:
+    for value, target in label_map.items():
+        if target != 0 and target not in data.labels:
+            allowed = len(data.labels)
+            raise FedmedError("FM-DAT-07", f"fedmed.yaml: label_map: {value}: expected 0 to {allowed}, got {target}")
 
 
 def _pattern(name: str, expected: str, pattern: str) -> FedmedError:

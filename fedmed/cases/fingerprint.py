@@ -51,6 +51,8 @@ def measure(
     voxels, so that tables and air do not count (nnU-Net). A case without such a voxel has no part in the grey values.
     Raises FedmedError FM-TRN-03, -04, and what reading a case raises.
     """
+    if not isinstance(recipe, recipes.Imaging):
+        raise TypeError(type(recipe).__name__)
     if not cases:
         raise FedmedError("FM-TRN-04", "fingerprint: expected at least one training case, got none")
     sums = _Sums({name: [] for name in recipe.data.channels})

@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fedmed.cases import paths, spreadsheet
 from fedmed.errors import FedmedError
@@ -19,8 +19,6 @@ from fedmed.errors import FedmedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-
-    from fedmed.recipe_fields import Data
 
     Value = str | int | float
 
@@ -86,7 +84,14 @@ def entry(table: Table, images: Iterable[str], where: str) -> tuple[int | None, 
     return label, patient, agreed([row.covariates for row in rows])
 
 
-def to_class(value: int, data: Data, label_map: Mapping[int, int], where: str, shown: str = "the class") -> int:
+class Labelled(Protocol):
+    """A recipe's data, of whatever task."""
+
+    @property
+    def labels(self) -> Mapping[int, str]: ...
+
+
+def to_class(value: int, data: Labelled, label_map: Mapping[int, int], where: str, shown: str = "the class") -> int:
     """The recipe's class of a hospital's number. Where label_map is given it must name every value but 0.
 
     Raises FedmedError FM-DAT-28.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.examine import Examined
     from fedmed.cases.layout import Study
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Imaging
     from fedmed.settings import Layout
 
 HEX = 16  # 64 bits: two of a million cases meet with a chance of 1 in 37 million
@@ -33,7 +33,7 @@ def pseudonym(key: bytes, kind: str, value: str) -> str:
 class Search:
     """The studies of a folder: `examine` each of them, then ask for `notes` about the whole."""
 
-    def __init__(self, root: Path, recipe: Recipe, layout: Layout, key: bytes, label_map: Mapping[int, int]) -> None:
+    def __init__(self, root: Path, recipe: Imaging, layout: Layout, key: bytes, label_map: Mapping[int, int]) -> None:
         self.root, self.layout = root, layout
         self.tree = paths.walk(root)
         self.table = labels.read(root, layout.labels) if layout.labels else None

@@ -36,7 +36,7 @@ def read(
         names, delimiter = _header(text, required, optional, refuse)
         return [
             {name: cell.strip() for name, cell in zip(names, line, strict=False) if name}
-            for line in _lines(text, delimiter, len(names), refuse)
+            for line in lines(text, delimiter, len(names), refuse)
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise refuse("not found, not UTF-8, or not CSV", str(error)) from error
@@ -61,10 +61,15 @@ def _header(
     raise refuse(f"the first line: expected the columns {expected}", "")
 
 
-def _lines(text: str, delimiter: str, width: int, refuse: Callable[[str, str], FedmedError]) -> Iterator[list[str]]:
-    """Every line after the first that is not empty; spreadsheets leave empty cells away at the end of a line."""
+def lines(
+    text: str, delimiter: str, width: int, refuse: Callable[[str, str], FedmedError], *, has_names: bool = True
+) -> Iterator[list[str]]:
+    """Every line that is not empty, after the first with the names; spreadsheets leave empty cells away at the end of
+    a line. Raises csv.Error, and what `refuse` makes of a line that is too long.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    next(reader, None)
+    if has_names:
+        next(reader, None)
     for line in reader:
         if len(line) > width:
             raise refuse(f"line {reader.line_num}: {len(line)} cells, expected {width}", "")

@@ -53,7 +53,9 @@ def init_coordinator(
 def init_site(
     folder: Annotated[Path, typer.Argument(help="The new workspace, on a local disk.")],
     name: Annotated[str, typer.Option("--name", help="The site's name: 2-32 of a-z, 0-9 and hyphens.")],
-    data: Annotated[Path, typer.Option("--data", help="The folder with the images; it is only ever read.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="The folder with the images or the table; it is only ever read.")
+    ],
     contact: Annotated[str, typer.Option(help="Whom the coordinator can call; it is in the join file.")] = "",
     channel: Annotated[
         list[str], typer.Option(help="The recipe's channel names; XR for radiographs, else MR, if left out.")
@@ -68,11 +70,15 @@ def init_site(
 
     out = Screen(as_json=as_json)
     joined = join.init(folder, name, data, screen.now(), contact=contact, channels=channel)
-    images = ", ".join(f"{key}: {pattern}" for key, pattern in joined.layout.image.items())
-    kinds = (joined.layout.label, joined.layout.labels, joined.layout.boxes)
-    where = " and ".join(kind for kind in kinds if kind)
-    out.say(f"workspace {folder} made; images {images}, labels {where}")
-    out.say(f"channels are called {', '.join(joined.layout.image)}: the recipe must call them so too (--channel)")
+    if joined.layout.table:
+        out.say(f"workspace {folder} made; cases are the rows of {joined.layout.table.file}")
+        out.say("see data: layout: table: in fedmed.yaml there: which columns say whose row it is, what means a gap")
+    else:
+        images = ", ".join(f"{key}: {pattern}" for key, pattern in joined.layout.image.items())
+        kinds = (joined.layout.label, joined.layout.labels, joined.layout.boxes)
+        where = " and ".join(kind for kind in kinds if kind)
+        out.say(f"workspace {folder} made; images {images}, labels {where}")
+        out.say(f"channels are called {', '.join(joined.layout.image)}: the recipe must call them so too (--channel)")
     out.say(f"key {joined.key}")
     out.say(f"fingerprint to read to the coordinator: {joined.fingerprint}")
     out.say(f"next: bring {joined.join} to the coordinator")

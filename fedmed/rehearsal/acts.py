@@ -59,7 +59,8 @@ def begin(setting: Setting) -> None:
     from fedmed.training import networks  # noqa: PLC0415 - torch, for the first weights alone
 
     chosen = recipe.load(setting.recipe)
-    channels = chosen.data.channels
+    channels = chosen.data.channels if isinstance(chosen, recipe.Imaging) else ()
+    columns = chosen.data.names if isinstance(chosen, recipe.Rowwise) else ()
     if not (setting.coordinator / "fedmed.yaml").exists():
         found.init(
             setting.coordinator, setting.recipe, _now(), title=setting.title, rounds=setting.rounds,
@@ -67,7 +68,10 @@ def begin(setting: Setting) -> None:
         )  # fmt: skip
     for name in setting.names:
         if not (setting.site(name) / "fedmed.yaml").exists():
-            join.init(setting.site(name), name, setting.hospitals[name], _now(), channels=channels, task=chosen.task)
+            join.init(
+                setting.site(name), name, setting.hospitals[name], _now(), channels=channels, columns=columns,
+                task=chosen.task,
+            )  # fmt: skip
         # invented patients: with a fixed key the folds, and so the table at the end, repeat from run to run
         key = hashlib.sha256(f"rehearsal {name}".encode()).digest()
         files.write_atomic(setting.site(name) / "keys" / "pseudonym.key", key, mode=0o600)

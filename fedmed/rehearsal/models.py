@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fedmed import files
-from fedmed.cases import datalist
+from fedmed.cases import datalist, encoding
 from fedmed.learning import params
-from fedmed.site import alone, desk, own, results, rounds
+from fedmed.recipe import Rowwise
+from fedmed.site import alone, desk, own, preprocessing, results, rounds
 from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.cases.splits import Fold
     from fedmed.learning.params import Params
+    from fedmed.preprocessing import Preprocessing
     from fedmed.rehearsal.acts import Setting
     from fedmed.site.desk import Approved, Site
     from fedmed.site.results import Scored
@@ -67,6 +69,7 @@ def train_pooled(setting: Setting) -> int:
         fitted = fit.fit(
             consent.recipe, start, cases, root=root, label_map={}, site=POOLED, round=round_, rounds=setting.rounds,
             attempt=1, num_steps=steps, device=devices.pick("auto"), checkpoint=target.with_suffix(".checkpoint"),
+            preprocessing=_pooled_numbers(sites, consent),
         )  # fmt: skip
         files.write_atomic(target, params.to_payload(fitted.params, consent.table), mode=0o600)
         target.with_suffix(".checkpoint").unlink(missing_ok=True)
@@ -82,13 +85,14 @@ def score(setting: Setting, model: str) -> list[Row]:
     consent = desk.require_approved(sites[0])
     everything: dict[Fold, list[Scored]] = {"validation": [], "testing": []}
     for site in sites:
-        weights = _weights(setting, consent, site, model)
+        weights, numbers = _weights(setting, consent, site, model), _numbers(sites, consent, site, model)
         for fold, scored in everything.items():
-            scored.append(_scored(site, consent, fold, weights))
+            cases = datalist.cases(datalist.load(site.cases_file), fold)
+            scored.append(_scored(site, consent, cases, weights, numbers))
     above = results.thresholds(_joined(everything["validation"]), consent.recipe)
     shares = [*zip(setting.names, everything["testing"], strict=True), (EVERYWHERE, _joined(everything["testing"]))]
     if setting.held_out is not None:
-        shares.append((HELD_OUT, _held_out(setting, consent, sites[0], model)))
+        shares.append((HELD_OUT, _held_out(setting, consent, sites, model)))
     found = []
     for name, shown in shares:
         for row in results.rows("global", shown, consent.recipe, len(shown) + 1, above):
@@ -97,19 +101,37 @@ def score(setting: Setting, model: str) -> list[Row]:
     return found
 
 
-def _scored(site: Site, consent: Approved, fold: Fold, weights: Params) -> Scored:
-    return rounds.score(
-        site, consent, datalist.load(site.cases_file), fold, weights, device="auto", progress=lambda _d, _t: None
-    )
+def _scored(
+    site: Site, consent: Approved, cases: Sequence[Case], weights: Params, numbers: Preprocessing | None
+) -> Scored:
+    from fedmed.training import devices, scoring  # noqa: PLC0415 - torch, only when there is work
+
+    return scoring.evaluate(
+        consent.recipe, weights, cases, root=site.data_root, label_map=site.settings.label_map,
+        device=devices.pick("auto"), preprocessing=numbers,
+    )  # fmt: skip
 
 
-def _held_out(setting: Setting, consent: Approved, site: Site, model: str) -> Scored:
+def _held_out(setting: Setting, consent: Approved, sites: Sequence[Site], model: str) -> Scored:
     """On the cases of the hospital that took no part, with the settings of another one."""
-    folder = site.data.model_copy(update={"root": str(setting.held_out_data)})
-    visited = replace(site, settings=site.settings.model_copy(update={"data": folder}))
-    cases = datalist.load(cast("Path", setting.held_out))
-    weights = _weights(setting, consent, site, model)
-    return rounds.score(visited, consent, cases, "testing", weights, device="auto", progress=lambda _d, _t: None)
+    folder = sites[0].data.model_copy(update={"root": str(setting.held_out_data)})
+    visited = replace(sites[0], settings=sites[0].settings.model_copy(update={"data": folder}))
+    cases = datalist.cases(datalist.load(cast("Path", setting.held_out)), "testing")
+    weights, numbers = _weights(setting, consent, sites[0], model), _numbers(sites, consent, sites[0], model)
+    return _scored(visited, consent, cases, weights, numbers)
+
+
+def _numbers(sites: Sequence[Site], consent: Approved, site: Site, model: str) -> Preprocessing | None:
+    """The fitted numbers that cases of `site` go through before `model` sees them."""
+    return _pooled_numbers(sites, consent) if model == POOLED else preprocessing.current(site)
+
+
+def _pooled_numbers(sites: Sequence[Site], consent: Approved) -> Preprocessing | None:
+    """What rows of a table go through when all are in one place: fitted on the training rows of everybody."""
+    if not isinstance(consent.recipe, Rowwise):
+        return None
+    rows = [case for site in sites for case in datalist.cases(datalist.load(site.cases_file), "training")]
+    return encoding.fitted(rows, consent.recipe.data)
 
 
 def _joined(parts: Sequence[Scored]) -> Scored:

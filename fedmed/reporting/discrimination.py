@@ -34,6 +34,11 @@ def auprc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | None
     return float(average_precision_score(truth, scores)) if 0 < truth.sum() < len(truth) else None
 
 
+def accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float | None:
+    """The share of cases whose class was recognised."""
+    return float((predicted == truth).mean()) if len(truth) else None
+
+
 def balanced_accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float | None:
     """Mean over the classes of the share that was recognised (Brodersen et al. 2010); None with one class alone."""
     classes = np.unique(truth)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BINS = 20
-OF_FOLDS = frozenset({"auroc", "auprc", "balanced_accuracy", "sensitivity_at_spec90", "specificity_at_spec90"})
+OF_FOLDS = frozenset(
+    ("accuracy", "auroc", "auprc", "balanced_accuracy", "c_index", "sensitivity_at_spec90", "specificity_at_spec90")
+)
 UPPER = {"dice": 1.0, "sensitivity": 1.0, "hd95": 50.0}
 
 

@@ -90,7 +90,7 @@ def evaluate(
 
 def _needs_thresholds(consent: Approved, split: Split) -> bool:
     """A classifier's thresholds are chosen on the validation fold, never on the fold that is reported."""
-    return isinstance(consent.recipe, recipe.Classification) and split != "validation"
+    return isinstance(consent.recipe, recipe.Classifying) and split != "validation"
 
 
 def _score(

@@ -10,6 +10,7 @@ import yaml
 
 from fedmed import __version__, files, logs, settings
 from fedmed.cases import layout as layouts
+from fedmed.cases import tables
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, keys, sealing, sshsig, statement, workspace
 from fedmed.site import desk
@@ -32,7 +33,8 @@ name: {name}
 # Where the images are, and how they are named below that folder: {{case}} and {{patient}} stand for one name each,
 # a pattern ending in / is a folder of DICOM files. Masks have the pattern label; classes stand in a CSV table, labels,
 # with the columns path (below that folder) and label, and if known patient; boxes in a CSV table, boxes, with the
-# columns path, x, y, width, height (pixels from the upper left corner) and label.
+# columns path, x, y, width, height (pixels from the upper left corner) and label. Cases that are no images but the rows
+# of a table have table: its file, and the columns case and patient, where there are such.
 {data}
 # This hospital's label values -> the recipe's, for example {{10: 1, 20: 2}}.
 label_map: {{}}
@@ -65,14 +67,17 @@ def init(
     *,
     contact: str = "",
     channels: Sequence[str] = (),
+    columns: Sequence[str] = (),
     task: str = "",
 ) -> Joined:
-    """Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-DAT-* (no layout recognised)."""
+    """`channels` (of images) or `columns` (of a table) and `task` are the recipe's, where it is known already.
+
+    Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-DAT-* (no layout recognised)."""
     if not settings.is_site_name(name):
         raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
     if not is_plain_text(contact) or len(contact) > 200:
         raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
-    layout = _layout(data, channels, task)
+    layout = _layout(data, channels, columns, task)
     folder = {"data": {"root": str(data.resolve()), "layout": layout.model_dump(mode="json", exclude_none=True)}}
     text = _SETTINGS.format(name=name, data=yaml.safe_dump(folder, sort_keys=False, allow_unicode=True).rstrip())
     with workspace.founded(root, desk.ROLE, name, now) as found:
@@ -89,11 +94,20 @@ def init(
         return Joined(name, keys.fingerprint(found.public_key), keys.spoken(known.id), posted, layout)
 
 
-def _layout(data: Path, channels: Sequence[str], task: str) -> settings.Layout:
-    """Without channels, which only the recipe knows: XR for pictures with a table of labels, else MR."""
+def _layout(data: Path, channels: Sequence[str], columns: Sequence[str], task: str) -> settings.Layout:
+    """Without channels and columns, which only the recipe knows: XR for pictures with a table of labels, else MR; and
+    a table where no image is.
+    """
+    if columns:
+        return tables.detect(data, columns)
     if channels:
         return layouts.detect_layout(data, channels, task=task)
-    found = layouts.detect_layout(data, ("MR",), task=task)
+    try:
+        found = layouts.detect_layout(data, ("MR",), task=task)
+    except FedmedError as error:
+        if error.code != "FM-DAT-05" or not tables.files_in(data):
+            raise
+        return tables.detect(data)
     if (found.labels is None and found.boxes is None) or not found.image["MR"].endswith(PICTURES):
         return found
     return layouts.detect_layout(data, ("XR",), task=task)

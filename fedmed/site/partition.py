@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedmed.cases.datalist import Datalist
     from fedmed.cases.find import Found
 
-QUARTILE, CLASS = "quartile of labelled volume", "class"
+QUARTILE, CLASS, EVENT = "quartile of labelled volume", "class", "event"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
 
 
 def grouped_by(chosen: recipe.Recipe) -> str:
-    return CLASS if chosen.task in ("classification", "localisation") else QUARTILE
+    if isinstance(chosen, recipe.Survival):
+        return EVENT
+    return QUARTILE if isinstance(chosen, recipe.Segmentation) else CLASS
 
 
 def share_of(name: str, cases: Datalist) -> Share:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedmed import files, fingerprint, preprocessing
 from fedmed.errors import FedmedError
+from fedmed.recipe import Imaging, Rowwise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +32,22 @@ def current(site: Site) -> Preprocessing | None:
 
 
 def require(site: Site, consent: Approved, cases: Datalist, progress: Callable[[str, int, int], None]) -> None:
-    """For `normalisation: site` fit on the training cases, once: later cases do not move what a model has learned.
+    """For `normalisation: site`, and for rows of a table with gaps, fit on the training cases, once: later cases do not
+    move what a model has learned.
 
-    Raises FedmedError FM-NRM-03, and what reading a case raises.
+    Raises FedmedError FM-NRM-03, FM-TAB-10, and what reading a case raises.
     """
-    if consent.recipe.data.normalisation == "site" and current(site) is None:
-        keep(site, fingerprint.fitted(measure(site, consent, cases, progress), consent.recipe))
+    from fedmed.cases import datalist, encoding  # noqa: PLC0415 - image libraries, only when there is work
+
+    if current(site) is not None:
+        return
+    chosen, found = consent.recipe, None
+    if isinstance(chosen, Rowwise):
+        found = encoding.fitted(datalist.cases(cases, "training"), chosen.data)
+    elif isinstance(chosen, Imaging) and chosen.data.normalisation == "site":
+        found = fingerprint.fitted(measure(site, consent, cases, progress), chosen)
+    if found is not None:
+        keep(site, found)
 
 
 def measure(site: Site, consent: Approved, cases: Datalist, progress: Callable[[str, int, int], None]) -> Fingerprint:
@@ -46,7 +58,8 @@ def measure(site: Site, consent: Approved, cases: Datalist, progress: Callable[[
     from fedmed.cases import fingerprint as measuring  # noqa: PLC0415
 
     used = datalist.cases(cases, "training")
-    content.check(used, site.data_root, lambda done, total: progress("checking the images", done, total))
+    told = partial(progress, "checking the data")
+    content.check(used, site.data_root, told, site.data.layout.table)
     return measuring.measure(
         used, consent.recipe, site.data_root, site.settings.label_map,
         lambda done, total: progress("measuring the training cases", done, total),

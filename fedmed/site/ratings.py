@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedmed.recipe import Classification
+    from fedmed.recipe import Classifying
     from fedmed.training.classification import Rated
 
 ALL = "all"
 SPECIFICITY = "specificity_at_spec90"  # what the threshold reached, beside `sensitivity_at_spec90`
+OVER_CLASSES = ("accuracy", "balanced_accuracy")  # no figure of a single label
 Thresholds = dict[int, float]
 
 
-def thresholds(rated: Sequence[Rated], recipe: Classification) -> Thresholds:
+def thresholds(rated: Sequence[Rated], recipe: Classifying) -> Thresholds:
     """For each label the score at specificity .90, chosen on these (validation) cases; a label without one is out."""
     found = {}
     for label in sorted(recipe.data.labels):
@@ -36,7 +37,7 @@ def thresholds(rated: Sequence[Rated], recipe: Classification) -> Thresholds:
 def rows(
     model: Literal["global", "alone"],
     rated: Sequence[Rated],
-    recipe: Classification,
+    recipe: Classifying,
     min_count: int,
     above: Mapping[int, float],
 ) -> list[bodies.Score]:
@@ -51,7 +52,7 @@ def rows(
         defined = {label: value for label, value in values.items() if value is not None}
         n = max((_count(metric, rated, label) for label in defined), default=0)
         found.append(_row(model, metric, ALL, n, sum(defined.values()) / len(defined) if defined else None))
-        if len(values) > 1 and metric != "balanced_accuracy":
+        if len(values) > 1 and metric not in OVER_CLASSES:
             told = [label for label in sorted(values) if _enough(rated, label, min_count)]
             for label in told:
                 n = _count(metric, rated, label)
@@ -66,7 +67,7 @@ def _enough(rated: Sequence[Rated], label: int, min_count: int) -> bool:
 
 
 def curves(
-    model: Literal["global", "alone"], rated: Sequence[Rated], recipe: Classification, min_count: int
+    model: Literal["global", "alone"], rated: Sequence[Rated], recipe: Classifying, min_count: int
 ) -> list[bodies.Curve]:
     """Score histograms by label, where both kinds of cases are at least `min_count`."""
     found = []
@@ -101,7 +102,8 @@ def _value(metric: str, rated: Sequence[Rated], label: int, above: Mapping[int, 
     if metric == SPECIFICITY:
         return discrimination.specificity(truth, scores, above.get(label))
     predicted = np.array([int(np.argmax(each.probabilities)) for each in rated], np.int64)
-    return discrimination.balanced_accuracy(np.array([each.truth for each in rated], np.int64), predicted)
+    measure = discrimination.accuracy if metric == "accuracy" else discrimination.balanced_accuracy
+    return measure(np.array([each.truth for each in rated], np.int64), predicted)
 
 
 def _count(metric: str, rated: Sequence[Rated], label: int) -> int:

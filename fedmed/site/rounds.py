@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedmed import recipe
@@ -38,15 +39,16 @@ def require_cases(site: Site, consent: Approved) -> Datalist:
 def require_ready(
     site: Site, cases: Datalist, folds: Sequence[Fold], device: str, progress: Callable[[str, int, int], None]
 ) -> None:
-    """Once per command, before the hours of work: the device is there, and the images are those of `partition`.
+    """Once per command, before the hours of work: the device is there, and the data are those of `partition`.
 
-    Raises FedmedError FM-USE-01, FM-RES-03, FM-DAT-04, -15, -16, -46.
+    Raises FedmedError FM-USE-01, FM-RES-03, FM-DAT-04, -15, -16, -46, FM-TAB-01, -02.
     """
     from fedmed.training import devices  # noqa: PLC0415 - torch, only when there is work
 
     devices.pick(device or site.settings.device)
     used = [case for fold in folds for case in datalist.cases(cases, fold)]
-    content.check(used, site.data_root, lambda done, total: progress("checking the images", done, total))
+    told = partial(progress, "checking the data")
+    content.check(used, site.data_root, told, site.data.layout.table)
 
 
 def label_map_digest(site: Site) -> str:

@@ -10,14 +10,14 @@ from fedmed.reporting import statistics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Imaging
     from fedmed.training.metrics import CaseScores, Score
 
 ALL = "all"
 
 
 def rows(
-    model: Literal["global", "alone"], scored: Sequence[CaseScores], recipe: Recipe, min_count: int
+    model: Literal["global", "alone"], scored: Sequence[CaseScores], recipe: Imaging, min_count: int
 ) -> list[bodies.Score]:
     """One row a metric over all labels, and one a metric and label where there are at least `min_count` cases.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import files, recipe
-from fedmed.cases import content, datalist, find, headers, layout, shifts, splits
+from fedmed.cases import content, datalist, find, headers, layout, shifts, splits, tables
 from fedmed.errors import FedmedError
 from fedmed.reporting import plots
 from fedmed.settings import DataFolder
@@ -181,7 +181,11 @@ def _key(seed: int, hospital: str = "") -> bytes:
 
 
 def described(data: Path, chosen: Recipe) -> DataFolder:
-    """A folder that no fedmed.yaml describes. Raises FedmedError FM-DAT-05."""
+    """A folder that no fedmed.yaml describes. Raises FedmedError FM-DAT-05, FM-TAB-01 or -02."""
+    if isinstance(chosen, recipe.Rowwise):
+        return DataFolder(root=str(data.resolve()), layout=tables.detect(data, chosen.data.names))
+    if not isinstance(chosen, recipe.Imaging):
+        raise TypeError(type(chosen).__name__)
     try:
         found = layout.detect_layout(data, chosen.data.channels, task=chosen.task)
     except FedmedError as error:

@@ -23,7 +23,7 @@ from fedmed import logs
 from fedmed import preprocessing as preprocessings
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
-from fedmed.training import checkpoints, devices, networks, objective, patches, pictures, samples, seeds
+from fedmed.training import checkpoints, devices, networks, objective, patches, pictures, rows, samples, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fedmed.training.networks import Params
 
 
-Drawn = patches.Patches | pictures.Pictures
+Drawn = patches.Patches | pictures.Pictures | rows.Rows
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def _samples(
 ) -> Drawn:
     if isinstance(recipe, recipes.Classification):
         return pictures.Pictures(recipe, cases, root, label_map, where, cache_limit, preprocessing)
+    if isinstance(recipe, recipes.Tabular | recipes.Survival):
+        return rows.Rows(recipe, cases, label_map, where, preprocessing)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     return patches.Patches(recipe, cases, root, label_map, where, cache_limit, preprocessing)

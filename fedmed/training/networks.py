@@ -7,6 +7,7 @@ them where another norm was asked for.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -23,7 +24,7 @@ from fedmed.training import quiet, seeds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Imaging, Recipe, Rowwise
     from fedmed.recipe_networks import BatchNorm
 
 quiet.silence()
@@ -45,7 +46,8 @@ def build(recipe: Recipe) -> nn.Module:
     """The recipe's network on the CPU, its first weights drawn from `recipe.seed` alone.
 
     Segmentation: [B, channels, X, Y, Z] float32 to [B, num_classes, X, Y, Z] logits. Classification: [B, channels,
-    rows, columns] to [B, num_classes]. Leaves torch's random state as it was. Raises FedmedError FM-TRN-02 when a
+    rows, columns] to [B, num_classes]. Rows of a table: [B, width] to [B, num_outputs]. Leaves torch's random state as
+    it was. Raises FedmedError FM-TRN-02 when a
     layer that keeps running statistics is in it and the recipe has no `batch_norm`.
     """
     with torch.random.fork_rng(devices=[]):
@@ -144,7 +146,7 @@ def _travelling(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
         yield name, tensor
 
 
-def _unet(recipe: Recipe) -> nn.Module:
+def _unet(recipe: Imaging) -> nn.Module:
     """U-Net with residual units (Ronneberger et al. 2015; Kerfoot et al. 2019), as in MONAI."""
     network = recipe.network
     if not isinstance(network, recipe_networks.UNet):
@@ -164,7 +166,7 @@ def _unet(recipe: Recipe) -> nn.Module:
     return built
 
 
-def _segresnet(recipe: Recipe) -> nn.Module:
+def _segresnet(recipe: Imaging) -> nn.Module:
     """SegResNet without the autoencoder branch (Myronenko 2018), as in MONAI."""
     network = recipe.network
     if not isinstance(network, recipe_networks.SegResNet):
@@ -182,7 +184,7 @@ def _segresnet(recipe: Recipe) -> nn.Module:
     return built
 
 
-def _densenet(recipe: Recipe) -> nn.Module:
+def _densenet(recipe: Imaging) -> nn.Module:
     """DenseNet121 (Huang et al. 2017), as in MONAI, not pretrained."""
     network = recipe.network
     if not isinstance(network, recipe_networks.DenseNet121):
@@ -197,7 +199,7 @@ def _densenet(recipe: Recipe) -> nn.Module:
     return built
 
 
-def _resnet(recipe: Recipe) -> nn.Module:
+def _resnet(recipe: Imaging) -> nn.Module:
     """ResNet of basic blocks (He et al. 2016), as in MONAI."""
     network = recipe.network
     if not isinstance(network, recipe_networks.ResNet):
@@ -219,6 +221,20 @@ def _resnet(recipe: Recipe) -> nn.Module:
     return built
 
 
+def _linear(recipe: Rowwise) -> nn.Module:
+    return nn.Linear(recipe.data.width, recipe.num_outputs)
+
+
+def _mlp(recipe: Rowwise) -> nn.Module:
+    network = recipe.network
+    if not isinstance(network, recipe_networks.MLP):
+        raise TypeError(type(network).__name__)
+    layers: list[nn.Module] = []
+    for before, after in pairwise((recipe.data.width, *network.hidden)):
+        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(network.dropout)]
+    return nn.Sequential(*layers, nn.Linear(network.hidden[-1], recipe.num_outputs))
+
+
 def _replace_batch_norm(network: nn.Module, norm: tuple[str, dict[str, Any]]) -> None:
     """MONAI 1.6 hands ResNet's `norm` to the first layer alone and builds batch norm everywhere else."""
     for parent in list(network.modules()):
@@ -235,9 +251,11 @@ def _norm(name: str, widths: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
     return "group", {"num_groups": max(n for n in range(1, MAX_GROUPS + 1) if groups % n == 0)}
 
 
-BUILDERS: dict[str, Callable[[Recipe], nn.Module]] = {
+BUILDERS: dict[str, Callable[[Any], nn.Module]] = {
     "UNet": _unet,
     "SegResNet": _segresnet,
     "DenseNet121": _densenet,
     "ResNet": _resnet,
+    "Linear": _linear,
+    "MLP": _mlp,
 }

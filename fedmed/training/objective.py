@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from monai import losses
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fedmed import recipe as recipes
 from fedmed.training import quiet
@@ -31,14 +32,33 @@ LOSSES: dict[str, Callable[..., Any]] = {
 def loss_function(recipe: Recipe, class_weights: torch.Tensor | None = None) -> Loss:
     """Segmentation: (logits [B, num_classes, X, Y, Z], label [B, 1, X, Y, Z]) to a scalar, as MONAI defines it, with
     softmax. Classification: cross entropy of (logits [B, num_classes], class [B]), classes weighing `class_weights`.
+    Tabular the same, with a single label binary: (logits [B, 1], class [B]). Survival: see `cox_loss`.
     """
-    if isinstance(recipe, recipes.Classification):
+    if isinstance(recipe, recipes.Survival):
+        return cox_loss
+    if isinstance(recipe, recipes.Tabular) and recipe.num_outputs == 1:
+        return lambda logits, labels: binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    if isinstance(recipe, recipes.Classifying):
         return nn.CrossEntropyLoss(weight=class_weights)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     loss = recipe.training.loss
     built: Loss = LOSSES[loss.name](softmax=True, to_onehot_y=True, include_background=loss.include_background)
     return built
+
+
+def cox_loss(risks: torch.Tensor, outcomes: torch.Tensor) -> torch.Tensor:
+    """Minus the log partial likelihood (Cox 1972) within a batch, over its rows.
+
+    Risks [B, 1], outcomes [B, 2] with time and event (1 or 0).
+
+    Row i with the event gives logsumexp of the risks of all who were at risk then (times >= its own) minus its own
+    risk; of several events at one time each has the same risk set (Breslow 1974).
+    """
+    risk, time, event = risks[:, 0], outcomes[:, 0], outcomes[:, 1]
+    at_risk = time[None, :] >= time[:, None]
+    everybody = torch.where(at_risk, risk[None, :], -torch.inf).logsumexp(dim=1)
+    return (event * (everybody - risk)).mean()
 
 
 def learning_rate(recipe: Recipe, round: int, rounds: int) -> float:  # noqa: A002 - the field's word

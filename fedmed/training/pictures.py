@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.case import Case, Picture
     from fedmed.preprocessing import Preprocessing
-    from fedmed.recipe import Classification
+    from fedmed.recipe import Classification, Classifying, Survival
     from fedmed.recipe_fields import Pictures as Rules
 
 DARKEST, BRIGHTEST = fingerprint.LOWEST, fingerprint.HIGHEST  # beyond lie letters of lead, screws and dead pixels
@@ -96,7 +96,7 @@ class Pictures(samples.Samples[Prepared]):
         return image.contiguous(), torch.tensor(prepared.label)
 
 
-def class_of(case: Case, recipe: Classification, label_map: Mapping[int, int]) -> int:
+def class_of(case: Case, recipe: Classifying | Survival, label_map: Mapping[int, int]) -> int:
     """Raises FedmedError FM-TRN-03 for a case without a class, FM-DAT-28 for one that label_map does not know."""
     if not isinstance(case.label, int):
         raise FedmedError("FM-TRN-03", f"case {case.case}: no class to learn from")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedmed import recipe as recipes
-from fedmed.training import classification, metrics
+from fedmed.training import classification, metrics, tabular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fedmed.training.classification import Rated
     from fedmed.training.metrics import CaseScores
     from fedmed.training.networks import Params
+    from fedmed.training.tabular import Followed
 
 
 def evaluate(
@@ -31,8 +32,14 @@ def evaluate(
     device: torch.device,
     preprocessing: Preprocessing | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Sequence[CaseScores] | Sequence[Rated]:
-    """As `metrics.evaluate` for segmentation, `classification.evaluate` for classification."""
+) -> Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed]:
+    """As `metrics.evaluate` for segmentation, `classification.evaluate` for classification, `tabular.evaluate` for
+    tables.
+    """
+    if isinstance(recipe, recipes.Tabular | recipes.Survival):
+        return tabular.evaluate(
+            recipe, params, cases, label_map=label_map, device=device, preprocessing=preprocessing, progress=progress
+        )
     where: dict[str, Any] = {"root": root, "label_map": label_map, "device": device}
     if isinstance(recipe, recipes.Classification):
         return classification.evaluate(recipe, params, cases, **where, preprocessing=preprocessing, progress=progress)

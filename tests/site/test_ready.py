@@ -88,7 +88,7 @@ def test_the_images_are_read_once_and_only_those_that_are_used(
     told: list[tuple[int, int]] = []
 
     def progress(what: str, done: int, total: int) -> None:
-        if what == "checking the images":
+        if what == "checking the data":
             told.append((done, total))
 
     command(world.site("aa"), "cpu", progress)

@@ -1,0 +1,129 @@
+"""The parts of a recipe whose cases are rows of a table: which columns go in, what comes out, what becomes of gaps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fedmed.recipe_fields import ClassificationMetric, Cohort, Evaluation, Labels, Training
+from fedmed.strict import PlainText, Strict
+
+ColumnName = Annotated[PlainText, Field(min_length=1, max_length=100)]
+Level = Annotated[int, Field(strict=True)] | ColumnName
+
+
+class Column(Strict):
+    """A number; or, with `levels`, a category, whose first level is the one that the others are compared with."""
+
+    name: ColumnName
+    levels: tuple[Level, ...] | None = Field(default=None, min_length=2, max_length=64)
+
+    @model_validator(mode="after")
+    def _levels_differ(self) -> Column:
+        if self.levels and len({str(level) for level in self.levels}) != len(self.levels):
+            raise ValueError("a level stands twice")
+        return self
+
+    @property
+    def width(self) -> int:
+        """Inputs of the network: the number, or 0 or 1 for each level but the first."""
+        return len(self.levels) - 1 if self.levels else 1
+
+
+class Table(Cohort):
+    """Which columns of a row the network sees. `imputation` fills gaps from the site's own training rows."""
+
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=256)
+    normalisation: Literal["none", "site"] = "site"
+    imputation: Literal["median", "mean", "drop"] = "median"
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Table:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("a column stands twice, or is both input and outcome")
+        return self
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The columns that say what is to be learned."""
+        return ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column that a table must have."""
+        return (*(column.name for column in self.columns), *self.outcomes)
+
+    @property
+    def width(self) -> int:
+        """Inputs of the network."""
+        return sum(column.width for column in self.columns)
+
+
+class ClassOutcome(Strict):
+    """A class is a whole number in `column`; with `above` it is 1 where the number there is higher, else 0."""
+
+    column: ColumnName
+    above: float | None = None
+
+
+class ClassTable(Table):
+    labels: Labels
+    outcome: ClassOutcome
+
+    @model_validator(mode="after")
+    def _a_threshold_makes_one_class(self) -> ClassTable:
+        if self.outcome.above is not None and len(self.labels) > 1:
+            raise ValueError("above makes one class: expected one label")
+        return self
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        return (self.outcome.column,)
+
+
+class SurvivalOutcome(Strict):
+    """`time` until the event or the last news of the patient; `event` 1 where it came, 0 where it was not seen."""
+
+    time: ColumnName
+    event: ColumnName
+
+
+class SurvivalTable(Table):
+    outcome: SurvivalOutcome
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        return (self.outcome.time, self.outcome.event)
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """The event, as the one class there is."""
+        return {1: "event"}
+
+
+class TabularLoss(Strict):
+    """With one label the binary cross entropy of one output, with several that of the softmax."""
+
+    name: Literal["CrossEntropyLoss"] = "CrossEntropyLoss"
+
+
+class TabularTraining(Training):
+    loss: TabularLoss = TabularLoss()
+
+
+class CoxLoss(Strict):
+    name: Literal["CoxPHLoss"] = "CoxPHLoss"
+
+
+class SurvivalTraining(Training):
+    batch_size: int = Field(ge=2, le=256)  # of one row alone nothing can be learned
+    loss: CoxLoss = CoxLoss()
+
+
+class TabularEvaluation(Evaluation):
+    metrics: tuple[ClassificationMetric, ...] = Field(default=("accuracy", "auroc"), min_length=1)
+
+
+class SurvivalEvaluation(Evaluation):
+    metrics: tuple[Literal["c_index"], ...] = Field(default=("c_index",), min_length=1)

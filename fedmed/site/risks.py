@@ -1,0 +1,34 @@
+"""From a survival model's risks of single cases, which stay here, to the rows of a report, which leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from fedmed.exchange import bodies
+from fedmed.reporting import survival
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedmed.recipe import Survival
+    from fedmed.training.tabular import Followed
+
+ALL = "all"
+
+
+def rows(model: Literal["global", "alone"], followed: Sequence[Followed], recipe: Survival) -> list[bodies.Score]:
+    """One row a metric; its `n` is the number of cases, or 0 where no two of them can be ordered."""
+    time = np.array([each.time for each in followed], np.float64)
+    event = np.array([each.event for each in followed], bool)
+    risk = np.array([each.risk for each in followed], np.float64)
+    value = survival.c_index(time, event, risk)
+    mean, n = (None, 0) if value is None else (bodies.decimal(value), len(followed))
+    return [
+        bodies.Score(
+            model=model, metric=metric, label=ALL, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0,
+            histogram=None,
+        )
+        for metric in recipe.evaluation.metrics
+    ]  # fmt: skip

@@ -1,0 +1,109 @@
+"""What a network gets of a row, with the numbers written out."""
+
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedmed.cases import encoding
+from fedmed.cases.case import NO_GRID, Case, Row
+from fedmed.errors import FedmedError
+from fedmed.preprocessing import ColumnNumbers, Preprocessing, from_bytes
+from tests import tables
+from tests.coded import code_of
+
+
+def cases(*rows):
+    return [
+        Case(f"case-{number}", f"patient-{number}", "", {}, 0, {}, NO_GRID, row=Row(number, inputs))
+        for number, inputs in enumerate(rows, start=1)
+    ]
+
+
+TRAINING = cases((60.0, 100.0, 0.0), (70.0, None, 2.0), (80.0, 130.0, 2.0), (50.0, 190.0, None))
+ROW = Row(9, (65.0, None, None))
+
+
+def table(**changed):
+    return tables.tabular(data=changed).data
+
+
+@pytest.mark.parametrize(
+    ("imputation", "fill", "gap"),
+    [("median", 130.0, -10 / math.sqrt(2100)), ("mean", 140.0, 0.0)],
+)
+def test_gaps_and_standard_deviations_by_hand(imputation, fill, gap):
+    rules = table(imputation=imputation)
+    fitted = encoding.fitted(TRAINING, rules)
+    sd_age = math.sqrt((5**2 + 5**2 + 15**2 + 15**2) / 3)
+    assert fitted.columns == {
+        "age": ColumnNumbers(fill=65.0, mean=65.0, sd=sd_age),
+        "pressure": ColumnNumbers(fill=fill, mean=140.0, sd=math.sqrt((40**2 + 10**2 + 50**2) / 2)),
+        "pain": ColumnNumbers(fill=2.0),
+    }
+    assert encoding.encode(ROW, rules, fitted) == pytest.approx([0.0, gap, 0.0, 1.0])
+    assert encoding.encode(TRAINING[0].row, rules, fitted)[2:] == [0.0, 0.0], (
+        "the first level is what the rest compare to"
+    )
+    assert encoding.encode(Row(1, (60.0, 100.0, 1.0)), rules, fitted)[2:] == [1.0, 0.0]
+
+
+def test_without_normalisation_numbers_stay_as_they_are():
+    rules = table(normalisation="none")
+    fitted = encoding.fitted(TRAINING, rules)
+    assert fitted.columns["pressure"] == ColumnNumbers(fill=130.0)
+    assert encoding.encode(ROW, rules, fitted) == [65.0, 130.0, 0.0, 1.0]
+
+
+def test_where_nothing_is_fitted_none_is_needed():
+    rules = table(normalisation="none", imputation="drop")
+    assert encoding.fitted(TRAINING, rules) is None
+    assert encoding.encode(Row(1, (60.0, 100.0, 2.0)), rules, None) == [60.0, 100.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("changed", [{}, {"normalisation": "none"}, {"imputation": "drop"}])
+def test_rows_are_never_encoded_without_the_numbers_they_need(changed):
+    for numbers in (None, Preprocessing()):
+        with pytest.raises(FedmedError) as caught:
+            encoding.encode(ROW, table(**changed), numbers)
+        assert caught.value.code == "FM-NRM-02"
+
+
+def test_a_constant_column_and_a_single_row_become_zero():
+    rules = table()
+    for training in (cases((60.0, 100.0, 0.0), (60.0, 100.0, 0.0)), cases((60.0, 100.0, 0.0))):
+        fitted = encoding.fitted(training, rules)
+        assert encoding.encode(training[0].row, rules, fitted) == [0.0, 0.0, 0.0, 0.0]
+        assert encoding.encode(Row(1, (61.0, 100.0, 0.0)), rules, fitted)[0] == 1.0, "no division by nearly nothing"
+
+
+@pytest.mark.parametrize("training", [[], cases((60.0, None, 0.0), (70.0, None, 1.0))], ids=["no row", "no value"])
+def test_a_column_without_a_value_cannot_be_filled(training):
+    with pytest.raises(FedmedError, match=f"of {len(training)} training rows") as caught:
+        encoding.fitted(training, table())
+    assert caught.value.code == "FM-TAB-10"
+
+
+def test_of_equally_frequent_levels_the_first_fills():
+    assert encoding.fitted(cases((1.0, 1.0, 2.0), (1.0, 1.0, 1.0)), table()).columns["pain"].fill == 1.0
+
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(st.tuples(NUMBERS, st.none() | NUMBERS, st.sampled_from((None, 0.0, 1.0, 2.0))), min_size=2))
+def test_known_numbers_of_training_rows_get_mean_0_and_sd_1(rows):
+    rules = table()
+    training = cases(*rows)
+    if any(all(row[place] is None for row in rows) for place in range(3)):
+        assert code_of(lambda: encoding.fitted(training, rules)) == "FM-TAB-10"
+        return
+    fitted = encoding.fitted(training, rules)
+    ages = [encoding.encode(case.row, rules, fitted)[0] for case in training]
+    spread = max(row[0] for row in rows) - min(row[0] for row in rows)
+    if spread > 1:
+        assert statistics.fmean(ages) == pytest.approx(0, abs=1e-6)
+        assert statistics.stdev(ages) == pytest.approx(1)
+    assert from_bytes(fitted.to_bytes(), "x") == fitted
