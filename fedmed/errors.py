@@ -675,6 +675,20 @@ CODES: dict[str, Code] = {
         "most hospitals have too few cases of one spacing to tell it, so no common spacing can be found",
         "give data.spacing in the recipe, and found a new federation with it",
     ),
+    # --- the cache of prepared cases: lines of the log, a round goes on --------------------------------------------
+    "FM-CAC-01": Code(
+        DATA, "a cached case is damaged and is prepared again", "nothing; if it comes back, have the disk checked"
+    ),
+    "FM-CAC-02": Code(
+        RESOURCES,
+        "the cases of a round do not all fit into the cache, so some are prepared every time",
+        "raise cache_gib in fedmed.yaml, if the disk has room",
+    ),
+    "FM-CAC-03": Code(
+        RESOURCES,
+        "the cache cannot be written to, so cases are prepared every time",
+        "free some space on the workspace's disk, or check the permissions of cache/",
+    ),
     # --- resources ------------------------------------------------------------------------------------------------
     "FM-RES-01": Code(RESOURCES, "the disk is full", "free some space and run the command again"),
     "FM-RES-02": Code(

@@ -156,9 +156,9 @@ def make_folder(folder: Path) -> None:
         raise disk_error(error, folder) from error
 
 
-def empty(folder: Path) -> None:
-    """Delete the files of a folder that is for work in progress alone."""
-    for path in folder.iterdir():
+def empty(folder: Path, pattern: str = "*") -> None:
+    """Delete the files of a folder, those that fit the pattern, which holds nothing that cannot be made again."""
+    for path in folder.glob(pattern):
         path.unlink()
 
 

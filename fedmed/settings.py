@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 256 * 1024
+MAX_WORKERS = 64
 SITE_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 RESERVED = {
     "coordinator",
@@ -117,10 +118,18 @@ class WorkspaceSettings(Strict):
     data: DataFolder | None = None
     label_map: dict[int, int] = Field(default_factory=dict)
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
-    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
+    num_workers: int | Literal["auto"] = "auto"
+    cache_gib: Annotated[float, Field(ge=0, le=1_000_000)] = 20.0
     checkpoint_minutes: Annotated[float, Field(ge=0, le=1440)] = 10.0
     inbox: str = "inbox"
     outbox: str = "outbox"
+
+    @field_validator("num_workers", mode="before")
+    @classmethod
+    def _auto_or_a_number(cls, value: object) -> object:
+        if value != "auto" and not (type(value) is int and 0 <= value <= MAX_WORKERS):
+            raise ValueError(f"expected auto or a number from 0 to {MAX_WORKERS}")
+        return value
 
     @model_validator(mode="after")
     def _a_site_has_a_name_and_data(self) -> WorkspaceSettings:

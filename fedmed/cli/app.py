@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from fedmed import __version__, logs
-from fedmed.cli import audit, check, experiments, partition, rounds, screen, setup, unattended
+from fedmed.cli import audit, cache, check, experiments, partition, rounds, screen, setup, unattended
 from fedmed.errors import BUG, USAGE, FedmedError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ rounds.register(app)
 unattended.register(app)
 experiments.register(app)
 audit.register(app)
+cache.register(app)
 
 
 @app.callback(invoke_without_command=True)

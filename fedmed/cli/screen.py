@@ -45,6 +45,7 @@ OPENS_A_WORKSPACE = (
     "status",
     "keys",
     "ledger",
+    "cache",
 )
 
 

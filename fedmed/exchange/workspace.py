@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.ledger import Entry
     from fedmed.exchange.record import Known
 
-PRIVATE = ("keys", "archive", "quarantine", "state", "state/spool", "state/seen", "cache", "logs", "reports")
+CACHE = "cache"  # prepared cases: patient data, and nothing that cannot be made again
+PRIVATE = ("keys", "archive", "quarantine", "state", "state/spool", "state/seen", CACHE, "logs", "reports")
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def train_pooled(setting: Setting) -> int:
     root, cases = _together(sites, [datalist.cases(each, "training") for each in lists])
     steps = sum(rounds.steps(consent, each) for each in lists)
     files.make_private(_pooled_file(setting, 0).parent)
+    disk = rounds.cached(_pooled_file(setting, 0).parent, sites[0].settings.cache_gib)
     for round_ in range(setting.rounds):
         target = _pooled_file(setting, round_ + 1)
         if target.exists():
@@ -69,7 +70,7 @@ def train_pooled(setting: Setting) -> int:
         fitted = fit.fit(
             consent.recipe, start, cases, root=root, label_map={}, site=POOLED, round=round_, rounds=setting.rounds,
             attempt=1, num_steps=steps, device=devices.pick("auto"), checkpoint=target.with_suffix(".checkpoint"),
-            preprocessing=_pooled_numbers(sites, consent),
+            preprocessing=_pooled_numbers(sites, consent), disk=disk,
         )  # fmt: skip
         files.write_atomic(target, params.to_payload(fitted.params, consent.table), mode=0o600)
         target.with_suffix(".checkpoint").unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,8 @@ def opened(root: Path, now: datetime) -> Iterator[Site]:
         logs.open_logs(root / "logs")
         site = peek(root)
         files.empty(site.workspace.spool)  # what a killed command left half-done
+        with suppress(OSError):  # nothing depends on the cache
+            files.empty(root / workspace.CACHE, "*.part")
         sealing.complete_intent(site.workspace, now)
         yield site
 

@@ -40,7 +40,10 @@ name: {name}
 label_map: {{}}
 # auto, cpu, cuda:0 or mps
 device: auto
-num_workers: 0
+# Processes that prepare images beside the training: auto, or a number (0: none).
+num_workers: auto
+# How much of cache/ prepared images may fill, in GiB; 0 keeps none. `fedmed cache wipe` deletes them.
+cache_gib: 20
 checkpoint_minutes: 10
 # Folders where files arrive and leave; they may be mounted shares.
 inbox: inbox

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import recipe
 from fedmed.cases import content, datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, canonical
+from fedmed.exchange import artifact, canonical, workspace
 from fedmed.learning import params
 from fedmed.site import preprocessing
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
     from fedmed.site.results import Scored
+    from fedmed.training.cache import Cache
     from fedmed.training.fit import Fitted
 
 MAX_LOSS = 1e12  # far above any loss, and few enough digits for a statement
@@ -70,6 +71,13 @@ def steps(consent: Approved, cases: Datalist) -> int:
     return fit.local_steps(consent.recipe, len(cases.training))
 
 
+def cached(root: Path, cache_gib: float) -> Cache | None:
+    """Where the workspace at `root` keeps prepared cases; None where `cache_gib` is 0."""
+    from fedmed.training import cache  # noqa: PLC0415 - torch, only when there is work
+
+    return cache.Cache(root / workspace.CACHE, int(cache_gib * (1 << 30))) if cache_gib else None
+
+
 def train_round(
     site: Site,
     consent: Approved,
@@ -98,6 +106,7 @@ def train_round(
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
         num_workers=site.settings.num_workers,
+        disk=cached(site.workspace.root, site.settings.cache_gib),
         checkpoint=checkpoint,
         checkpoint_minutes=site.settings.checkpoint_minutes,
         progress=lambda step, total, _loss: progress(step, total),
@@ -130,5 +139,6 @@ def score(
         label_map=site.settings.label_map,
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
+        disk=cached(site.workspace.root, site.settings.cache_gib),
         progress=progress,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from fedmed.cases import pictures as reader
-from fedmed.training import devices, networks, pictures
+from fedmed.training import cache, devices, networks, pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Classification
+    from fedmed.training.cache import Cache
     from fedmed.training.networks import Params
 
 
@@ -42,6 +43,7 @@ def evaluate(
     label_map: Mapping[int, int],
     device: torch.device,
     preprocessing: Preprocessing | None = None,
+    disk: Cache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rated]:
     """One row a case, or a patient where the recipe's `unit` says so, in the order of the cases.
@@ -54,9 +56,9 @@ def evaluate(
     found: dict[str, tuple[int, list[NDArray[np.float64]]]] = {}
     for done, case in enumerate(cases, start=1):
         truth = pictures.class_of(case, recipe, label_map)
-        picture = reader.read(case, root, recipe.data, label_map)
-        prepared = pictures.standardise(picture, recipe.data, preprocessing)
-        slices = probabilities(network, prepared, recipe, device)
+        make = partial(pictures.seen, case, root, recipe, label_map, preprocessing)
+        seen = cache.prepared(disk, "pictures", case, recipe, label_map, preprocessing, make).tensors
+        slices = probabilities(network, seen["slices"], recipe, device)
         who = case.patient if recipe.evaluation.unit == "patient" else case.case
         before, rows = found.get(who, (0, []))
         # of two exams with different findings the patient has the one with the higher number, which is never "none"

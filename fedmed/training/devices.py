@@ -50,10 +50,19 @@ def autocast(device: torch.device) -> torch.autocast:
 
 @contextmanager
 def out_of_memory(device: torch.device) -> Iterator[None]:
-    """Turn a full device into FedmedError FM-RES-04. Torch gives the CPU's own case no type, only words."""
+    """Turn a full device, or a loader process that was ended for want of memory, into FedmedError FM-RES-04.
+
+    Torch gives the CPU's own case and the loader's no type, only words.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        if str(error).startswith("DataLoader worker"):
+            what, next_ = (
+                "a loader process ended early, probably for want of memory",
+                "set num_workers: 0 in fedmed.yaml",
+            )
+            raise FedmedError("FM-RES-04", what, next=next_, local=str(error)) from error
         full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
         if not full:
             raise

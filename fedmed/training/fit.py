@@ -14,7 +14,7 @@ import json
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from fedmed import logs
 from fedmed import preprocessing as preprocessings
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
-from fedmed.training import checkpoints, devices, networks, objective, patches, pictures, rows, samples, seeds
+from fedmed.training import checkpoints, devices, networks, objective, patches, pictures, rows, samples, seeds, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
+    from fedmed.training.cache import Cache
     from fedmed.training.networks import Params
 
 
@@ -84,7 +85,8 @@ def fit(
     num_steps: int,
     device: torch.device,
     preprocessing: Preprocessing | None = None,
-    num_workers: int = 0,
+    num_workers: int | Literal["auto"] = 0,
+    disk: Cache | None = None,
     checkpoint: Path | None = None,
     checkpoint_minutes: float = 10.0,
     progress: Callable[[int, int, float], None] | None = None,
@@ -99,7 +101,9 @@ def fit(
     if not cases:
         raise FedmedError("FM-TRN-04", "training: expected at least one case, got none")
     where = (recipe.seed, site, round, attempt)
-    drawn = _samples(recipe, cases, root, label_map, where, samples.CACHE_BYTES // max(1, num_workers), preprocessing)
+    drawn = _samples(recipe, cases, root, label_map, where, preprocessing, disk)
+    num_workers = workers.count(num_workers, drawn, device)
+    drawn.memory_limit //= max(1, num_workers)
     inputs = ""
     if checkpoint is not None:
         place = (site, round, rounds, attempt, num_steps)
@@ -133,16 +137,16 @@ def _samples(
     root: Path,
     label_map: Mapping[int, int],
     where: tuple[str | int, ...],
-    cache_limit: int,
     preprocessing: Preprocessing | None,
+    disk: Cache | None,
 ) -> Drawn:
     if isinstance(recipe, recipes.Classification):
-        return pictures.Pictures(recipe, cases, root, label_map, where, cache_limit, preprocessing)
+        return pictures.Pictures(recipe, cases, root, label_map, where, preprocessing, disk)
     if isinstance(recipe, recipes.Tabular | recipes.Survival):
-        return rows.Rows(recipe, cases, label_map, where, preprocessing)
+        return rows.Rows(recipe, cases, root, label_map, where, preprocessing)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
-    return patches.Patches(recipe, cases, root, label_map, where, cache_limit, preprocessing)
+    return patches.Patches(recipe, cases, root, label_map, where, preprocessing, disk)
 
 
 def _begin(recipe: Recipe, params: Params, drawn: Drawn, device: torch.device, lr: float) -> _Run:

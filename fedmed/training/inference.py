@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from monai import transforms as mt
@@ -23,6 +24,26 @@ if TYPE_CHECKING:
 quiet.silence()
 
 
+@dataclass(frozen=True)
+class Standardised:
+    """A case as the network sees it, and the grid its answer is wanted in.
+
+    image [C, X', Y', Z'] float32 with its `affine` float64 [4, 4]; `shape` (X, Y, Z) and affine `grid` of the case.
+    """
+
+    image: torch.Tensor
+    affine: torch.Tensor
+    shape: tuple[int, ...]
+    grid: NDArray[np.float64]
+
+
+def standardised(volume: Volume, recipe: Segmentation, preprocessing: Preprocessing | None = None) -> Standardised:
+    """The fixed chain over the image of a case."""
+    standardise = transforms.standardise(recipe, preprocessing)
+    image = standardise({"image": transforms.as_sample(volume)["image"]})["image"]
+    return Standardised(image.as_tensor().contiguous(), image.affine, volume.image.shape[1:], volume.affine)
+
+
 def predict(
     network: nn.Module,
     volume: Volume,
@@ -30,14 +51,19 @@ def predict(
     device: torch.device,
     preprocessing: Preprocessing | None = None,
 ) -> NDArray[np.uint8]:
-    """The most probable class of each voxel of `volume`: uint8 [X, Y, Z], 0 is background.
+    """As `predict_standardised`, from a case as it is read."""
+    return predict_standardised(network, standardised(volume, recipe, preprocessing), recipe, device)
+
+
+def predict_standardised(
+    network: nn.Module, seen: Standardised, recipe: Segmentation, device: torch.device
+) -> NDArray[np.uint8]:
+    """The most probable class of each voxel of the case: uint8 [X, Y, Z], 0 is background.
 
     The network runs in overlapping windows of `patch_size` with Gaussian weights (Isensee et al. 2021) on `device`,
     where it must be already; the windows are put together on the CPU, because the whole volume is what exhausts a GPU.
     The network is left in evaluation mode. Raises FedmedError FM-RES-04 when the device runs out of memory.
     """
-    standardise = transforms.standardise(recipe, preprocessing)
-    image = standardise({"image": transforms.as_sample(volume)["image"]})["image"]
     network.eval()
 
     def window(patch: torch.Tensor) -> torch.Tensor:
@@ -47,7 +73,7 @@ def predict(
 
     with devices.out_of_memory(device), torch.inference_mode():
         logits = sliding_window_inference(
-            image.as_tensor()[None],
+            seen.image[None],
             roi_size=recipe.training.patch_size,
             sw_batch_size=recipe.evaluation.window_batch,
             predictor=window,
@@ -56,22 +82,21 @@ def predict(
             sw_device=device,
             device=torch.device("cpu"),
         )[0]
-        return most_probable(torch.softmax(logits, dim=0), image.affine, volume)
+        return most_probable(torch.softmax(logits, dim=0), seen)
 
 
-def most_probable(probabilities: torch.Tensor, affine: Any, volume: Volume) -> NDArray[np.uint8]:
-    """Resample `probabilities` [K, X', Y', Z'] on `affine` to the grid of `volume`, then take the largest.
+def most_probable(probabilities: torch.Tensor, seen: Standardised) -> NDArray[np.uint8]:
+    """Resample `probabilities` [K, X', Y', Z'] from the network's grid to that of the case, then take the largest.
 
     Probabilities, not labels: a label map that is resampled gets steps and loses thin parts. One class at a time: a
     large case times 33 classes does not fit into memory.
     """
-    shape = volume.image.shape[1:]
     resample = mt.SpatialResample(mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32)
-    target = torch.tensor(volume.affine)
-    best, label = torch.full(shape, -1.0), torch.zeros(shape, dtype=torch.uint8)
+    target = torch.tensor(seen.grid)
+    best, label = torch.full(seen.shape, -1.0), torch.zeros(seen.shape, dtype=torch.uint8)
     for number, probability in enumerate(probabilities):
-        source = MetaTensor(probability[None], affine=affine)
-        here = resample(source, dst_affine=target, spatial_size=shape)[0].as_tensor()
+        source = MetaTensor(probability[None], affine=seen.affine)
+        here = resample(source, dst_affine=target, spatial_size=seen.shape)[0].as_tensor()
         better = here > best
         best, label = torch.where(better, here, best), torch.where(better, number, label).to(torch.uint8)
     return label.numpy()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from monai.metrics import compute_dice, compute_hausdorff_distance
 
 from fedmed.cases import reading
 from fedmed.errors import FedmedError
-from fedmed.training import inference, networks, quiet
+from fedmed.training import cache, inference, networks, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Segmentation
+    from fedmed.training.cache import Cache, Tensors
     from fedmed.training.networks import Params
 
 quiet.silence()
@@ -63,6 +65,7 @@ def evaluate(
     label_map: Mapping[int, int],
     device: torch.device,
     preprocessing: Preprocessing | None = None,
+    disk: Cache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[CaseScores]:
     """Predict and score each case, in its own grid, in the order given; `progress(done, total)` behind each.
@@ -74,14 +77,31 @@ def evaluate(
     network = network.to(device)
     scores = []
     for case in cases:
-        volume = reading.read(case, root, recipe.data, label_map)
-        if volume.label is None:
-            raise FedmedError("FM-TRN-03", f"case {case.case}: no reference segmentation to compare with")
-        predicted = inference.predict(network, volume, recipe, device, preprocessing)
-        scores.append(CaseScores(case.case, tuple(score(predicted, volume.label, volume.affine, recipe))))
+        make = partial(_seen, case, root, recipe, label_map, preprocessing)
+        seen = cache.prepared(disk, "scored", case, recipe, label_map, preprocessing, make).tensors
+        reference, grid = seen["reference"].numpy(), seen["grid"].numpy()
+        standardised = inference.Standardised(seen["image"], seen["affine"], reference.shape, grid)
+        predicted = inference.predict_standardised(network, standardised, recipe, device)
+        scores.append(CaseScores(case.case, tuple(score(predicted, reference, grid, recipe))))
         if progress:
             progress(len(scores), len(cases))
     return scores
+
+
+def _seen(
+    case: Case,
+    root: Path,
+    recipe: Segmentation,
+    label_map: Mapping[int, int],
+    preprocessing: Preprocessing | None,
+) -> Tensors:
+    """What the network sees of a case, as `inference.Standardised`; its reference and affine in the case's own grid."""
+    volume = reading.read(case, root, recipe.data, label_map)
+    if volume.label is None:
+        raise FedmedError("FM-TRN-03", f"case {case.case}: no reference segmentation to compare with")
+    seen = inference.standardised(volume, recipe, preprocessing)
+    reference = torch.from_numpy(np.ascontiguousarray(volume.label))
+    return {"image": seen.image, "affine": seen.affine, "reference": reference, "grid": torch.tensor(seen.grid)}
 
 
 def score(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,24 +22,17 @@ if TYPE_CHECKING:
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Classification, Classifying, Survival
     from fedmed.recipe_fields import Pictures as Rules
+    from fedmed.training.cache import Cache, Tensors
 
 DARKEST, BRIGHTEST = fingerprint.LOWEST, fingerprint.HIGHEST  # beyond lie letters of lead, screws and dead pixels
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A case after the fixed chain: slices [S, C, *image_size] float32, its class."""
+class Pictures(samples.Samples):
+    """Image [C, *image_size] float32, class [] int64. See `seen` for a prepared case."""
 
-    slices: torch.Tensor
-    label: int
-
-    @property
-    def num_bytes(self) -> int:
-        return self.slices.nbytes
-
-
-class Pictures(samples.Samples[Prepared]):
-    """Image [C, *image_size] float32, class [] int64."""
+    kind = "pictures"
+    keys = ("image",)
+    recipe: Classification
 
     def __init__(
         self,
@@ -48,13 +41,11 @@ class Pictures(samples.Samples[Prepared]):
         root: Path,
         label_map: Mapping[int, int],
         where: tuple[str | int, ...],
-        cache_limit: int = samples.CACHE_BYTES,
         preprocessing: Preprocessing | None = None,
+        disk: Cache | None = None,
+        memory_limit: int = samples.MEMORY_BYTES,
     ) -> None:
-        super().__init__(recipe, cases, where, cache_limit)
-        self.recipe, self.root, self.label_map = recipe, root, dict(label_map)
-        self.preprocessing = preprocessing
-        self.augmentation = transforms.augmentation(recipe, ("image",))
+        super().__init__(recipe, cases, root, label_map, where, preprocessing, disk, memory_limit)
         self.members: dict[int, list[int]] = {}
         for number, case in enumerate(self.cases):
             self.members.setdefault(class_of(case, recipe, label_map), []).append(number)
@@ -82,18 +73,35 @@ class Pictures(samples.Samples[Prepared]):
         here = sum(count > 0 for count in counts)
         return torch.tensor([sum(counts) / (here * n) if n else 1.0 for n in counts])
 
-    def prepare(self, case: Case) -> Prepared:
-        picture = pictures.read(case, self.root, self.recipe.data, self.label_map)
-        return Prepared(
-            standardise(picture, self.recipe.data, self.preprocessing), class_of(case, self.recipe, self.label_map)
-        )
+    @property
+    def sample_bytes(self) -> int:
+        return math.prod(self.recipe.data.image_size) * 4 * len(self.recipe.data.channels)
 
-    def draw(self, prepared: Prepared, random: np.random.RandomState) -> samples.Sample:
-        image = prepared.slices[random.randint(len(prepared.slices))]
+    def prepare(self, case: Case) -> Tensors:
+        return seen(case, self.root, self.recipe, self.label_map, self.preprocessing)
+
+    def draw(self, prepared: Tensors, random: np.random.RandomState) -> samples.Sample:
+        slices = prepared["slices"]
+        image = slices[random.randint(len(slices))]
         with transforms.plain_tensors():
             self.augmentation.set_random_state(int(random.randint(2**31 - 1)))
             image = self.augmentation({"image": image.clone()})["image"]
-        return image.contiguous(), torch.tensor(prepared.label)
+        return image.contiguous(), prepared["label"].clone()
+
+
+def seen(
+    case: Case,
+    root: Path,
+    recipe: Classification,
+    label_map: Mapping[int, int],
+    preprocessing: Preprocessing | None,
+) -> Tensors:
+    """A case behind the fixed chain: slices [S, C, *image_size] float32, label [] int64. Raises as `class_of` does, and
+    what reading the case raises.
+    """
+    label = torch.tensor(class_of(case, recipe, label_map))
+    picture = pictures.read(case, root, recipe.data, label_map)
+    return {"slices": standardise(picture, recipe.data, preprocessing), "label": label}
 
 
 def class_of(case: Case, recipe: Classifying | Survival, label_map: Mapping[int, int]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,59 +12,48 @@ from fedmed.errors import FedmedError
 from fedmed.training import pictures, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
 
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Survival, Tabular
+    from fedmed.training.cache import Tensors
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """inputs [width] float32; the class [] int64, or for a survival time and event [2] float32."""
+class Rows(samples.Samples):
+    """Inputs [width] float32 and outcome of each case, which are not altered. See `prepared`."""
 
-    inputs: torch.Tensor
-    outcome: torch.Tensor
+    kind = "rows"
+    keys = ()
+    recipe: Tabular | Survival
 
     @property
-    def num_bytes(self) -> int:
-        return self.inputs.nbytes + self.outcome.nbytes
+    def sample_bytes(self) -> int:
+        return 4 * self.recipe.data.width + 8
 
-
-class Rows(samples.Samples[Prepared]):
-    """Inputs [width] float32 and outcome of each case, which are not altered."""
-
-    def __init__(
-        self,
-        recipe: Tabular | Survival,
-        cases: Sequence[Case],
-        label_map: Mapping[int, int],
-        where: tuple[str | int, ...],
-        preprocessing: Preprocessing | None,
-    ) -> None:
-        super().__init__(recipe, cases, where)
-        self.recipe, self.label_map, self.preprocessing = recipe, dict(label_map), preprocessing
-
-    def prepare(self, case: Case) -> Prepared:
+    def prepare(self, case: Case) -> Tensors:
         return prepared(case, self.recipe, self.label_map, self.preprocessing)
 
-    def draw(self, prepared: Prepared, random: np.random.RandomState) -> samples.Sample:  # noqa: ARG002
-        return prepared.inputs, prepared.outcome
+    def draw(self, prepared: Tensors, random: np.random.RandomState) -> samples.Sample:  # noqa: ARG002
+        return prepared["inputs"], prepared["outcome"]
 
 
 def prepared(
     case: Case, recipe: Tabular | Survival, label_map: Mapping[int, int], preprocessing: Preprocessing | None
-) -> Prepared:
-    """Raises FedmedError FM-TRN-03 for a case without an outcome, FM-DAT-28 for a class that is not in label_map."""
+) -> Tensors:
+    """inputs [width] float32; outcome the class [] int64, or for a survival time and event [2] float32.
+
+    Raises FedmedError FM-TRN-03 for a case without an outcome, FM-DAT-28 for a class that is not in label_map.
+    """
     label, time = outcome(case, recipe, label_map)
     if case.row is None:
         raise FedmedError("FM-TRN-03", f"case {case.case}: no row to learn from")
     inputs = torch.tensor(encoding.encode(case.row, recipe.data, preprocessing), dtype=torch.float32)
     if isinstance(recipe, recipes.Survival):
-        return Prepared(inputs, torch.tensor([time, label], dtype=torch.float32))
-    return Prepared(inputs, torch.tensor(label))
+        return {"inputs": inputs, "outcome": torch.tensor([time, label], dtype=torch.float32)}
+    return {"inputs": inputs, "outcome": torch.tensor(label)}
 
 
 def outcome(case: Case, recipe: Tabular | Survival, label_map: Mapping[int, int]) -> tuple[int, float]:

@@ -1,7 +1,8 @@
 """The samples of a round: which case, and how it is altered, each from its own seed. What a task adds stands in
 `patches` (volumes) and `pictures` (two-dimensional images).
 
-A fixed chain is run once per case and kept in memory up to CACHE_BYTES, so that an epoch reads no file twice.
+A fixed chain is run once per case. What it gives lies in the workspace's cache (see `cache`), else in memory up to
+MEMORY_BYTES, so that an epoch reads no file twice.
 """
 
 from __future__ import annotations
@@ -9,28 +10,25 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from fedmed.errors import FedmedError
-from fedmed.training import seeds
+from fedmed.training import cache, seeds, transforms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from fedmed.cases.case import Case
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
+    from fedmed.training.cache import Cache, Kept, Kind, Tensors
 
-CACHE_BYTES = 2 << 30
-
-
-class Sized(Protocol):
-    """A case after the fixed chain, of whatever kind."""
-
-    @property
-    def num_bytes(self) -> int: ...
+MEMORY_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,55 @@ class Refusal:
 
 
 Sample = tuple[torch.Tensor, torch.Tensor]
-Prepared = TypeVar("Prepared", bound=Sized)
 
 
-class Samples(torch.utils.data.Dataset[Sample | Refusal], Generic[Prepared]):
+class Samples(torch.utils.data.Dataset[Sample | Refusal]):
     """Sample i = step * batch_size + index of a round: an image and what is to be learned from it."""
 
+    kind: ClassVar[Kind]
+    keys: ClassVar[tuple[str, ...]]  # what the augmentation alters together
+
     def __init__(
-        self, recipe: Recipe, cases: Sequence[Case], where: tuple[str | int, ...], cache_limit: int = CACHE_BYTES
+        self,
+        recipe: Recipe,
+        cases: Sequence[Case],
+        root: Path,
+        label_map: Mapping[int, int],
+        where: tuple[str | int, ...],
+        preprocessing: Preprocessing | None = None,
+        disk: Cache | None = None,
+        memory_limit: int = MEMORY_BYTES,
     ) -> None:
         """`where` is (recipe.seed, site, round, attempt), to which the step and the index are added."""
         self.where, self.batch_size = where, recipe.training.batch_size
+        self.recipe, self.root, self.label_map = recipe, root, dict(label_map)
+        self.preprocessing = preprocessing
         self.cases = sorted(cases, key=lambda case: case.case)  # the order they were listed in must not matter
-        self.cache: OrderedDict[int, Prepared] = OrderedDict()
-        self.cache_bytes, self.cache_limit = 0, cache_limit
+        self.disk, self.memory_limit, self.memory_bytes = disk, memory_limit, 0
+        self.kept: OrderedDict[int, Kept] = OrderedDict()
         self.order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a loader process that is no fork: it maps what it needs itself, a copy of everything would fill it."""
+        return {**self.__dict__, "kept": OrderedDict(), "memory_bytes": 0}
+
+    @cached_property
+    def augmentation(self) -> Any:
+        """The recipe's random chain."""
+        return transforms.augmentation(self.recipe, self.keys)
+
+    @property
     @abstractmethod
-    def prepare(self, case: Case) -> Prepared:
+    def sample_bytes(self) -> int:
+        """What one sample takes of memory."""
+
+    @abstractmethod
+    def prepare(self, case: Case) -> Tensors:
         """The fixed chain. Raises FedmedError FM-TRN-03 without a label, and what reading it raises."""
 
     @abstractmethod
-    def draw(self, prepared: Prepared, random: np.random.RandomState) -> Sample:
-        """One sample of a prepared case."""
+    def draw(self, prepared: Tensors, random: np.random.RandomState) -> Sample:
+        """One sample of a prepared case, which stays as it is."""
 
     def __getitem__(self, i: int) -> Sample | Refusal:
         try:
@@ -86,20 +110,23 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal], Generic[Prepared]):
             self.order = epoch, seeds.stream(*self.where, "epoch", epoch).permutation(len(self.cases))
         return int(self.order[1][place])
 
-    def prepared(self, number: int) -> Prepared:
+    def prepared(self, number: int) -> Tensors:
         """The case behind the fixed chain. Raises what `prepare` raises."""
-        if number in self.cache:
-            self.cache.move_to_end(number)
-            return self.cache[number]
-        self.keep(number, self.prepare(self.cases[number]))
-        return self.cache[number]
+        if number in self.kept:
+            self.kept.move_to_end(number)
+        else:
+            case = self.cases[number]
+            make = lambda: self.prepare(case)  # noqa: E731
+            facts = (self.kind, case, self.recipe, self.label_map, self.preprocessing)
+            self.keep(number, cache.prepared(self.disk, *facts, make))
+        return self.kept[number].tensors
 
-    def keep(self, number: int, prepared: Prepared) -> None:
-        """Into the cache, and the least recently used out of it; the newest stays even when it alone is too large."""
-        self.cache[number] = prepared
-        self.cache_bytes += prepared.num_bytes
-        while self.cache_bytes > self.cache_limit and len(self.cache) > 1:
-            self.cache_bytes -= self.cache.popitem(last=False)[1].num_bytes
+    def keep(self, number: int, kept: Kept) -> None:
+        """And let the least recently used go; the newest stays even when it alone is too large."""
+        self.kept[number] = kept
+        self.memory_bytes += kept.num_bytes
+        while self.memory_bytes > self.memory_limit and len(self.kept) > 1:
+            self.memory_bytes -= self.kept.popitem(last=False)[1].num_bytes
 
 
 def stack(samples: Sequence[Sample | Refusal]) -> Sample | Refusal:

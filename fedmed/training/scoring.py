@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
+    from fedmed.training.cache import Cache
     from fedmed.training.classification import Rated
     from fedmed.training.metrics import CaseScores
     from fedmed.training.networks import Params
@@ -31,6 +32,7 @@ def evaluate(
     label_map: Mapping[int, int],
     device: torch.device,
     preprocessing: Preprocessing | None = None,
+    disk: Cache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed]:
     """As `metrics.evaluate` for segmentation, `classification.evaluate` for classification, `tabular.evaluate` for
@@ -41,8 +43,9 @@ def evaluate(
             recipe, params, cases, label_map=label_map, device=device, preprocessing=preprocessing, progress=progress
         )
     where: dict[str, Any] = {"root": root, "label_map": label_map, "device": device}
+    where |= {"preprocessing": preprocessing, "disk": disk}
     if isinstance(recipe, recipes.Classification):
-        return classification.evaluate(recipe, params, cases, **where, preprocessing=preprocessing, progress=progress)
+        return classification.evaluate(recipe, params, cases, **where, progress=progress)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
-    return metrics.evaluate(recipe, params, cases, **where, preprocessing=preprocessing, progress=progress)
+    return metrics.evaluate(recipe, params, cases, **where, progress=progress)

@@ -52,7 +52,7 @@ def evaluate(
     outputs: list[list[float]] = []
     for first in range(0, len(cases), BATCH):
         part = [rows.prepared(case, recipe, label_map, preprocessing) for case in cases[first : first + BATCH]]
-        inputs = torch.stack([each.inputs for each in part]).to(device)
+        inputs = torch.stack([each["inputs"] for each in part]).to(device)
         with devices.out_of_memory(device), torch.inference_mode():
             outputs += network(inputs).double().cpu().tolist()
         if progress:

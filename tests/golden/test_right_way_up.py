@@ -82,7 +82,7 @@ def segmented(root: Path, case: Case, axcodes: str = "RAS") -> None:
     spacing = tuple(letters.SPACING[AXES[code][0]] for code in axcodes)
     recipe = phantoms.recipe(labels=NAMED, axcodes=axcodes, spacing=spacing)
     prepared = patches.Patches(recipe, [case], root, {}, ("site", 0)).prepare(case)
-    image, label = in_lps(prepared.image[0].numpy(), axcodes), in_lps(prepared.label[0].numpy(), axcodes)
+    image, label = in_lps(prepared["image"][0].numpy(), axcodes), in_lps(prepared["label"][0].numpy(), axcodes)
     np.testing.assert_array_equal(label, letters.labels())
     for name, panel in letters.panels(image).items():
         same(panel, f"volume-{name}")
@@ -160,7 +160,7 @@ def test_channels_in_another_order_than_the_first(tmp_path: Path) -> None:
     case = Case(case.case, case.patient, "", {"T1": ("image.nii",), "T2": ("b/image.nii",)}, case.label, {},
                 case.geometry)  # fmt: skip
     prepared = patches.Patches(recipe, [case], tmp_path, {}, ("site", 0)).prepare(case)
-    for channel in prepared.image.numpy():
+    for channel in prepared["image"].numpy():
         for name, panel in letters.panels(in_lps(channel, "RAS")).items():
             same(panel, f"volume-{name}")
 

@@ -91,9 +91,9 @@ def test_augmentation_differs_by_place_and_repeats_with_it(tmp_path):
     backwards = [again.sample(number)[0] for number in reversed(range(6))][::-1]
     assert all(torch.equal(one, two) for one, two in zip(first, backwards, strict=True))
     assert len({image.numpy().tobytes() for image in first}) == 6
-    kept = found.prepared(0).slices.clone()
+    kept = found.prepared(0)["slices"].clone()
     found.sample(7)
-    assert torch.equal(found.prepared(0).slices, kept), "what is cached is never altered"
+    assert torch.equal(found.prepared(0)["slices"], kept), "what is cached is never altered"
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,9 @@ def test_an_image_smaller_than_the_window(recipe_of):
 
 
 def test_the_most_probable_of_many_classes():
-    volume = Volume(np.zeros((1, 2, 1, 1), np.float32), np.eye(4), None)
+    seen = inference.Standardised(torch.zeros(1, 2, 1, 1), torch.eye(4), (2, 1, 1), np.eye(4))
     probabilities = torch.tensor([[0.2, 0.5], [0.5, 0.1], [0.3, 0.4]]).reshape(3, 2, 1, 1)
-    assert inference.most_probable(probabilities, torch.eye(4), volume).ravel().tolist() == [1, 0]
+    assert inference.most_probable(probabilities, seen).ravel().tolist() == [1, 0]
 
 
 def test_a_full_device_has_a_code(recipe_of):
@@ -107,7 +107,7 @@ def test_real_brains_go_through_the_tumour_recipe(brain):
     volume = brain.label.sum() * abs(np.linalg.det(brain.affine[:3, :3]))
     assert float(sample["label"].sum()) * np.prod(recipe.data.spacing) == pytest.approx(volume, rel=0.05)
     right = torch.nn.functional.one_hot(sample["label"][0].as_tensor().long(), 2).movedim(-1, 0).float()
-    assert overlap(inference.most_probable(right, sample["label"].affine, brain), brain.label) > 0.95
+    assert overlap(inference.most_probable(right, inference.standardised(brain, recipe)), brain.label) > 0.95
 
 
 def test_real_brains_are_predicted_with_the_small_recipe(brain):

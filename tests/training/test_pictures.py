@@ -197,7 +197,7 @@ def test_golden_a_slice_stands_as_a_reader_sees_it(tmp_path, axcodes, name):
     case = radiographs.case("case-00", 0)
     case = type(case)(**{**vars(case), "image": {"MR": ("v.nii.gz",)}})
     found = drawn([case], tmp_path, data=recipe_data, augment=[])
-    slices = found.prepared(0).slices
+    slices = found.prepared(0)["slices"]
     assert slices.shape == (12, 1, 16, 16), "the middle half of 24"
     # columns run along the first axcode, rows along the second: the brightest corner is where both letters agree
     assert brightest_first(slices[6, 0])[0] == "bottom right", "left, back and down grow to the right and downwards"
@@ -216,7 +216,7 @@ def test_slices_of_a_volume_are_drawn_one_by_one_and_all_of_them(tmp_path):
     case = radiographs.case("case-00", 1)
     case = type(case)(**{**vars(case), "image": {"MR": ("v.nii.gz",)}})
     found = drawn([case], tmp_path, data={"modality": "MR", "channels": ["MR"], "slices": {"middle": 0.8}}, augment=[])
-    slices = found.prepared(0).slices
+    slices = found.prepared(0)["slices"]
     assert slices.shape == (8, 1, 16, 16)
     images = [found.sample(number)[0] for number in range(80)]
     seen = Counter(next(n for n, each in enumerate(slices) if torch.equal(each, image)) for image in images)

@@ -87,7 +87,7 @@ def same(one, two):
 def test_a_sample_depends_on_its_place_alone(recipe_of, ball_root, ball_cases):
     first = samples_of(recipe_of(), ball_root, ball_cases)
     forwards = [first[number] for number in range(8)]
-    second = samples_of(recipe_of(), ball_root, ball_cases[::-1], cache_limit=1)
+    second = samples_of(recipe_of(), ball_root, ball_cases[::-1], memory_limit=1)
     assert all(same(second[number], forwards[number]) for number in reversed(range(8)))
     assert not any(same(forwards[0], sample) for sample in forwards[1:])
     for where in [(8, "a", 0, 0), (7, "b", 0, 0), (7, "a", 1, 0), (7, "a", 0, 1)]:
@@ -117,18 +117,19 @@ def test_an_epoch_reads_no_case_twice_and_the_cache_has_a_limit(recipe_of, ball_
     for number in range(20):
         samples[number]
     assert sorted(reads) == [f"case-{number}" for number in range(5)]
-    small = samples_of(recipe_of(), ball_root, ball_cases, cache_limit=2 * samples.prepared(0).num_bytes)
+    small = samples_of(recipe_of(), ball_root, ball_cases, memory_limit=2 * samples.kept[0].num_bytes)
     for number in range(20):
         small[number]
-    assert len(small.cache) == 2
-    assert small.cache_bytes == sum(kept.num_bytes for kept in small.cache.values())
+    assert len(small.kept) == 2
+    assert small.memory_bytes == sum(kept.num_bytes for kept in small.kept.values()) > 0
 
 
 def prepared_with(shape, points):
     label = torch.zeros(1, *shape, dtype=torch.uint8)
     for point in points:
         label[(0, *point)] = 1
-    return patches.Prepared(label.float(), label, np.array(points, np.int32).reshape(-1, 3))
+    foreground = torch.tensor(points, dtype=torch.int32).reshape(-1, 3)
+    return {"image": label.float(), "label": label, "foreground": foreground}
 
 
 @pytest.mark.parametrize("point", [(0, 0, 0), (10, 15, 20), (39, 39, 39)])
@@ -137,7 +138,7 @@ def test_forced_foreground_is_in_the_patch(point):
     for number in range(20):
         low = patches.corner(prepared, (8, 8, 8), 1.0, seeds.stream(number))
         assert all(0 <= x <= 32 for x in low)
-        assert patches.cut(prepared.label, low, (8, 8, 8)).sum() == 1
+        assert patches.cut(prepared["label"], low, (8, 8, 8)).sum() == 1
 
 
 def test_the_share_of_forced_foreground():
@@ -145,7 +146,7 @@ def test_the_share_of_forced_foreground():
     hits = 0
     for number in range(2000):
         low = patches.corner(prepared, (4, 4, 4), 0.3, seeds.stream(number))
-        hits += int(patches.cut(prepared.label, low, (4, 4, 4)).sum())
+        hits += int(patches.cut(prepared["label"], low, (4, 4, 4)).sum())
     assert hits / 2000 == pytest.approx(0.3, abs=0.04)
 
 
