@@ -85,6 +85,11 @@ class Data(Cohort):
     series: Series = Series()
     grid_tolerance: float = Field(default=0.1, ge=0.001, le=0.5)
 
+    @property
+    def zero_is_outside(self) -> bool:
+        """Whether a value of 0 is no measurement but what lies outside of the patient; in CT it is water."""
+        return self.modality in ("MR", "PT")
+
     @model_validator(mode="after")
     def _channels_differ(self) -> Data:
         if len(set(self.channels)) != len(self.channels):

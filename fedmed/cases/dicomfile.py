@@ -49,7 +49,7 @@ def _check_inflated(stream: BinaryIO, where: str) -> None:
         pass
     allowed = min(MAX_BYTES, MIN_INFLATED + MAX_RATIO * size)
     inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    while chunk := inflater.unconsumed_tail or stream.read(CHUNK):
+    while not inflater.eof and (chunk := inflater.unconsumed_tail or stream.read(CHUNK)):
         inflated += len(inflater.decompress(chunk, CHUNK))
         if inflated > allowed:
             raise FedmedError("FM-DAT-25", f"{where}: a deflated file of {size} bytes becomes over {allowed} bytes")

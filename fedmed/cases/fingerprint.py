@@ -94,7 +94,7 @@ def _add_picture(sums: _Sums, case: Case, recipe: Classification, root: Path, la
         raise FedmedError("FM-TRN-03", f"case {case.case}: no class to learn from")
     picture = pictures.read(case, root, recipe.data, label_map)
     for name, channel in zip(recipe.data.channels, picture.slices.swapaxes(0, 1), strict=True):
-        sums.grey[name] += _facts(channel[channel != 0] if recipe.data.modality == "MR" else channel.reshape(-1))
+        sums.grey[name] += _facts(channel[channel != 0] if recipe.data.zero_is_outside else channel.reshape(-1))
     sums.spacing.append(case.geometry.spacing)
     sums.shape.append(case.geometry.shape)
     sums.cases[labels.to_class(case.label, recipe.data, label_map, case.case)] += 1

@@ -39,7 +39,7 @@ def read(case: Case, root: Path, data: Pictures, label_map: Mapping[int, int]) -
     if case.shift is not None:
         films = data.slices is None or all(raster.is_named(files[0]) for files in case.image.values())
         channels = picture.slices.swapaxes(0, 1)
-        outside = data.modality == "MR"
+        outside = data.zero_is_outside
         shifted = shifts.apply(channels, case.shift, case.case, zero_is_outside=outside, bounded=films)
         picture = replace(picture, slices=np.ascontiguousarray(shifted.swapaxes(0, 1)))
     label = labels.to_class(case.label, data, label_map, case.case) if isinstance(case.label, int) else None

@@ -40,7 +40,7 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     volume = read_files(case.case, case.image, label, root, data, label_map)
     if case.shift is None:
         return volume
-    outside = data.modality != "CT"  # 0 is water there
+    outside = data.zero_is_outside
     image = shifts.apply(volume.image, case.shift, case.case, zero_is_outside=outside, bounded=False)
     return replace(volume, image=image)
 

@@ -30,12 +30,13 @@ TAGS = [
     "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
     "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "SpacingBetweenSlices",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ImagerPixelSpacing", "BurnedInAnnotation",
-    "ImageLaterality", "Laterality", "ViewPosition", "BodyPartExamined",
+    "PhotometricInterpretation", "ImageLaterality", "Laterality", "ViewPosition", "BodyPartExamined",
 ]  # fmt: skip
 OVERLAY_ROWS = [(group << 16) + 0x10 for group in range(0x6000, 0x6020, 2)]
 DICOMDIR = "1.2.840.10008.1.3.10"
 SEGMENTATION = "SEG"  # see dicomseg.py
 RADIOGRAPHS = ("CR", "DX", "RG")  # see radiograph.py
+GREY = ("MONOCHROME1", "MONOCHROME2", "")  # a file that does not say it is found damaged when its pixels are read
 SAME_DIRECTION = 1e-3  # of a direction cosine: 0.06 degrees
 BURNED_IN, OVERLAY = "burned in", "overlay"
 SIDES = ("L", "R", "B")
@@ -71,6 +72,7 @@ class Slice:
     position: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     frame_of_reference: str
+    photometric: str = ""
     frame: int = 0
     stack: str = ""
     gap: float | None = None
@@ -155,6 +157,7 @@ def _slices(data: Any, relative: str, where: str) -> tuple[Slice, ...]:
         position=dicomfile.numbers(data, "ImagePositionPatient", 3),
         spacing=dicomfile.numbers(data, "PixelSpacing", 2),
         frame_of_reference=str(data.get("FrameOfReferenceUID") or ""),
+        photometric=str(data.get("PhotometricInterpretation") or ""),
         gap=(dicomfile.numbers(data, "SpacingBetweenSlices", 1) or (None,))[0],
         detector_spacing=dicomfile.numbers(data, "ImagerPixelSpacing", 2),
         marks=_marks(data),
@@ -256,6 +259,8 @@ def check_kind(slices: Sequence[Slice], where: str) -> None:
         raise FedmedError("FM-DAT-32", message)
     if any(one.samples != 1 for one in slices):
         raise FedmedError("FM-DAT-40", f"{where}: {slices[0].samples} samples a pixel, expected 1")
+    if any(one.photometric not in GREY for one in slices):
+        raise FedmedError("FM-DAT-40", f"{where}: pixels in colour or by a palette, expected greyscale")
 
 
 def _fits(group: list[Slice], data: Data) -> bool:

@@ -122,7 +122,7 @@ def standardise(picture: Picture, rules: Rules, preprocessing: Preprocessing | N
     slices = np.array(picture.slices, np.float32)
     by_name = transforms.channels(rules, preprocessing)
     for name, channel in zip(rules.channels, slices.swapaxes(0, 1), strict=True):
-        inside = channel != 0 if rules.modality in ("MR", "PT") else np.ones_like(channel, bool)
+        inside = channel != 0 if rules.zero_is_outside else np.ones_like(channel, bool)
         if inside.any() and not by_name:
             channel[inside] = np.clip(channel[inside], *np.percentile(channel[inside], (DARKEST, BRIGHTEST)))
         transforms.scale(channel, inside, by_name[name] if by_name else None)

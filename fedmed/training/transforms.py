@@ -67,7 +67,7 @@ def standardise(
     """
     by_name = channels(recipe.data, preprocessing)
     fitted = [by_name[name] for name in recipe.data.channels] if by_name else None
-    zero_is_outside = recipe.data.modality != "CT"  # 0 is water there (Hounsfield units)
+    zero_is_outside = recipe.data.zero_is_outside
     steps = [
         mt.Orientationd(KEYS, axcodes=recipe.data.axcodes, labels=LETTERS, allow_missing_keys=True),
         mt.Spacingd(
