@@ -22,6 +22,7 @@ SIZE_FIELDS = {
     "training.local_steps",
     "training.optimizer.client_lr",
     "evaluation.batch_size",
+    "evaluation.min_distance",
 }
 
 
@@ -154,6 +155,31 @@ RESNET = {"name": "ResNet"}
 )
 def test_what_cannot_work_in_classification_is_refused_too(change, words):
     refused(FILM, change, words)
+
+
+MARK = yaml.safe_load((FOLDER / "fracture-localisation-xray.small.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"network": RESNET}, "network"),
+        ({"network": {**MARK["network"], "norm": "batch"}}, "norm"),
+        ({"data": {**MARK["data"], "image_size": [96, 100]}}, "multiples of 8, and not both 8"),
+        (
+            {"network": {**MARK["network"], "strides": [4, 4, 2]}, "data": {**MARK["data"], "image_size": [32, 32]}},
+            "not both 32",
+        ),
+        ({"data": {**MARK["data"], "modality": "MR", "slices": {}}}, "(?i)localisation is for radiographs"),
+        ({"augment": [{"name": "RandFlip", "prob": 0.5, "spatial_axis": 2}]}, "axes 0 .rows. and 1"),
+        ({"training": {**MARK["training"], "balance": "loss"}}, "balance"),
+        ({"training": {**MARK["training"], "loss": {"name": "DiceLoss"}}}, "(?i)FocalLoss"),
+        ({"evaluation": {"metrics": ["auprc"]}}, "froc"),
+        ({"evaluation": {"min_distance": 0}}, "min_distance"),
+    ],
+)
+def test_what_cannot_work_in_localisation_is_refused_too(change, words):
+    refused(MARK, change, words)
 
 
 @pytest.mark.parametrize("slices", [{"axcodes": "RAS"}, {"middle": 0}, {"middle": 1.5}, None])

@@ -71,7 +71,7 @@ def pooled(out: Screen, table: PooledTable) -> None:
         rows += [
             ["pooled", "local-only" if model == "alone" else model, row.label, *_numbers(row)]
             for row in metrics
-            if row.label == "all" or row.metric == "auroc_binned"
+            if row.label == "all" or row.metric.endswith("_binned")
         ]
     out.table(
         f"model r{table.round:04d}, {_fold(table.split)} cases",

@@ -55,6 +55,7 @@ def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
             pooled={
                 kind: pooled.pool([score for score in scores if score.model == kind])
                 + pooled.binned([report.body for report in reports], kind)
+                + pooled.binned_froc([report.body for report in reports], kind)
                 for kind in ("global", "alone")
             },
             arrivals=arrivals,

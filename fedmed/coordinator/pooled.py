@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.exchange import bodies, sealing
-from fedmed.reporting import discrimination, statistics
+from fedmed.reporting import detection, discrimination, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,23 @@ def binned(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
             value = discrimination.binned_auroc(positives, negatives)
             n = sum(positives) + sum(negatives)
             found.append(to_metric("auroc_binned", label, statistics.Summary(n, value, None)))
+    return found
+
+
+def binned_froc(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
+    """FROC of all images together, by label, from the counts: exact but for the width of a bin; as above."""
+    found = []
+    for label in sorted({froc.label for report in reports for froc in report.frocs if froc.model == model}):
+        parts = [each for report in reports for each in report.frocs if (each.model, each.label) == (model, label)]
+        if len(parts) == len(reports):
+            hits, false_positives = (
+                [sum(counts) for counts in zip(*lists, strict=True)]
+                for lists in ([each.hits for each in parts], [each.false_positives for each in parts])
+            )
+            boxes = sum(each.boxes for each in parts)
+            at_rates = detection.binned(hits, false_positives, boxes, sum(each.images for each in parts))
+            value = None if at_rates is None else detection.mean(at_rates)
+            found.append(to_metric("froc_binned", label, statistics.Summary(boxes, value, None)))
     return found
 
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedmed.reporting.detection import MEAN, NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BINS = 20
 OF_FOLDS = frozenset(
-    ("accuracy", "auroc", "auprc", "balanced_accuracy", "c_index", "sensitivity_at_spec90", "specificity_at_spec90")
+    {"accuracy", "auroc", "auprc", "balanced_accuracy", "c_index", "sensitivity_at_spec90", "specificity_at_spec90"}
+    | {MEAN, *NAMES}
 )
 UPPER = {"dice": 1.0, "sensitivity": 1.0, "hd95": 50.0}
 

@@ -57,7 +57,8 @@ LEAVES = (
     (
         "per evaluation one report: of the global model and, if there is one, of this hospital's own, per metric and "
         "label n, mean, standard deviation, counts of missed, spurious and empty cases, a 20-bin histogram; for a "
-        "classifier by label two 100-bin histograms of its scores; number of cases; exclusion counts by code; how "
+        "classifier by label two 100-bin histograms of its scores, for a detector also of its candidates' and the "
+        "number of boxes; number of cases; exclusion counts by code; how "
         "often the test fold was opened"
     ),
     "with each file: its number, time, the ids of files it answers, length and head of this workspace's ledger",

@@ -179,7 +179,7 @@ def _body(
         num_cases=cases.header.counts[split],
         scores=[row for name in models for row in results.rows(name, scored[name], chosen, min_count, above[name])],
         curves=[curve for name in models for curve in results.curves(name, scored[name], chosen, min_count)],
-        frocs=[],
+        frocs=[froc for name in models for froc in results.frocs(name, scored[name], chosen, min_count)],
         exclusions=train.exclusions(cases),
     )
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from fedmed import recipe as recipes
 from fedmed.exchange import bodies
-from fedmed.site import ratings, risks, scores
+from fedmed.site import findings, ratings, risks, scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fedmed.recipe import Recipe
     from fedmed.training.classification import Rated
+    from fedmed.training.localisation import Located
     from fedmed.training.metrics import CaseScores
     from fedmed.training.tabular import Followed
 
-    Scored = Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed]
+    Scored = Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed] | Sequence[Located]
 
 
 def thresholds(scored: Scored, recipe: Recipe) -> ratings.Thresholds:
@@ -40,6 +41,8 @@ def rows(
         return ratings.rows(model, cast("Sequence[Rated]", scored), recipe, min_count, above)
     if isinstance(recipe, recipes.Survival):
         return risks.rows(model, cast("Sequence[Followed]", scored), recipe)
+    if isinstance(recipe, recipes.Localisation):
+        return findings.rows(model, cast("Sequence[Located]", scored), recipe, min_count)
     if not isinstance(recipe, recipes.Imaging):
         raise TypeError(type(recipe).__name__)
     return scores.rows(model, cast("Sequence[CaseScores]", scored), recipe, min_count)
@@ -52,37 +55,60 @@ def overall(scored: Scored, recipe: Recipe) -> list[bodies.Metric]:
 
 
 def curves(model: Literal["global", "alone"], scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Curve]:
-    """Score histograms of a classifier; none for another task."""
+    """Histograms of the scores of cases; none for a task without such scores."""
+    if isinstance(recipe, recipes.Localisation):
+        return findings.curves(model, cast("Sequence[Located]", scored), recipe, min_count)
     if not isinstance(recipe, recipes.Classifying):
         return []
     return ratings.curves(model, cast("Sequence[Rated]", scored), recipe, min_count)
 
 
+def frocs(model: Literal["global", "alone"], scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Froc]:
+    """Histograms of the scores of candidates; none for a task without candidates."""
+    if not isinstance(recipe, recipes.Localisation):
+        return []
+    return findings.frocs(model, cast("Sequence[Located]", scored), recipe, min_count)
+
+
 def case_table(scored: Mapping[str, Scored], recipe: Recipe) -> bytes:
     """CSV: one line a model, case, label and metric; for a classifier one a model and case, with a column a class; for
-    a survival one a model and case.
+    a survival one a model and case, for localisation one a candidate and one a missed box.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_columns(recipe))
+    for model, found in scored.items():
+        writer.writerows(_lines(model, found, recipe))
+    return text.getvalue().encode()
+
+
+def _columns(recipe: Recipe) -> Sequence[str]:
     if isinstance(recipe, recipes.Survival):
-        writer.writerow(["model", "case", "time", "event", "risk"])
-        for model, followed in scored.items():
-            for one in cast("Sequence[Followed]", followed):
-                writer.writerow([model, one.who, f"{one.time:g}", int(one.event), f"{one.risk:.6f}"])
-        return text.getvalue().encode()
+        return ("model", "case", "time", "event", "risk")
+    if isinstance(recipe, recipes.Localisation):
+        return findings.COLUMNS
     if isinstance(recipe, recipes.Classifying):
-        names = ["none", *(name for _, name in sorted(recipe.data.labels.items()))]
         unit = recipe.evaluation.unit if isinstance(recipe, recipes.Classification) else "case"
-        writer.writerow(["model", unit, "truth", *names])
-        for model, rated in scored.items():
-            for each in cast("Sequence[Rated]", rated):
-                writer.writerow([model, each.who, names[each.truth], *(f"{p:.6f}" for p in each.probabilities)])
-        return text.getvalue().encode()
-    writer.writerow(["model", "case", "label", "metric", "value", "missed", "spurious", "empty"])
-    for model, cases in scored.items():
-        for case in cast("Sequence[CaseScores]", cases):
+        return ("model", unit, "truth", *_names(recipe))
+    return ("model", "case", "label", "metric", "value", "missed", "spurious", "empty")
+
+
+def _lines(model: str, scored: Scored, recipe: Recipe) -> Iterator[Sequence[str | int]]:
+    if isinstance(recipe, recipes.Survival):
+        for one in cast("Sequence[Followed]", scored):
+            yield (model, one.who, f"{one.time:g}", int(one.event), f"{one.risk:.6f}")
+    elif isinstance(recipe, recipes.Localisation):
+        yield from findings.lines(model, cast("Sequence[Located]", scored), recipe)
+    elif isinstance(recipe, recipes.Classifying):
+        for each in cast("Sequence[Rated]", scored):
+            yield (model, each.who, _names(recipe)[each.truth], *(f"{p:.6f}" for p in each.probabilities))
+    else:
+        for case in cast("Sequence[CaseScores]", scored):
             for row in case.rows:
                 value = "" if row.value is None else f"{row.value:.6f}"
                 flags = (int(row.missed), int(row.spurious), int(row.empty))
-                writer.writerow([model, case.case, row.label, row.metric, value, *flags])
-    return text.getvalue().encode()
+                yield (model, case.case, row.label, row.metric, value, *flags)
+
+
+def _names(recipe: recipes.Classifying) -> list[str]:
+    return ["none", *(name for _, name in sorted(recipe.data.labels.items()))]

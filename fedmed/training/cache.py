@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
 
-Kind = Literal["patches", "pictures", "rows", "scored"]
+Kind = Literal["boxed", "patches", "pictures", "rows", "scored"]
 Tensors = dict[str, torch.Tensor]
 
 FORMAT = 1

@@ -23,7 +23,19 @@ from fedmed import logs
 from fedmed import preprocessing as preprocessings
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
-from fedmed.training import checkpoints, devices, networks, objective, patches, pictures, rows, samples, seeds, workers
+from fedmed.training import (
+    boxed,
+    checkpoints,
+    devices,
+    networks,
+    objective,
+    patches,
+    pictures,
+    rows,
+    samples,
+    seeds,
+    workers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +50,7 @@ if TYPE_CHECKING:
     from fedmed.training.networks import Params
 
 
-Drawn = patches.Patches | pictures.Pictures | rows.Rows
+Drawn = patches.Patches | pictures.Pictures | boxed.Boxed | rows.Rows
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,8 @@ def _samples(
         return pictures.Pictures(recipe, cases, root, label_map, where, preprocessing, disk)
     if isinstance(recipe, recipes.Tabular | recipes.Survival):
         return rows.Rows(recipe, cases, root, label_map, where, preprocessing)
+    if isinstance(recipe, recipes.Localisation):
+        return boxed.Boxed(recipe, cases, root, label_map, where, preprocessing, disk)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     return patches.Patches(recipe, cases, root, label_map, where, preprocessing, disk)

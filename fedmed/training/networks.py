@@ -7,8 +7,8 @@ them where another norm was asked for.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
-from math import gcd
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -17,6 +17,7 @@ from monai.networks import nets
 from monai.networks.layers import get_norm_layer
 from torch import nn
 
+from fedmed import recipe as recipes
 from fedmed import recipe_networks
 from fedmed.errors import FedmedError
 from fedmed.training import quiet, seeds
@@ -32,6 +33,7 @@ quiet.silence()
 Params = dict[str, np.ndarray]
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 MAX_GROUPS = 8  # MONAI's own number for SegResNet
+PRIOR = 0.01
 
 
 class Row(TypedDict):
@@ -46,9 +48,9 @@ def build(recipe: Recipe) -> nn.Module:
     """The recipe's network on the CPU, its first weights drawn from `recipe.seed` alone.
 
     Segmentation: [B, channels, X, Y, Z] float32 to [B, num_classes, X, Y, Z] logits. Classification: [B, channels,
-    rows, columns] to [B, num_classes]. Rows of a table: [B, width] to [B, num_outputs]. Leaves torch's random state as
-    it was. Raises FedmedError FM-TRN-02 when a
-    layer that keeps running statistics is in it and the recipe has no `batch_norm`.
+    rows, columns] to [B, num_classes]; localisation to [B, labels, rows, columns]. Rows of a table: [B, width] to [B,
+    num_outputs]. Leaves torch's random state as it was. Raises FedmedError FM-TRN-02 when a layer that keeps running
+    statistics is in it and the recipe has no `batch_norm`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.seed(recipe.seed, "weights"))
@@ -147,14 +149,19 @@ def _travelling(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _unet(recipe: Imaging) -> nn.Module:
-    """U-Net with residual units (Ronneberger et al. 2015; Kerfoot et al. 2019), as in MONAI."""
+    """U-Net with residual units (Ronneberger et al. 2015; Kerfoot et al. 2019), as in MONAI.
+
+    For heat maps it begins with PRIOR everywhere, or the first steps would only learn that most pixels are none (Lin
+    et al. 2017, arXiv:1708.02002).
+    """
     network = recipe.network
     if not isinstance(network, recipe_networks.UNet):
         raise TypeError(type(network).__name__)
     # with residual units MONAI also normalises the last upsampling, whose width is the number of classes
     widths = (*network.channels, recipe.num_classes) if network.num_res_units else network.channels
+    is_flat = isinstance(recipe, recipes.Localisation)
     built: nn.Module = nets.UNet(
-        spatial_dims=3,
+        spatial_dims=2 if is_flat else 3,
         in_channels=len(recipe.data.channels),
         out_channels=recipe.num_classes,
         channels=network.channels,
@@ -163,6 +170,11 @@ def _unet(recipe: Imaging) -> nn.Module:
         norm=_norm(network.norm, widths),
         dropout=network.dropout,
     )
+    if is_flat:
+        last = [layer for layer in built.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)][-1]
+        if last.bias is None or last.out_channels != recipe.num_classes:
+            raise TypeError("the last layer is not the one that draws the heat maps")
+        nn.init.constant_(last.bias, math.log(PRIOR / (1 - PRIOR)))
     return built
 
 
@@ -247,7 +259,7 @@ def _norm(name: str, widths: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
     """MONAI's norm argument. Group norm takes the largest number of groups, at most 8, that divides every width."""
     if name != "group":
         return name, {}
-    groups = gcd(*widths)
+    groups = math.gcd(*widths)
     return "group", {"num_groups": max(n for n in range(1, MAX_GROUPS + 1) if groups % n == 0)}
 
 

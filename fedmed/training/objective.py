@@ -32,7 +32,8 @@ LOSSES: dict[str, Callable[..., Any]] = {
 def loss_function(recipe: Recipe, class_weights: torch.Tensor | None = None) -> Loss:
     """Segmentation: (logits [B, num_classes, X, Y, Z], label [B, 1, X, Y, Z]) to a scalar, as MONAI defines it, with
     softmax. Classification: cross entropy of (logits [B, num_classes], class [B]), classes weighing `class_weights`.
-    Tabular the same, with a single label binary: (logits [B, 1], class [B]). Survival: see `cox_loss`.
+    Tabular the same, with a single label binary: (logits [B, 1], class [B]). Survival: see `cox_loss`. Localisation:
+    `focal` of (logits [B, labels, rows, columns], heat maps of the same shape).
     """
     if isinstance(recipe, recipes.Survival):
         return cox_loss
@@ -40,6 +41,8 @@ def loss_function(recipe: Recipe, class_weights: torch.Tensor | None = None) -> 
         return lambda logits, labels: binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
     if isinstance(recipe, recipes.Classifying):
         return nn.CrossEntropyLoss(weight=class_weights)
+    if isinstance(recipe, recipes.Localisation):
+        return focal
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     loss = recipe.training.loss
@@ -59,6 +62,19 @@ def cox_loss(risks: torch.Tensor, outcomes: torch.Tensor) -> torch.Tensor:
     at_risk = time[None, :] >= time[:, None]
     everybody = torch.where(at_risk, risk[None, :], -torch.inf).logsumexp(dim=1)
     return (event * (everybody - risk)).mean()
+
+
+def focal(logits: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """The focal loss of heat maps (Lin et al. 2017; less severe near a peak: Law and Deng 2018, CornerNet, equation 1).
+
+    With p the sigmoid of a logit and y the map's value, summed over all pixels: -(1 - p)^2 log p where y is 1, else
+    -(1 - y)^4 p^2 log(1 - p). Divided by the number of peaks in the batch, at least 1.
+    """
+    p = torch.sigmoid(logits)
+    is_peak = maps == 1
+    at_peaks = (1 - p) ** 2 * nn.functional.logsigmoid(logits) * is_peak
+    elsewhere = (1 - maps) ** 4 * p**2 * nn.functional.logsigmoid(-logits)  # 0 at a peak
+    return -(at_peaks + elsewhere).sum() / is_peak.sum().clamp(min=1)
 
 
 def learning_rate(recipe: Recipe, round: int, rounds: int) -> float:  # noqa: A002 - the field's word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch.nn.functional import interpolate
 
 from fedmed import fingerprint
 from fedmed.cases import labels, pictures
+from fedmed.cases.case import Box
 from fedmed.errors import FedmedError
-from fedmed.training import samples, seeds, transforms
+from fedmed.training import samples, transforms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,11 +54,7 @@ class Pictures(samples.Samples):
 
     def case_number(self, i: int) -> int:
         """With balanced sampling every class is as likely as every other, and within it every case."""
-        if self.recipe.training.balance != "sampling":
-            return super().case_number(i)
-        random = seeds.stream(*self.where, "balanced", i)
-        members = self.members[sorted(self.members)[random.randint(len(self.members))]]
-        return members[random.randint(len(members))]
+        return self.balanced(self.members, i) if self.recipe.training.balance == "sampling" else super().case_number(i)
 
     def class_weights(self) -> torch.Tensor | None:
         """float32 [num_classes] for `balance: loss`, else None: n / (number of classes there are * n of the class).
@@ -130,14 +128,43 @@ def standardise(picture: Picture, rules: Rules, preprocessing: Preprocessing | N
     return fitted(torch.from_numpy(slices), picture.spacing, rules.image_size)
 
 
-def fitted(slices: torch.Tensor, spacing: tuple[float, float], size: tuple[int, int]) -> torch.Tensor:
-    """[S, C, rows, columns] with `spacing` mm to [S, C, *size]: as large as fits, with equal scale along both axes."""
-    lengths = [count * step for count, step in zip(slices.shape[2:], spacing, strict=True)]
+@dataclass(frozen=True)
+class Place:
+    """Where an image of `rows` x `columns` pixels lies in its frame: its upper left corner and its size there."""
+
+    rows: int
+    columns: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def into(self, box: Box) -> Box:
+        """A box of the image, in pixels of the frame."""
+        across, down = self.width / self.columns, self.height / self.rows
+        x, y, width, height, label = box
+        return Box(self.left + x * across, self.top + y * down, width * across, height * down, label)
+
+    def back(self, x: float, y: float) -> tuple[float, float]:
+        """A point of the frame, in pixels of the image."""
+        return (x - self.left) * self.columns / self.width, (y - self.top) * self.rows / self.height
+
+
+def place(shape: tuple[int, int], spacing: tuple[float, float], size: tuple[int, int]) -> Place:
+    """An image of `shape` with `spacing` mm in a frame of `size`: as large as fits, its proportions in mm kept, in the
+    middle.
+    """
+    lengths = [count * step for count, step in zip(shape, spacing, strict=True)]
     ratio = min(side / length for side, length in zip(size, lengths, strict=True))
     # at least 2: to a width of 1, torch's antialiased interpolation repeats the first row
-    inner = [min(side, max(2, round(length * ratio))) for side, length in zip(size, lengths, strict=True)]
-    small = interpolate(slices, size=inner, mode="bilinear", antialias=True, align_corners=False)
+    height, width = (min(side, max(2, round(length * ratio))) for side, length in zip(size, lengths, strict=True))
+    return Place(*shape, (size[0] - height) // 2, (size[1] - width) // 2, height, width)
+
+
+def fitted(slices: torch.Tensor, spacing: tuple[float, float], size: tuple[int, int]) -> torch.Tensor:
+    """[S, C, rows, columns] with `spacing` mm to [S, C, *size], as `place` says; around it as dark as the darkest."""
+    where = place((slices.shape[2], slices.shape[3]), spacing, size)
+    small = interpolate(slices, size=(where.height, where.width), mode="bilinear", antialias=True, align_corners=False)
     frame = small.amin(dim=(2, 3), keepdim=True).expand(-1, -1, *size).clone()
-    top, left = ((side - part) // 2 for side, part in zip(size, inner, strict=True))
-    frame[:, :, top : top + inner[0], left : left + inner[1]] = small
+    frame[:, :, where.top : where.top + where.height, where.left : where.left + where.width] = small
     return frame

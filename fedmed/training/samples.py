@@ -110,6 +110,12 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal]):
             self.order = epoch, seeds.stream(*self.where, "epoch", epoch).permutation(len(self.cases))
         return int(self.order[1][place])
 
+    def balanced(self, members: Mapping[int, Sequence[int]], i: int) -> int:
+        """A case of one of the kinds in `members` (kind -> cases), each kind and each of its cases equally likely."""
+        random = seeds.stream(*self.where, "balanced", i)
+        chosen = members[sorted(members)[random.randint(len(members))]]
+        return chosen[random.randint(len(chosen))]
+
     def prepared(self, number: int) -> Tensors:
         """The case behind the fixed chain. Raises what `prepare` raises."""
         if number in self.kept:

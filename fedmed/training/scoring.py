@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedmed import recipe as recipes
-from fedmed.training import classification, metrics, tabular
+from fedmed.training import classification, localisation, metrics, tabular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
     from fedmed.training.cache import Cache
     from fedmed.training.classification import Rated
+    from fedmed.training.localisation import Located
     from fedmed.training.metrics import CaseScores
     from fedmed.training.networks import Params
     from fedmed.training.tabular import Followed
@@ -34,9 +35,9 @@ def evaluate(
     preprocessing: Preprocessing | None = None,
     disk: Cache | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed]:
-    """As `metrics.evaluate` for segmentation, `classification.evaluate` for classification, `tabular.evaluate` for
-    tables.
+) -> Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed] | Sequence[Located]:
+    """As `metrics.evaluate` for segmentation, `tabular.evaluate` for tables, and `evaluate` of the module of the task's
+    name for the others.
     """
     if isinstance(recipe, recipes.Tabular | recipes.Survival):
         return tabular.evaluate(
@@ -46,6 +47,8 @@ def evaluate(
     where |= {"preprocessing": preprocessing, "disk": disk}
     if isinstance(recipe, recipes.Classification):
         return classification.evaluate(recipe, params, cases, **where, progress=progress)
+    if isinstance(recipe, recipes.Localisation):
+        return localisation.evaluate(recipe, params, cases, **where, progress=progress)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     return metrics.evaluate(recipe, params, cases, **where, progress=progress)

@@ -117,6 +117,11 @@ def test_every_shipped_recipe_builds_its_network(path):
         with torch.no_grad():
             assert network(torch.zeros(1, channels, *recipe.data.image_size)).shape == (1, recipe.num_classes)
         return
+    if isinstance(recipe, recipes.Localisation):
+        with torch.no_grad():
+            maps = network(torch.zeros(1, channels, *recipe.data.image_size))
+        assert maps.shape == (1, len(recipe.data.labels), *recipe.data.image_size)
+        return
     side = recipe.network.reduction
     with torch.no_grad():
         logits = network(torch.zeros(1, channels, 2 * side, side, side))

@@ -1,0 +1,144 @@
+"""From candidates and boxes of single images, which stay here, to the rows of a report, which leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from fedmed.exchange import bodies
+from fedmed.reporting import detection, discrimination
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedmed.recipe import Localisation
+    from fedmed.training.localisation import Located
+
+    Figures = dict[str, tuple[int, float | None]]
+
+ALL = "all"
+COLUMNS = ("model", "case", "label", "what", "score", "x", "y", "width", "height")
+
+
+def rows(
+    model: Literal["global", "alone"], located: Sequence[Located], recipe: Localisation, min_count: int
+) -> list[bodies.Score]:
+    """One row a metric over all labels (the mean of those where it is defined), and, where there are several labels,
+    one a metric and label of which enough images have a box.
+
+    `n` of sensitivities is the number of boxes, that of AUROC the number of images.
+    """
+    by_label = {label: _figures(located, label) for label in sorted(recipe.data.labels)}
+    named = [*(detection.MEAN, *detection.NAMES)] if "froc" in recipe.evaluation.metrics else []
+    metrics = [*named, *(["auroc"] if "auroc" in recipe.evaluation.metrics else [])]
+    found = []
+    for metric in metrics:
+        defined = [(n, value) for n, value in (each[metric] for each in by_label.values()) if value is not None]
+        n = (max if metric == "auroc" else sum)([count for count, _ in defined] or [0])
+        found.append(_row(model, metric, ALL, n, sum(v for _, v in defined) / len(defined) if defined else None))
+        for label, figures in by_label.items() if len(by_label) > 1 else ():
+            if _enough(located, label, min_count):
+                found.append(_row(model, metric, recipe.data.labels[label], *figures[metric]))
+    return found
+
+
+def frocs(
+    model: Literal["global", "alone"], located: Sequence[Located], recipe: Localisation, min_count: int
+) -> list[bodies.Froc]:
+    """Counts of hits and false positives by score, for the labels of which enough images have a box."""
+    found = []
+    for label, name in sorted(recipe.data.labels.items()):
+        if _enough(located, label, min_count):
+            hits, false_positives = _scores(located, label)
+            found.append(
+                bodies.Froc(
+                    model=model,
+                    label=name,
+                    hits=discrimination.histogram(hits),
+                    false_positives=discrimination.histogram(false_positives),
+                    boxes=_boxes(located, label),
+                    images=len(located),
+                )
+            )
+    return found
+
+
+def curves(
+    model: Literal["global", "alone"], located: Sequence[Located], recipe: Localisation, min_count: int
+) -> list[bodies.Curve]:
+    """Of each image the highest score, in histograms by label, where both kinds of images are at least `min_count`."""
+    found = []
+    for label, name in sorted(recipe.data.labels.items()):
+        truth, scores = _images(located, label)
+        if min(truth.sum(), (~truth).sum()) >= min_count:
+            with_, without = discrimination.histogram(scores[truth]), discrimination.histogram(scores[~truth])
+            found.append(bodies.Curve(model=model, label=name, positives=with_, negatives=without))
+    return found
+
+
+def lines(model: str, located: Sequence[Located], recipe: Localisation) -> Iterator[tuple[str, ...]]:
+    """Under COLUMNS, in pixels of the stored image: each candidate as a point, and each box that none of them hit."""
+    for each in located:
+        for one in each.candidates:
+            numbers = (f"{one.score:.6f}", f"{one.x:.1f}", f"{one.y:.1f}", "", "")
+            yield (model, each.case, recipe.data.labels[one.label], one.outcome, *numbers)
+        hit = {one.box for one in each.candidates}
+        for number, box in enumerate(each.boxes):
+            if number not in hit:
+                yield (
+                    model,
+                    each.case,
+                    recipe.data.labels[box.label],
+                    "missed",
+                    "",
+                    *(f"{side:.1f}" for side in box[:4]),
+                )
+
+
+def _figures(located: Sequence[Located], label: int) -> Figures:
+    """Every metric of a label, as (n, value)."""
+    boxes = _boxes(located, label)
+    at_rates = detection.sensitivities(*_scores(located, label), boxes, len(located))
+    values = [detection.mean(at_rates), *at_rates] if at_rates else [None] * (1 + len(detection.NAMES))
+    found: Figures = {
+        name: (boxes, value) for name, value in zip((detection.MEAN, *detection.NAMES), values, strict=True)
+    }
+    return {**found, "auroc": (len(located), discrimination.auroc(*_images(located, label)))}
+
+
+def _boxes(located: Sequence[Located], label: int) -> int:
+    return sum(box.label == label for each in located for box in each.boxes)
+
+
+def _scores(located: Sequence[Located], label: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of all candidates that are hits, and of those that are false positives."""
+    mine = [one for each in located for one in each.candidates if one.label == label]
+    hits, false_positives = (
+        np.array([one.score for one in mine if one.outcome == kind], np.float64) for kind in ("hit", "false positive")
+    )
+    return hits, false_positives
+
+
+def _images(located: Sequence[Located], label: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which images have a box, and the highest score of each; 0 without a candidate."""
+    truth = np.array([any(box.label == label for box in each.boxes) for each in located], bool)
+    scores = [max((one.score for one in each.candidates if one.label == label), default=0.0) for each in located]
+    return truth, np.array(scores, np.float64)
+
+
+def _enough(located: Sequence[Located], label: int, min_count: int) -> bool:
+    """A figure about a handful of images of one kind would tell of single patients; of none it tells nothing."""
+    truth, _ = _images(located, label)
+    with_, without = int(truth.sum()), int((~truth).sum())
+    return with_ >= min_count and (without == 0 or without >= min_count)
+
+
+def _row(model: Literal["global", "alone"], metric: str, label: str, count: int, value: float | None) -> bodies.Score:
+    mean = None if value is None else bodies.decimal(value)
+    n = 0 if value is None else count
+    return bodies.Score(
+        model=model, metric=metric, label=label, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0, histogram=None
+    )
