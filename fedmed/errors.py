@@ -396,17 +396,17 @@ CODES: dict[str, Code] = {
     ),
     "FM-DAT-54": Code(
         DATA,
-        "a mask is no DICOM segmentation that fedmed reads",
-        "export it as a binary, fractional or labelmap DICOM segmentation, or as NIfTI",
+        "a mask is no DICOM segmentation or structure set that fedmed reads",
+        "export it as a binary, fractional or labelmap DICOM segmentation, as RTSTRUCT, or as NIfTI",
     ),
     "FM-DAT-55": Code(
         DATA,
-        "a DICOM segmentation lies in another frame of reference than its image",
-        "export the segmentation that was drawn on this series",
+        "a DICOM mask lies in another frame of reference than its image",
+        "export the mask that was drawn on this series",
     ),
     "FM-DAT-56": Code(
         DATA,
-        "frames of a DICOM segmentation lie on no slice of the image",
+        "frames or contours of a DICOM mask lie on no slice of the image",
         "leave the series it was drawn on in the folder, or write the mask on the grid of the image",
     ),
     "FM-DAT-57": Code(
@@ -464,6 +464,11 @@ CODES: dict[str, Code] = {
         DATA,
         "a class touches the border of the image",
         "look whether the image was cut off, and whether the mask belongs to it",
+    ),
+    "FM-DAT-71": Code(
+        DATA,
+        "a structure set has points or open lines where an outline is needed",
+        "map their ROI to 0 in label_map of fedmed.yaml, or export closed contours",
     ),
     "FM-BOX-01": Code(
         DATA,

@@ -61,12 +61,12 @@ class Layout(Strict):
     """Where a site keeps what, as patterns below the data root with the places {patient} and {case}.
 
     A pattern that ends in `/` is a folder of DICOM files; any other is a NIfTI, PNG, JPEG or single DICOM file. `*`
-    stands for any characters of one folder level. Masks have the pattern `label`: NIfTI, or a DICOM segmentation as
-    .dcm or as a folder that holds one, which may be the folder of the images. Classes stand in a CSV table `labels`
-    with the columns path (relative to the root), label, and if known patient. Boxes stand in a CSV table `boxes` with
-    the columns path, x, y, width, height (pixels from the upper left corner), label, and if known patient. Without
-    {patient} or such a column the patient is read from DICOM, or every other file is its own patient. Where the cases
-    are no images but the rows of a table, there is `table` alone.
+    stands for any characters of one folder level. Masks have the pattern `label`: NIfTI, or a DICOM segmentation or
+    structure set as .dcm or as a folder that holds one, which may be the folder of the images. Classes stand in a CSV
+    table `labels` with the columns path (relative to the root), label, and if known patient. Boxes stand in a CSV
+    table `boxes` with the columns path, x, y, width, height (pixels from the upper left corner), label, and if known
+    patient. Without {patient} or such a column the patient is read from DICOM, or every other file is its own patient.
+    Where the cases are no images but the rows of a table, there is `table` alone.
     """
 
     image: dict[str, Pattern] = Field(default_factory=dict, max_length=4)

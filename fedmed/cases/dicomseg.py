@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from pydicom.uid import RLELossless
 
-from fedmed.cases import dicomfile, functional, geometry, labels, paths, pixels
+from fedmed.cases import canvas, dicomfile, functional, geometry, labels, paths, pixels
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedmed.cases.canvas import Grid
     from fedmed.recipe_fields import Data
 
     Bytes = NDArray[np.uint8]
@@ -33,16 +34,6 @@ KINDS = {  # SegmentationType by SOP class (PS3.3 A.51, A.94)
     "1.2.840.10008.5.1.4.1.1.66.7": ("LABELMAP",),
 }
 MAX_BYTES = 1 << 30
-CLASH = 255  # in the mask while it is drawn; classes go to 32
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The image that a mask belongs to: its voxels, its affine to RAS+ mm, and for DICOM its FrameOfReferenceUID."""
-
-    shape: tuple[int, ...]
-    affine: Floats
-    frame_of_reference: str | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +75,7 @@ def read(
     found = pixels.dataset(path, where, MAX_BYTES)
     with pixels.damage(path, where, "the header of a segmentation cannot be read"):
         threshold = _threshold(found, where)
-        _check_reference(found, grid, where)
+        canvas.check_reference(str(found.get("FrameOfReferenceUID") or ""), grid, "the segmentation", where)
         frames = _frames(found, where)
         size = int(found.Columns), int(found.Rows)
         background = int(found.get("PixelPaddingValue") or 0)
@@ -97,9 +88,8 @@ def read(
         plane = np.moveaxis(mask, place.axis, 0)[place.index]
         for number, drawn in _segments(frame, values, threshold, background):
             target = labels.to_class(number, data, label_map, where, f"segment {number}")
-            _draw(plane, place.turned(drawn), target)
-    if clashes := int(np.count_nonzero(mask == CLASH)):
-        raise FedmedError("FM-DAT-58", f"{where}: {clashes} voxels lie in segments of different classes")
+            canvas.draw(plane, place.turned(drawn), target)
+    canvas.check_clashes(mask, where)
     return mask, off
 
 
@@ -118,19 +108,6 @@ def _threshold(found: Any, where: str) -> int:
     if not isinstance(highest, int) or not 1 <= highest < 1 << int(found.BitsStored):
         raise FedmedError("FM-DAT-54", f"{where}: MaximumFractionalValue is missing or unusable")
     return (highest + 1) // 2
-
-
-def _check_reference(found: Any, grid: Grid, where: str) -> None:
-    """Positions can only be compared in one frame of reference (PS3.3 C.7.4.1). Raises FedmedError FM-DAT-39, -55."""
-    if grid.frame_of_reference is None:
-        return
-    own = str(found.get("FrameOfReferenceUID") or "")
-    if not own or not grid.frame_of_reference:
-        which = "the segmentation" if grid.frame_of_reference else "the image"
-        raise FedmedError("FM-DAT-39", f"{where}: FrameOfReferenceUID is missing in {which}")
-    if own != grid.frame_of_reference:
-        message = f"{where}: the segmentation has another FrameOfReferenceUID than the image"
-        raise FedmedError("FM-DAT-55", message, local=f"{own} and {grid.frame_of_reference}")
 
 
 def _frames(found: Any, where: str) -> list[Frame]:
@@ -242,11 +219,3 @@ def _segments(
                 yield number, values == number
     elif (drawn := values >= threshold).any():
         yield frame.segment, drawn
-
-
-def _draw(plane: Bytes, drawn: NDArray[np.bool_], target: int) -> None:
-    """Write a class into a slice of the mask; a voxel that has another class already becomes a CLASH."""
-    if target:
-        other = drawn & (plane != 0) & (plane != target)
-        plane[drawn] = target
-        plane[other] = CLASH

@@ -300,7 +300,7 @@ class _Examination:
         return matches[0]
 
     def _mask(self) -> str:
-        """The file of the mask; in a folder, which may be that of the images, the one DICOM segmentation."""
+        """The file of the mask; in a folder, which may be that of the images, the one segmentation or structure set."""
         path = self._one(LABEL)
         if not path.endswith("/"):
             return path
@@ -311,7 +311,7 @@ class _Examination:
             self.counts["ignored"] += scan.ignored + len(scan.slices)  # elsewhere they are counted with the images
         if len(scan.segmentations) != 1:
             code, count = "FM-DAT-13" if scan.segmentations else "FM-DAT-12", len(scan.segmentations)
-            raise FedmedError(code, f"{self.alias}: {count} DICOM segmentations in the folder for {LABEL}, expected 1")
+            raise FedmedError(code, f"{self.alias}: {count} DICOM masks in the folder for {LABEL}, expected 1")
         return scan.segmentations[0]
 
     def _scan(self, folder: str, where: str) -> series.Scan:

@@ -89,9 +89,9 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
     """The known layout that gives the most complete cases below `root`, among those for the task where it is known.
 
     With masks: the Medical Segmentation Decathlon (imagesTr and labelsTr, also with nnU-Net's `_0000`), images and
-    labels, dicom and masks, dicom and segmentations or seg (DICOM), and flat `{case}_image` with `{case}_label`. With
-    the tables labels.csv and boxes.csv: images, dicom and flat `{case}`; a case is complete when its images have a row
-    in one of them. Localisation needs boxes.csv.
+    labels, dicom and masks, dicom and segmentations, seg or rtstruct (DICOM), and flat `{case}_image` with
+    `{case}_label`. With the tables labels.csv and boxes.csv: images, dicom and flat `{case}`; a case is complete when
+    its images have a row in one of them. Localisation needs boxes.csv.
 
     Raises FedmedError FM-DAT-04, -05 or -49, or FM-BOX-01.
     """
@@ -156,7 +156,7 @@ def _with_masks(channels: Sequence[str]) -> Iterator[Layout]:
             yield Layout(image=_folders(channels), label=f"{masks}/{{case}}{suffix}")
         if len(channels) == 1:
             yield Layout(image={channels[0]: f"{{case}}_image{suffix}"}, label=f"{{case}}_label{suffix}")
-    for masks in ("segmentations", "seg"):
+    for masks in ("segmentations", "seg", "rtstruct"):
         yield Layout(image=_folders(channels), label=f"{masks}/{{case}}.dcm")
 
 

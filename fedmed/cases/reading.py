@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.cases import dicom, dicomseg, geometry, labels, nifti, paths, shifts
+from fedmed.cases import canvas, dicom, dicomseg, geometry, labels, nifti, paths, rtstruct, shifts
 from fedmed.cases.case import Volume
 from fedmed.errors import FedmedError
 
@@ -34,7 +34,7 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     resampled. Grids count as the same when no corner lies farther apart than the recipe's `grid_tolerance`. What a
     virtual site does to its images (`shifts`) is done here.
 
-    Raises FedmedError FM-DAT-11, -15 to -41, -54 to -58 and -64.
+    Raises FedmedError FM-DAT-11, -15 to -41, -54 to -58, -64 and -71.
     """
     label = case.label if isinstance(case.label, str) else None
     volume = read_files(case.case, case.image, label, root, data, label_map)
@@ -79,8 +79,9 @@ def read_files(
         array, off = _onto(array, grid, channels[0].shape, affine, data, "FM-DAT-29", where)
         return Volume(stack, affine, _classes(array, data, label_map, where), off)
     frame = _frame_of_reference(root, image[data.channels[0]], where)
-    target = dicomseg.Grid(channels[0].shape, affine, frame)
-    mask, off = dicomseg.read(root, label, target, data, label_map, where)
+    target = canvas.Grid(channels[0].shape, affine, frame)
+    reader = rtstruct if rtstruct.is_structure_set(root, label, where) else dicomseg
+    mask, off = reader.read(root, label, target, data, label_map, where)
     return Volume(stack, affine, mask, off)
 
 

@@ -34,7 +34,7 @@ TAGS = [
 ]  # fmt: skip
 OVERLAY_ROWS = [(group << 16) + 0x10 for group in range(0x6000, 0x6020, 2)]
 DICOMDIR = "1.2.840.10008.1.3.10"
-SEGMENTATION = "SEG"  # see dicomseg.py
+SEGMENTATION, STRUCTURES = "SEG", "RTSTRUCT"  # see dicomseg.py and rtstruct.py
 RADIOGRAPHS = ("CR", "DX", "RG")  # see radiograph.py
 GREY = ("MONOCHROME1", "MONOCHROME2", "")  # a file that does not say it is found damaged when its pixels are read
 SAME_DIRECTION = 1e-3  # of a direction cosine: 0.06 degrees
@@ -57,6 +57,7 @@ class Slice:
     A file with functional groups gives one Slice for each `frame` (0-based), each in a `stack`; where a file does not
     say what its frames are, it is one Slice of several `frames`. `gap` is SpacingBetweenSlices, `marks` holds BURNED_IN
     and OVERLAY, `covariates` what is said of side, view and body part, in closed codes.
+    A structure set has neither rows nor columns.
     """
 
     path: str
@@ -83,7 +84,9 @@ class Slice:
 
 @dataclass(frozen=True)
 class Scan:
-    """The images of a folder, how many other files lie among them, and the paths of its segmentations."""
+    """The images of a folder, how many other files lie among them, and the paths of its segmentations and structure
+    sets.
+    """
 
     slices: tuple[Slice, ...]
     ignored: int
@@ -99,7 +102,7 @@ def scan(root: Path, relative: Iterable[str], where: str, see: See | None = None
         found = read_header(root, path, where, see)
         if not found:
             ignored += 1
-        elif found[0].modality == SEGMENTATION:
+        elif found[0].modality in {SEGMENTATION, STRUCTURES}:
             segmentations.append(path)
         else:
             slices += found
@@ -107,8 +110,8 @@ def scan(root: Path, relative: Iterable[str], where: str, see: See | None = None
 
 
 def read_header(root: Path, relative: str, where: str, see: See | None = None) -> tuple[Slice, ...]:
-    """The images in one file by its header; none where it is no DICOM image. `see` is shown the whole header of a file
-    with images, and its path.
+    """The images in one file by its header, or its one structure set; none where it is neither. `see` is shown the
+    whole header of a file with images, and its path.
 
     Raises FedmedError FM-DAT-33 where it should be one (by its preamble or the name `.dcm`) and cannot be read: left
     out in silence, the last slice of a series would be missed by nobody.
@@ -141,16 +144,18 @@ def read_header(root: Path, relative: str, where: str, see: See | None = None) -
 
 
 def _slices(data: Any, relative: str, where: str) -> tuple[Slice, ...]:
-    if "Rows" not in data or "Columns" not in data or _is_directory(data):
+    modality = str(data.get("Modality") or "")
+    is_image = "Rows" in data and "Columns" in data
+    if not (is_image or modality == STRUCTURES) or _is_directory(data):
         return ()
     whole = Slice(
         path=relative,
         series=str(data.get("SeriesInstanceUID") or ""),
         patient=(_text(data, "PatientID"), _text(data, "IssuerOfPatientID")),
-        modality=str(data.get("Modality") or ""),
+        modality=modality,
         description=str(data.get("SeriesDescription") or ""),
-        rows=int(data.Rows),
-        columns=int(data.Columns),
+        rows=int(data.get("Rows") or 0),
+        columns=int(data.get("Columns") or 0),
         frames=int(data.get("NumberOfFrames") or 1),
         samples=int(data.get("SamplesPerPixel") or 1),
         orientation=dicomfile.numbers(data, "ImageOrientationPatient", 6),
@@ -163,7 +168,7 @@ def _slices(data: Any, relative: str, where: str) -> tuple[Slice, ...]:
         marks=_marks(data),
         covariates=_covariates(data),
     )
-    return (whole,) if whole.modality == SEGMENTATION else functional.expanded(data, whole, where)
+    return (whole,) if modality in {SEGMENTATION, STRUCTURES} else functional.expanded(data, whole, where)
 
 
 def _text(data: Any, keyword: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from fedmed.cases import dicomseg, reading
+from fedmed.cases import canvas, dicomseg, reading
 
 from . import phantoms, segs
 
@@ -78,7 +78,7 @@ def test_compressed(tmp_path: Path, kind: str, codec: str) -> None:
     else:
         mask.compress(codec)
     mask.save_as(tmp_path / "mask.dcm", enforce_file_format=True)
-    grid = dicomseg.Grid((48, 40, 4), phantoms.expected_affine(), image[0].FrameOfReferenceUID)
+    grid = canvas.Grid((48, 40, 4), phantoms.expected_affine(), image[0].FrameOfReferenceUID)
     found, _ = dicomseg.read(tmp_path, "mask.dcm", grid, phantoms.recipe().data, {}, "case-1 label")
     np.testing.assert_array_equal(found, segments[1])
 
@@ -263,5 +263,5 @@ def test_fewer_pixels_than_frames(tmp_path: Path) -> None:
         read(tmp_path, image, mask)
     (tmp_path / "mask.dcm").write_bytes(b"")
     with phantoms.refuses("FM-DAT-54"):
-        grid = dicomseg.Grid(phantoms.SHAPE, phantoms.expected_affine(), None)
+        grid = canvas.Grid(phantoms.SHAPE, phantoms.expected_affine(), None)
         dicomseg.read(tmp_path, "mask.dcm", grid, phantoms.recipe().data, {}, "case-1 label")

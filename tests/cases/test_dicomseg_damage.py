@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedmed.cases import dicomseg, geometry
+from fedmed.cases import canvas, dicomseg, geometry
 
 from . import phantoms, segs
 
@@ -24,7 +24,7 @@ def test_damage_is_a_code_and_never_a_traceback(tmp_path: Path, at: int, value: 
     damaged = bytearray((tmp_path / "mask.dcm").read_bytes())
     damaged[at % len(damaged)] = value
     (tmp_path / "mask.dcm").write_bytes(damaged[: len(damaged) - (keep % len(damaged) if keep % 2 else 0)])
-    grid = dicomseg.Grid(phantoms.SHAPE, phantoms.expected_affine(), image[0].FrameOfReferenceUID)
+    grid = canvas.Grid(phantoms.SHAPE, phantoms.expected_affine(), image[0].FrameOfReferenceUID)
     data = phantoms.recipe(labels={1: "tumour", 2: "edema"}).data
     mask, code = phantoms.attempt(lambda: dicomseg.read(tmp_path, "mask.dcm", grid, data, {}, "case-1 label"))
     assert code.startswith("FM-DAT-") or mask[0].max() <= 2
@@ -40,7 +40,7 @@ def test_every_file_of_a_real_corpus_is_read_or_refused_with_a_code() -> None:
         side = 510 if "nonbyte" in path.name else 512
         affine = np.diag([0.810547, 0.810547, 1.0, 1.0])
         affine[:3, 3] = first
-        grid = dicomseg.Grid((side, side, 3), geometry.lps_to_ras(affine), None)
+        grid = canvas.Grid((side, side, 3), geometry.lps_to_ras(affine), None)
         name = str(path.relative_to(CORPUS))
         mask, code = phantoms.attempt(
             lambda name=name, grid=grid: dicomseg.read(CORPUS, name, grid, phantoms.recipe().data, {}, "case-1 label")

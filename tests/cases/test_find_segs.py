@@ -85,8 +85,8 @@ def test_none_or_several_segmentations_in_a_folder_and_other_files(tmp_path: Pat
     phantoms.save(tmp_path / "masks/c", phantoms.slices()[:2])
     found = look(tmp_path, APART)
     assert {one.code: one.message.split(": ", 1)[1] for one in found.excluded} == {
-        "FM-DAT-12": "0 DICOM segmentations in the folder for label, expected 1",
-        "FM-DAT-13": "2 DICOM segmentations in the folder for label, expected 1",
+        "FM-DAT-12": "0 DICOM masks in the folder for label, expected 1",
+        "FM-DAT-13": "2 DICOM masks in the folder for label, expected 1",
     }
     assert [case.label for case in found.cases] == ["masks/c/seg.dcm"]
     assert found.notes == ["3 files in DICOM folders are no DICOM image and were left alone"]

@@ -9,13 +9,14 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 from fedmed.cases import pictures as reader
 from fedmed.cases.case import Case, Geometry
 from fedmed.training import patches, pictures
-from tests.cases import films, phantoms, segs
+from tests.cases import films, phantoms, segs, structures
 
 from . import letters
 from .letters import RIGHT_HANDED, TURNS, Turn
@@ -144,6 +145,16 @@ def test_a_dicom_series_in_each_plane_and_direction(tmp_path: Path, turn: Turn) 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_an_oblique_dicom_series(tmp_path: Path, turn: Turn, photometric: str) -> None:
     segmented(tmp_path, write_dicom(tmp_path, turn, oblique(), PhotometricInterpretation=photometric))
+
+
+@pytest.mark.parametrize("turn", RIGHT_HANDED[2::7], ids=lambda turn: turn.name)
+def test_a_structure_set_of_an_oblique_series(tmp_path: Path, turn: Turn) -> None:
+    case = write_dicom(tmp_path, turn, oblique())
+    image = [pydicom.dcmread(tmp_path / name) for name in sorted(case.image["T1"], reverse=True)]
+    numbers = turn.stored(letters.labels())
+    regions = {number: structures.outlines(numbers == number, image) for number in NAMED}
+    structures.structure_set(regions, image[0]).save_as(tmp_path / "mask.dcm", enforce_file_format=True)
+    segmented(tmp_path, case)
 
 
 def test_a_mask_in_another_order_than_its_image(tmp_path: Path) -> None:
