@@ -271,11 +271,13 @@ CODES: dict[str, Code] = {
     "FM-DAT-07": Code(
         CONFIG, "label_map names a class that the recipe does not have", "correct label_map in fedmed.yaml"
     ),
-    "FM-DAT-08": Code(DATA, "no case is usable", "read why in logs/local.log, then fedmed partition"),
+    "FM-DAT-08": Code(
+        DATA, "no case is usable", "look with fedmed check why, case by case, and repair what can be repaired"
+    ),
     "FM-DAT-09": Code(
         DATA,
         "more cases are excluded than the recipe allows",
-        "read which in logs/local.log, repair them or move them out of the data folder, then fedmed partition",
+        "look with fedmed check which, repair them or move them out of the data folder",
     ),
     "FM-DAT-10": Code(
         DATA,
@@ -591,7 +593,7 @@ CODES: dict[str, Code] = {
     "FM-CHK-01": Code(
         DATA,
         "the data have a finding that the recipe's severities call an error",
-        "fedmed check shows each case with its remedy; repair it, or move the case out of the data folder",
+        "look with fedmed check which; repair the cases, or move them out of the data folder",
     ),
     "FM-CHK-02": Code(
         DATA,

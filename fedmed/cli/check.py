@@ -73,7 +73,7 @@ def _show(out: Screen, found: Checked) -> None:
     out.say(f"{found.read} cases read, {report.funnel.found - found.read} unchanged since the last check")
     out.say(f"written: {', '.join(map(str, found.written))}")
     if report.local:
-        out.say("the report names files of patients: it is for this hospital only")
+        out.say("the report names files or shows images of patients: it is for this hospital only")
     if report.refusal:
         out.say(f"{report.refusal.code} {report.refusal.message}")
         out.say(f"next: {report.refusal.next}")

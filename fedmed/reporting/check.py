@@ -1,6 +1,7 @@
 """What the data check found, as a page to open offline and as a table for a spreadsheet.
 
-Everything in a report may be shown to others but what `files` of a row names: with it the page says so in red.
+Everything in a report may be shown to others but the `files` of a row and the `sheets`: with them the page says in red
+that it is for the hospital alone.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Identifiers:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole check. `ignored` counts by code what the recipe says not to show."""
+    """The whole check. `ignored` counts by code what the recipe says not to show; `sheets` are PNG files."""
 
     recipe: str
     digest: str
@@ -115,15 +116,19 @@ class Report:
     local: bool = False
     sheets: tuple[bytes, ...] = field(default=(), repr=False)
 
+    @property
+    def names_files(self) -> bool:
+        return any(row.files for row in self.rows)
+
 
 def to_csv(report: Report) -> bytes:
     """A line for each finding, and one for each case without any; UTF-8 with a mark, as spreadsheets want it."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
-    writer.writerow(COLUMNS if report.local else COLUMNS[:-1])
+    writer.writerow(COLUMNS if report.names_files else COLUMNS[:-1])
     for row in report.rows:
         for cells in _lines(row):
-            writer.writerow([*cells, _plain(" ".join(row.files))] if report.local else cells)
+            writer.writerow([*cells, _plain(" ".join(row.files))] if report.names_files else cells)
     return stream.getvalue().encode("utf-8-sig")
 
 

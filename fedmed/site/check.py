@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +16,21 @@ from fedmed.cases import datalist, find, identifiers, remembered, splits
 from fedmed.errors import CODES, FedmedError
 from fedmed.exchange import statement
 from fedmed.reporting import check as report_page
+from fedmed.reporting import sheets
 from fedmed.reporting.check import Count, Funnel, Identifiers, Refusal, Report, Row, Told
 from fedmed.settings import DataFolder
-from fedmed.site import desk
+from fedmed.site import desk, preview
+from fedmed.site import preprocessing as numbers
 from fedmed.site.virtual import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from fedmed.cases.case import Case
     from fedmed.cases.datalist import Datalist
     from fedmed.cases.find import Found, Judged, Judgement, Survey
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
 
     Progress = Callable[[str, int, int], None]
@@ -49,6 +52,7 @@ class Subject:
     key: bytes
     before: Datalist | None
     memory: Path
+    preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Options:
     again: bool = False
     preview: int = 0
     show_ids: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Pictures of patients and names of their files are for this hospital alone."""
+        return self.show_ids or self.preview > 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ def check(
     """
     subject, folder = _in_workspace(root, recipe_path, out) if data is None else _of_folder(data, recipe_path, out)
     memory = remembered.conditions(subject.recipe, subject.data.layout, subject.label_map, subject.key)
+    if options.preview and not isinstance(subject.recipe, recipe.Imaging):
+        raise FedmedError("FM-USE-01", "--preview: the rows of a table have no pictures")
     with remembered.opened(subject.memory, memory, again=options.again) as known:
         seen = find.survey(
             subject.data,
@@ -96,9 +107,12 @@ def check(
             progress=lambda done, total: progress("reading cases", done, total),
             examine=known.examine,
         )
-    report = report_of(seen, subject, now, show_ids=options.show_ids)
     _log(seen)
-    return Checked(report, known.read, _write(folder, report))
+    report = replace(report_of(seen, subject, now, show_ids=options.show_ids), local=options.is_local)
+    if options.preview:
+        report = replace(report, sheets=tuple(_sheets(seen, report, subject, options.preview, progress)))
+    read = known.read if isinstance(subject.recipe, recipe.Imaging) else report.funnel.found  # rows are read at once
+    return Checked(report, read, _write(folder, report))
 
 
 def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:
@@ -111,8 +125,8 @@ def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tup
     target = _made(root / "reports" / "check" if out is None else out, site.data_root)
     files.make_private(root / "cache")
     memory = root / "cache" / "check.jsonl"
-    subject = Subject(folder, site.data_root, chosen, site.settings.label_map, desk.pseudonym_key(root), before, memory)
-    return subject, target
+    key, fitted = desk.pseudonym_key(root), numbers.current(site)
+    return Subject(folder, site.data_root, chosen, site.settings.label_map, key, before, memory, fitted), target
 
 
 def _of_folder(data: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:
@@ -164,7 +178,6 @@ def report_of(seen: Survey, subject: Subject, now: datetime, *, show_ids: bool) 
         identifiers=_identifiers(seen),
         refusal=refusal,
         rows=rows,
-        local=show_ids,
     )
 
 
@@ -240,13 +253,41 @@ def _identifiers(seen: Survey) -> Identifiers:
     return Identifiers(**trace.model_dump())
 
 
+def _sheets(seen: Survey, report: Report, subject: Subject, most: int, progress: Progress) -> Iterator[bytes]:
+    """Pages of up to `most` cases: at most half of them with a doubt, the others as their pseudonyms fall."""
+    usable = [each for each in seen.studies if each.case and each.is_usable]
+    odd, plain = ([each for each in usable if each.status == status] for status in ("warn", "ok"))
+    half = (most + 1) // 2
+    chosen = [*odd[:half], *plain, *odd[half:]][:most]
+    folds = {row.case: row.fold for row in report.rows}
+    notes = {
+        each.examined.alias: "  ".join([folds[each.examined.alias], *sorted({one.code for one in each.judgements})])
+        for each in chosen
+    }
+    strips = preview.strips(
+        [each.case for each in chosen if each.case],
+        subject.root,
+        subject.recipe,
+        subject.label_map,
+        subject.preprocessing,
+        notes,
+        lambda done, total: progress("drawing cases", done, total),
+    )
+    by = subject.recipe
+    classes = by.data.labels if isinstance(by, recipe.Segmentation | recipe.Localisation) else {}
+    return sheets.pages(strips, f"{by.name}: what the model will see", classes)
+
+
 def _write(out: Path, report: Report) -> tuple[Path, ...]:
-    """Private either way; what names files has `local` in its name."""
+    """Private either way; what names files or shows patients has `local` in its name."""
     name = "check-local" if report.local else "check"
     written = []
     for suffix, data in ((".html", report_page.to_html(report)), (".csv", report_page.to_csv(report))):
         files.write_atomic(out / f"{name}{suffix}", data, mode=0o600)
         written.append(out / f"{name}{suffix}")
+    for number, sheet in enumerate(report.sheets, start=1):
+        files.write_atomic(out / f"preview-{number:02d}.png", sheet, mode=0o600)
+        written.append(out / f"preview-{number:02d}.png")
     return tuple(written)
 
 

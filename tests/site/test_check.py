@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from fedmed.cases import datalist
 from fedmed.reporting import check as pages
 from fedmed.site import check, partition, virtual
-from tests import radiographs, small
+from tests import radiographs, small, tables
 from tests.cases import phantoms
 from tests.coded import code_of
 
@@ -68,7 +69,7 @@ def test_above_the_limit_everything_is_still_written(folder: Path) -> None:
     small.write_recipe(folder / "recipe.yaml")
     report = run(folder / "data", folder, folder / "recipe.yaml", folder / "out").report
     assert report.refusal is not None
-    assert (report.refusal.code, report.refusal.next[:6]) == ("FM-DAT-09", "read w")
+    assert (report.refusal.code, report.refusal.next[:6]) == ("FM-DAT-09", "look w")
     assert report.funnel.used == 6
     assert "Cannot be used as it is" in (folder / "out/check.html").read_text()
 
@@ -257,4 +258,16 @@ def test_the_table_runs_no_formula() -> None:
     assert lines[0][-1] == "files"
     assert [line[7] for line in lines[1:]] == ["'=1+1", "case-1: two slices"]
     assert [line[9] for line in lines[1:]] == ["'=cmd()"] * 2
-    assert pages.to_csv(report(rows)).decode("utf-8-sig").splitlines()[0].endswith(",message,remedy")
+    plain = pages.to_csv(report((replace(rows[0], files=()),)))
+    assert plain.decode("utf-8-sig").splitlines()[0].endswith(",message,remedy")
+
+
+def test_rows_of_a_table_are_checked_too(tmp_path: Path) -> None:
+    data = tables.write_hospital(tmp_path / "data")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(tables.tabular().model_dump_json(by_alias=True))
+    found = run(data, tmp_path, recipe, tmp_path / "out")
+    funnel = found.report.funnel
+    assert funnel.found == funnel.used + found.report.statuses["excluded"] == found.read
+    assert funnel.used > 0
+    assert code_of(lambda: run(data, tmp_path, recipe, tmp_path / "out", preview=1)) == "FM-USE-01"
