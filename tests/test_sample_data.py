@@ -26,10 +26,13 @@ XRAY_REMADE = ("st-olav/p001", "north-bay/p001", "north-bay/p002", "north-bay/p0
 REMADE = ("st-olav/p002", "st-olav/p009", "north-bay/p002", "north-bay/p003", "lakeside/p001", "lakeside/p005")
 
 
+TABLES = [f"table-{kind}/{hospital}" for kind in ("heart", "survival") for hospital in XRAY_HOSPITALS]
+
+
 @pytest.fixture(scope="module")
 def remade(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sample_data")
-    cases = [*(f"mr-tumour/{case}" for case in REMADE), *(f"xray-fracture/{case}" for case in XRAY_REMADE)]
+    cases = [*(f"mr-tumour/{case}" for case in REMADE), *(f"xray-fracture/{case}" for case in XRAY_REMADE), *TABLES]
     only = [word for case in cases for word in ("--only", case)]
     script = SAMPLE_DATA / "make_sample_data.py"
     subprocess.run([sys.executable, str(script), "--out", str(out), *only], check=True, timeout=120)
@@ -293,3 +296,36 @@ def test_no_simple_number_tells_a_fracture() -> None:
         above = rankdata(number)[truth].sum() - positives * (positives + 1) / 2
         auroc = above / (positives * negatives)
         assert max(auroc, 1 - auroc) < 0.65
+
+
+# The tables.
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_script_makes_the_committed_tables(remade: Path, table: str) -> None:
+    assert (remade / table / "patients.csv").read_bytes() == (SAMPLE_DATA / table / "patients.csv").read_bytes()
+
+
+def cells_of(table: str) -> list[dict[str, str]]:
+    text = (SAMPLE_DATA / table / "patients.csv").read_text("utf-8")
+    return list(csv.DictReader(text.splitlines(), delimiter=";" if "north-bay" in table else ","))
+
+
+def test_the_tables_are_small_and_name_nobody() -> None:
+    assert sum(path.stat().st_size for path in SAMPLE_DATA.glob("table-*/*/*")) < 50_000
+    for table in TABLES:
+        hospital = table.partition("/")[2].upper()
+        names = [row["patient"] for row in cells_of(table)]
+        assert names == [f"{hospital}-{8001 + place}" for place in range(len(names))]
+
+
+def test_hospitals_with_tables_differ() -> None:
+    heart, survival = ([cells_of(table) for table in TABLES if kind in table] for kind in ("heart", "survival"))
+    assert [len(rows) for rows in heart] == [len(rows) for rows in survival] == [90, 70, 60]
+    ill = [np.mean([row["num"] > "0" for row in rows]) for rows in heart]
+    assert ill[1] < 0.5 < ill[0] < ill[2] < 0.8
+    gaps = [{cell for row in rows for cell in row.values() if not cell or not cell[0].isalnum()} for rows in heart]
+    assert gaps == [{"?", ""}, {""}, set()]
+    assert any(row["trestbps"] == "NA" for row in heart[2])
+    died = [sum(row["E"] == "1" for row in rows) for rows in survival]
+    assert died[0] > died[1] > died[2] >= 8
