@@ -472,6 +472,21 @@ CODES: dict[str, Code] = {
         "a structure set has points or open lines where an outline is needed",
         "map their ROI to 0 in label_map of fedmed.yaml, or export closed contours",
     ),
+    "FM-DAT-80": Code(
+        DATA,
+        "different patients have images that look nearly the same",
+        "look whether it is one patient under two names; fedmed keeps them in one fold and at one site meanwhile",
+    ),
+    "FM-DAT-81": Code(
+        DATA,
+        "patients with nearly the same images lie in different folds",
+        "if it is one patient, move one of the copies out of the data folder, then fedmed partition",
+    ),
+    "FM-DAT-82": Code(
+        DATA,
+        "most patients have images that look nearly the same, so that copies cannot be told from them",
+        "look at some of the images; where one patient has several names, correct them in the data",
+    ),
     "FM-BOX-01": Code(
         DATA,
         "the table of boxes cannot be read",

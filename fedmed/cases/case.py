@@ -69,7 +69,7 @@ class Case:
     boxes with such numbers, none of them where there is no finding. `group` is the stratum of Dirichlet partitions: q1
     to q4, the quartile of the foreground volume; or the class, of several boxes the first; or empty.
     `content` is the digest of its files when it was partitioned (content.digest), empty where nobody asked. `shift`
-    belongs to experiments alone.
+    belongs to experiments alone. `likeness` is what the image looks like (see `likeness`).
     """
 
     case: str
@@ -82,6 +82,7 @@ class Case:
     content: str = ""
     shift: Shift | None = None
     row: Row | None = None
+    likeness: str = ""
 
 
 @dataclass(frozen=True)

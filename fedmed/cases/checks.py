@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmed.cases import doubts, identifiers
+from fedmed.cases import doubts, identifiers, likeness
 from fedmed.recipe_fields import Pictures
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def across(examined: Sequence[Examined], recipe: Imaging) -> list[Aliased]:
 
 
 def of_folds(folds: Mapping[Fold, Sequence[Case]], recipe: Recipe) -> Iterator[Doubt]:
-    """Classes of which a fold that is scored has few cases (FM-CHK-02)."""
+    """Classes of which a fold that is scored has few cases (FM-CHK-02); images that look alike in several folds."""
+    if parted := likeness.parted(folds):
+        yield parted
     if not isinstance(recipe.data, Pictures):
         return
     for fold in ("validation", "testing"):
@@ -135,6 +137,12 @@ def repeated(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
             yield case.case, (code, f"{case.case}: the very same images as {others}")
 
 
+def alike(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
+    """Patients who have nearly the same images (FM-DAT-80, or -82 where most of them do)."""
+    for doubt in likeness.doubts([one.case for one in usable if one.case]):
+        yield "", doubt
+
+
 def odd_intensity(usable: Sequence[Examined], recipe: Imaging) -> Iterator[Aliased]:
     """In CT, where numbers are physical: a 1st or 99th percentile far from the usual one (FM-CHK-10)."""
     if recipe.data.modality != "CT":
@@ -163,5 +171,5 @@ OF_HEADER: tuple[Callable[[Any, str], list[Doubt]], ...] = ()
 OF_VOLUME: tuple[Callable[[Volume, Data, str], list[Doubt]], ...] = (doubts.of_label,)
 OF_PICTURE: tuple[Callable[[Picture, Pictures, str], list[Doubt]], ...] = ()
 ACROSS: tuple[Callable[[Sequence[Examined], Imaging], Iterator[Aliased]], ...] = (
-    *(absent_classes, polarity, odd_spacing, coverage, repeated, odd_intensity),
+    *(absent_classes, polarity, odd_spacing, coverage, repeated, alike, odd_intensity),
 )

@@ -75,6 +75,7 @@ class Entry(Strict):
     content: Digest
     shift: Shifted | None = None
     row: RowEntry | None = None
+    likeness: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){0,512}$")] = ""
 
     @field_validator("image", "label")
     @classmethod
@@ -244,6 +245,7 @@ def to_entry(case: Case) -> Entry:
         content=case.content,
         shift=Shifted(**vars(case.shift)) if case.shift else None,
         row=RowEntry(**vars(case.row)) if case.row else None,
+        likeness=case.likeness,
     )
 
 
@@ -253,4 +255,10 @@ def to_case(entry: Entry) -> Case:
     label = tuple(Box(*each) for each in entry.label) if isinstance(entry.label, tuple) else entry.label
     shift = Shift(**vars(entry.shift)) if entry.shift else None
     row = Row(**vars(entry.row)) if entry.row else None
-    return Case(entry.case, entry.patient, entry.group, image, label, entry.covariates, grid, entry.content, shift, row)
+    return Case(
+        *(entry.case, entry.patient, entry.group, image, label, entry.covariates, grid),
+        content=entry.content,
+        shift=shift,
+        row=row,
+        likeness=entry.likeness,
+    )

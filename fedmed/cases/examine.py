@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from fedmed.cases import (
     geometry,
     identifiers,
     labels,
+    likeness,
     nifti,
     oddities,
     pictures,
@@ -127,6 +128,7 @@ class _Examination:
         self.seen: set[str] = set()
         self.scanned: dict[str, series.Scan] = {}
         self.range = (0.0, 0.0)
+        self.likeness = ""
         self.unnamed = False
 
     def result(self) -> Examined:
@@ -137,6 +139,7 @@ class _Examination:
             found = self._case()
             lines = content.lines(found, self.ground.root)
             case, images = content.with_digest(found, lines), content.of_images(lines)
+            case = replace(case, likeness=self.likeness)
         except FedmedError as error:
             faults = self._faults() or [(LABEL if error.code.startswith("FM-BOX") else "", error)]
             readable = all(part == LABEL for part, _ in faults)
@@ -177,6 +180,7 @@ class _Examination:
         for channel, values in zip(self.data.channels, volume.image, strict=True):
             self._notice(oddities.of_series(images.slices.get(channel, ()), values, f"{self.alias} {channel}"))
         self._measure(volume.image[0])
+        self.likeness = likeness.of_volume(volume)
         return Case(
             self.alias, self._patient("", images), "", images.files, label, _covariates(volume), _geometry(volume)
         )
@@ -198,6 +202,7 @@ class _Examination:
                 self._notice(oddities.of_radiograph(slices[0], f"{self.alias} {channel}"))
         self._notice(checks.of_picture(picture, data, self.alias))
         self._measure(picture.slices[:, 0])
+        self.likeness = likeness.of_picture(picture)
         return grid
 
     def _class(self, images: Images, data: Pictures) -> tuple[int | None, str, str, Mapping[str, labels.Value]]:

@@ -1,7 +1,7 @@
 """Who is trained on and who is kept for validation and test, and how one folder plays several hospitals.
 
 Pure functions: the same cases, seed and history give the same answer on every machine. A patient never stands on two
-sides.
+sides, nor do patients with nearly the same images (`likeness`): they are a unit, and nearly all units are one patient.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fedmed.cases import likeness
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Fold = Literal["training", "validation", "testing"]
 Division = Literal["iid", "sizes", "linear", "exponential", "quantity", "dirichlet", "shards"]
 FOLDS: tuple[Fold, ...] = ("training", "validation", "testing")
+SCORED: tuple[Fold, ...] = ("testing", "validation")  # in the order in which they are filled
 MAX_DRAWS = 1000
 MAX_SITES = 100
 UNKNOWN = "unknown"
@@ -35,23 +37,40 @@ def split(
 ) -> dict[Fold, list[Case]]:
     """Cases by fold, each fold by alias.
 
-    `previous` maps patients to folds: those stay where they are, so a new case moves nobody. New patients come in the
-    order of a hash of their pseudonym and the seed and fill the test fold to its share of all patients, then the
-    validation fold, then training. From three patients on no fold with a share above 0 is left without a patient,
-    as far as there are new ones.
+    `previous` maps patients to folds: those stay where they are, so a new case moves nobody; who looks the same joins
+    them, where they lie in several folds in the first of these. New units come in the order of a hash of their first
+    pseudonym and the seed and fill the test fold to its share of all patients, then the validation fold, then training;
+    one that is too large for a fold is not for it. From three patients on no fold with a share above 0 is left without
+    a patient, as far as there are new ones and they are not all alike.
     """
     known = previous or {}
+    members = _members(likeness.units(cases))
     patients = {case.patient for case in cases}
     fold_of: dict[str, Fold] = {patient: known[patient] for patient in patients if patient in known}
     wanted = _sizes(len(patients), shares)
     have = Counter(fold_of.values())
-    new = sorted(patients - fold_of.keys(), key=lambda patient: _number("split", seed, patient))
-    for patient in new:
-        fold: Fold = next((name for name in ("testing", "validation") if have[name] < wanted[name]), "training")
-        fold_of[patient] = fold
-        have[fold] += 1
+    for unit in sorted(members, key=lambda unit: _number("split", seed, unit)):
+        new = [patient for patient in members[unit] if patient not in known]
+        before = [known[patient] for patient in members[unit] if patient in known]
+        free = (name for name in SCORED if _has_room(have[name], wanted[name], len(new)))
+        fold: Fold = min(before, key=FOLDS.index) if before else next(free, "training")
+        fold_of.update(dict.fromkeys(new, fold))
+        have[fold] += len(new)
     ordered = sorted(cases, key=lambda case: case.case)
     return {fold: [case for case in ordered if fold_of[case.patient] == fold] for fold in FOLDS}
+
+
+def _has_room(have: int, wanted: int, new: int) -> bool:
+    """Whether a fold is no farther from its size with so many patients more."""
+    return have < wanted and abs(have + new - wanted) <= wanted - have
+
+
+def _members(unit_of: Mapping[str, str]) -> dict[str, list[str]]:
+    """The patients of each unit, by name."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for patient in sorted(unit_of):
+        found[unit_of[patient]].append(patient)
+    return found
 
 
 def _sizes(patients: int, shares: Split) -> dict[Fold, int]:
@@ -74,21 +93,22 @@ def virtual_sites(
     sizes: Sequence[float] | None = None,
     alpha: float | None = None,
 ) -> list[list[Case]]:
-    """`sites` lists of cases: disjoint, complete, none empty, every patient at one site, each list by alias.
+    """`sites` lists of cases: disjoint, complete, none empty, every unit at one site, each list by alias.
 
-    At random, in numbers that are equal (iid), in the proportions of `sizes`, of 1, 2, 3 ... (linear) or of 1, e,
-    e^2 ... (exponential), or drawn from Dirichlet(alpha) (quantity: Li et al. 2022, ICDE, arXiv:2102.02079). By group,
-    so that hospitals see different cases: dirichlet draws for each group of cases which share of its patients goes to
-    which site, as Yurochkin et al. 2019 (ICML, arXiv:1905.12022) do with classes and Hsu et al. 2019
-    (arXiv:1909.06335) with the sides swapped; alpha of .1 gives very different hospitals, 100 nearly equal ones.
-    shards gives each site two of twice as many equal pieces of the patients in the order of their groups (McMahan et
-    al. 2017, AISTATS, arXiv:1602.05629), so that most sites see two groups at the most.
+    A unit counts as one patient. At random, in numbers that are equal (iid), in the proportions of `sizes`, of 1, 2, 3
+    ... (linear) or of 1, e, e^2 ... (exponential), or drawn from Dirichlet(alpha) (quantity: Li et al. 2022, ICDE,
+    arXiv:2102.02079). By group, so that hospitals see different cases: dirichlet draws for each group of cases which
+    share of its patients goes to which site, as Yurochkin et al. 2019 (ICML, arXiv:1905.12022) do with classes and Hsu
+    et al. 2019 (arXiv:1909.06335) with the sides swapped; alpha of .1 gives very different hospitals, 100 nearly equal
+    ones. shards gives each site two of twice as many equal pieces of the patients in the order of their groups (McMahan
+    et al. 2017, AISTATS, arXiv:1602.05629), so that most sites see two groups at the most.
 
     Raises FedmedError FM-DAT-42 (too few patients, or 1000 draws left a site empty) or FM-USE-01.
     """
+    unit_of = likeness.units(cases)
     group_of: dict[str, str] = {}
     for case in sorted(cases, key=lambda case: case.case):
-        group_of.setdefault(case.patient, case.group)
+        group_of.setdefault(unit_of[case.patient], case.group)
     if not 1 <= sites <= len(group_of):
         raise FedmedError("FM-DAT-42", f"{len(group_of)} patients cannot be divided among {sites} sites")
     random = np.random.Generator(np.random.PCG64(_number("virtual-sites", seed, how)))
@@ -104,7 +124,7 @@ def virtual_sites(
         site_of = dict(zip(shuffled, np.repeat(np.arange(sites), counts).tolist(), strict=True))
     parts: list[list[Case]] = [[] for _ in range(sites)]
     for case in sorted(cases, key=lambda case: case.case):
-        parts[site_of[case.patient]].append(case)
+        parts[site_of[unit_of[case.patient]]].append(case)
     return parts
 
 
@@ -114,17 +134,20 @@ def by_value(
     """One site for each value, in the order of the values, as (value, cases by alias); and how many patients had two.
 
     `values` is by case alias. Numbers come before text, and who has no value in any case comes last, as `unknown`. A
-    patient with several values goes whole to the most frequent, of equally frequent ones to the first. `sites` is
-    only compared. Raises FedmedError FM-DAT-42 for fewer than two sites, more than MAX_SITES, or not `sites`.
+    patient, or unit, with several values goes whole to the most frequent, of equally frequent ones to the first.
+    `sites` is only compared.
+
+    Raises FedmedError FM-DAT-42 for fewer than two sites, more than MAX_SITES, or not `sites`.
     """
+    unit_of = likeness.units(cases)
     said: dict[str, Counter[Value]] = defaultdict(Counter)
     for case in cases:
         value = values.get(case.case)
         value = value.strip() if isinstance(value, str) else value
-        said[case.patient].update([] if value is None or value == "" else [value])
+        said[unit_of[case.patient]].update([] if value is None or value == "" else [value])
     site_of = {
-        patient: min(counts, key=lambda value: (-counts[value], _order(value))) if counts else UNKNOWN
-        for patient, counts in said.items()
+        unit: min(counts, key=lambda value: (-counts[value], _order(value))) if counts else UNKNOWN
+        for unit, counts in said.items()
     }
     parts: dict[Value, list[Case]] = {value: [] for value in sorted(set(site_of.values()), key=_order)}
     expected = f"2 to {MAX_SITES}" if sites is None else str(sites)
@@ -132,7 +155,7 @@ def by_value(
         next_ = "choose another --by, or leave --sites out"
         raise FedmedError("FM-DAT-42", f"{len(parts)} different values, expected {expected}", next=next_)
     for case in sorted(cases, key=lambda case: case.case):
-        parts[site_of[case.patient]].append(case)
+        parts[site_of[unit_of[case.patient]]].append(case)
     moved = sum(len(counts) > 1 for counts in said.values())
     return [(str(value), members) for value, members in parts.items()], moved
 

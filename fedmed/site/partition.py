@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import logs, recipe
-from fedmed.cases import datalist, find, splits
+from fedmed.cases import datalist, find, likeness, splits
 from fedmed.settings import DataFolder
 from fedmed.site import desk
 
@@ -68,7 +68,14 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         share = share_of(site.settings.name, cases)
         changes = datalist.changes(before, cases)
         excluded, seed = cases.header.excluded, consent.recipe.seed
-        return Partitioned([share], excluded, found.notes, changes, seed, grouped_by(consent.recipe))
+        notes = [*found.notes, *_parted(cases)]
+        return Partitioned([share], excluded, notes, changes, seed, grouped_by(consent.recipe))
+
+
+def _parted(cases: Datalist) -> list[str]:
+    """Who was assigned before stays, also where a later patient turns out to look the same."""
+    found = likeness.parted({fold: datalist.cases(cases, fold) for fold in splits.FOLDS})
+    return [f"{found[1]}: each stays where it was ({found[0]})"] if found else []
 
 
 def grouped_by(chosen: recipe.Recipe) -> str:

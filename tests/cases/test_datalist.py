@@ -59,7 +59,7 @@ def test_round_trip_counts_and_mode(tmp_path: Path) -> None:
     data = json.loads(path.read_text())
     assert set(data) == {"fedmed", "training", "validation", "testing"}
     entry = data["training"][0]
-    assert set(entry) == {"case", "patient", "group", "image", "label", "covariates", "geometry", "content"}
+    assert set(entry) == {"case", "patient", "group", "image", "label", "covariates", "geometry", "content", "likeness"}
     assert re.fullmatch(r"images/Nansen\d.nii", entry["image"]["T1"])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedmed.cases import datalist
+from fedmed.cases.splits import FOLDS
 from fedmed.errors import FedmedError
 from fedmed.site import partition, train, virtual
 from tests import small
@@ -17,6 +18,8 @@ from tests.coded import code_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fedmed.cases.case import Case
 
 
 def folds(path: Path) -> dict[str, str]:
@@ -54,6 +57,31 @@ def test_again_keeps_every_fold_and_says_what_changed(moved: tuple[Path, Path], 
         (tmp_path / f"{kind}.nii.gz").rename(data / kind / "p01.nii.gz")
     assert partition.partition(site, small.now()).changes == "+1 -0"
     assert folds(site / "cases.json") == after, "who comes back comes back into the same fold"
+
+
+def test_who_looks_like_somebody_joins_him_and_two_who_were_apart_stay_so(moved: tuple[Path, Path]) -> None:
+    site, data = moved
+    files_of = {case.patient: case for case in every_case(site)}
+    before = folds(site / "cases.json")
+    tested, trained = (next(each for each, fold in before.items() if fold == name) for name in ("testing", "training"))
+    for kind, path in (("images", files_of[tested].image["MR"][0]), ("labels", str(files_of[tested].label))):
+        shutil.copy(data / path, data / kind / "copy.nii.gz")
+    found = partition.partition(site, small.now())
+    assert "1 pair of cases looks nearly the same, said to be of 2 patients (FM-DAT-80)" in found.notes
+    after = folds(site / "cases.json")
+    assert [fold for patient, fold in after.items() if patient not in before] == ["testing"]
+    assert not [note for note in found.notes if "FM-DAT-81" in note]
+    shutil.copy(data / files_of[tested].image["MR"][0], data / files_of[trained].image["MR"][0])
+    found = partition.partition(site, small.now())
+    assert folds(site / "cases.json") == after
+    assert found.notes[-1] == (
+        "1 group of patients with nearly the same images lie in several folds: each stays where it was (FM-DAT-81)"
+    )
+
+
+def every_case(site: Path) -> list[Case]:
+    found = datalist.load(site / "cases.json")
+    return [case for fold in FOLDS for case in datalist.cases(found, fold)]
 
 
 def test_another_pseudonym_key_moves_nobody_in_silence(world: small.Federation) -> None:
