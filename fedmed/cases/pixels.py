@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom.pixels import get_decoder
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from fedmed.cases import codecs, dicomfile, functional, geometry, paths
 from fedmed.errors import FedmedError
@@ -31,13 +37,16 @@ MAX_RUN = 64  # RLE writes at most 128 pixels into 2 bytes (PS3.5 G.3.1)
 logging.getLogger("openjpeg").addHandler(logging.NullHandler())  # damage gets a code here, not a line on the screen
 
 
-def stored(path: Path, where: str) -> tuple[Any, Numbers]:
-    """The data set of a single-frame file, and its stored values [row, column], in colour [row, column, sample].
+def read(path: Path, where: str) -> tuple[Any, Iterator[Numbers]]:
+    """The data set of a file, and the stored values of all its frames, decoded one at a time: [row, column], in colour
+    [row, column, sample].
 
-    Raises FedmedError FM-DAT-16, -25, -33 (damaged), -34 (no decoder) or -64.
+    Raises FedmedError FM-DAT-16, -25, -33 (damaged), -34 (no decoder) or -64; also while frames are taken.
     """
     data = dataset(path, where)
-    return data, next(frames(data, (0,), path, where))
+    with damage(path, where):
+        count = int(data.get("NumberOfFrames") or 1)
+    return data, frames(data, range(count), path, where)
 
 
 def frames(data: Any, indices: Sequence[int], path: Path, where: str) -> Iterator[Numbers]:
@@ -46,8 +55,7 @@ def frames(data: Any, indices: Sequence[int], path: Path, where: str) -> Iterato
     Raises FedmedError FM-DAT-25 (larger than any image), -33 (damaged, or fewer frames) or -64.
     """
     with damage(path, where):
-        geometry.check_picture(int(data.Columns), int(data.Rows), where)
-        _check_amount(data)
+        _check_amount(data, where)
         syntax = data.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated and syntax != RLELossless:
             decoded = codecs.decoded(data, indices)
@@ -59,24 +67,22 @@ def frames(data: Any, indices: Sequence[int], path: Path, where: str) -> Iterato
         yield values
 
 
-def _check_amount(data: Any) -> None:
-    """Refuse pixels that are far fewer, or twice as many, as the header says, before memory is asked for.
+def _check_amount(data: Any, where: str) -> None:
+    """Refuse pixels that are too many, far fewer or twice as many as the header says, before memory is asked for.
 
-    Raises ValueError; use within `damage`.
+    Raises FedmedError FM-DAT-25 or -33; use within `damage`.
     """
+    keyword = next((keyword for keyword in PIXELS if keyword in data), None)
+    if keyword is None:
+        raise FedmedError("FM-DAT-33", f"{where}: a DICOM file without pixels, or none at all")
+    geometry.check_picture(int(data.Columns), int(data.Rows), where)
+    count = int(data.get("NumberOfFrames") or 1) * int(data.Rows) * int(data.Columns) * int(data.SamplesPerPixel)
+    said, there = count * int(data.BitsAllocated), 8 * len(data[keyword].value)
     syntax = data.file_meta.TransferSyntaxUID
-    raw = next((data[keyword].value for keyword in PIXELS if keyword in data), None)
-    if raw is None:
-        raise ValueError("no pixels in the file")
-    frames = int(data.get("NumberOfFrames") or 1)
-    pixels = int(data.Rows) * int(data.Columns) * int(data.SamplesPerPixel)
-    bits = pixels * int(data.BitsAllocated) * frames
-    if bits <= 0:
-        raise ValueError("no rows, columns or frames")
-    if not syntax.is_encapsulated and len(raw) * 8 >= bits * 2 and len(raw) * 8 >= bits + 16:
-        raise ValueError("more frames in the file than its header says")
-    if syntax == RLELossless and bits > len(raw) * 8 * MAX_RUN:
-        raise ValueError("fewer pixels in the file than its header says")
+    if not syntax.is_encapsulated and there >= 2 * said and there >= said + 16:  # 16: padding to an even length
+        raise FedmedError("FM-DAT-33", f"{where}: more frames in a file than its header says")
+    if syntax == RLELossless and said > there * MAX_RUN:
+        raise FedmedError("FM-DAT-33", f"{where}: fewer pixels in a file than its header says")
 
 
 def dataset(path: Path, where: str, max_bytes: int | None = None) -> Any:
@@ -94,7 +100,7 @@ def dataset(path: Path, where: str, max_bytes: int | None = None) -> Any:
             implicit, little = data.original_encoding
             explicit = ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
             syntax = data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-        _check_decoder(syntax, where)
+        _check_decoder(syntax, data.get("BitsStored"), where)
         return data
 
 
@@ -173,7 +179,7 @@ def damage(path: Path, where: str, what: str = "the pixels of a file cannot be d
             raise FedmedError("FM-DAT-33", f"{where}: {what}", local=f"{path}: {error}") from error
 
 
-def _check_decoder(syntax: Any, where: str) -> None:
+def _check_decoder(syntax: Any, bits: Any, where: str) -> None:
     """Raises FedmedError FM-DAT-34 with the name of the transfer syntax and of what would read it."""
     name = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "an unknown transfer syntax"
     try:
@@ -183,3 +189,5 @@ def _check_decoder(syntax: Any, where: str) -> None:
     if not decoder.is_available:
         needs = " or ".join(decoder.missing_dependencies)
         raise FedmedError("FM-DAT-34", f"{where}: {name} needs {needs}")
+    if syntax == JPEGExtended12Bit and bits != 8 and "pylibjpeg" not in decoder.available_plugins:
+        raise FedmedError("FM-DAT-34", f"{where}: {name} with 12 bits needs pylibjpeg-libjpeg")

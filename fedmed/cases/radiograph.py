@@ -38,7 +38,8 @@ def read(root: Path, relative: str, where: str) -> tuple[NDArray[np.float32], tu
     Raises FedmedError FM-DAT-15, -16, -22, -23, -33, -34 or -40.
     """
     path = paths.locate(root, relative, where)
-    data, stored = pixels.stored(path, where)
+    data, frames = pixels.read(path, where)
+    stored = next(frames)
     photometric = str(data.get("PhotometricInterpretation") or "")
     if photometric not in GREY or stored.ndim != 2:
         raise FedmedError("FM-DAT-40", f"{where}: pixels in colour or by a palette, expected greyscale")

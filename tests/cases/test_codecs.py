@@ -27,7 +27,7 @@ def compressed(codec: str = JPEGLSLossless) -> Any:
 
 
 def stored(root: Path, one: Any) -> np.ndarray:
-    return pixels.stored(films.save(root / "a.dcm", one), "case-1")[1]
+    return next(pixels.read(films.save(root / "a.dcm", one), "case-1")[1])
 
 
 @pytest.mark.parametrize(("codec", "at", "value"), [(JPEGLSLossless, 26, 101), (JPEG2000Lossless, 62, 100)])
