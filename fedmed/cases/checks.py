@@ -13,6 +13,7 @@ import numpy as np
 
 from fedmed.cases import doubts, identifiers, likeness
 from fedmed.recipe_fields import Pictures
+from fedmed.recipe_tables import ClassTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ def of_folds(folds: Mapping[Fold, Sequence[Case]], recipe: Recipe) -> Iterator[D
     """Classes of which a fold that is scored has few cases (FM-CHK-02); images that look alike in several folds."""
     if parted := likeness.parted(folds):
         yield parted
-    if not isinstance(recipe.data, Pictures):
+    if not isinstance(recipe.data, Pictures | ClassTable):
         return
     for fold in ("validation", "testing"):
         cases = folds[fold]

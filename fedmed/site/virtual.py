@@ -84,6 +84,9 @@ def virtual_sites(
         raise FedmedError("FM-SET-04", message, next="choose another --out, or delete the folder")
     chosen = recipe.load(recipe_path)
     seed = chosen.seed if seed is None else seed
+    if isinstance(chosen, recipe.Rowwise) and (shift or how == "header"):
+        what = "--shift" if shift else "--how header"
+        raise FedmedError("FM-USE-01", f"{what}: the rows of a table have no images", next="leave it out")
     if how == "folders":
         divided = _by_folders(data, chosen, seed, progress)
     else:

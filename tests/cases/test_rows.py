@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedmed import recipe as recipes
-from fedmed.cases import content, datalist, find, tables
+from fedmed.cases import checks, content, datalist, find, tables
 from fedmed.cases.case import Row
 from fedmed.errors import FedmedError
 from fedmed.settings import DataFolder, Layout, TableLayout
@@ -102,6 +102,21 @@ def test_rows_with_gaps_are_dropped_where_the_recipe_says_so(tmp_path):
     assert "1 of 3 columns are empty" in found.excluded[0].message
     strict = wards.tabular(data={"imputation": "drop"})
     assert code_of(lambda: wards.found(tmp_path, HEAD + ROWS, strict, case="id")) == "FM-DAT-09"
+
+
+def test_a_recipe_may_call_a_refused_row_an_error(tmp_path):
+    for severities, code in (({}, "ok"), ({"FM-TAB-06": "error"}, "FM-CHK-01")):
+        recipe = wards.tabular(data={"max_excluded": 1, "severities": severities})
+        text = f"{HEAD}{ROWS}d,old,140,none,A,0,1,0\n"
+        assert code_of(lambda recipe=recipe, text=text: wards.found(tmp_path, text, recipe, case="id")) == code
+    with pytest.raises(FedmedError, match="no finding"):
+        wards.tabular(data={"severities": {"FM-TAB-02": "error"}})
+
+
+def test_few_cases_of_a_class_in_a_fold_are_told(tmp_path):
+    cases = wards.found(tmp_path, HEAD + ROWS, case="id").cases
+    told = list(checks.of_folds({"validation": cases, "testing": []}, wards.tabular()))
+    assert told == [("FM-CHK-02", "validation: 2 cases of ill among 3, expected at least 5")]
 
 
 def test_where_leaves_the_rows_of_others_alone(tmp_path):

@@ -13,7 +13,7 @@ from fedmed.coordinator import aggregate
 from fedmed.coordinator import evaluate as pool
 from fedmed.errors import FedmedError
 from fedmed.settings import load_workspace
-from fedmed.site import alone, evaluate, join, partition, train, virtual
+from fedmed.site import alone, check, evaluate, join, partition, train, virtual
 from tests import small, tables
 
 if TYPE_CHECKING:
@@ -141,3 +141,27 @@ def test_a_column_beside_the_recipe_makes_virtual_sites(tmp_path: Path) -> None:
     ]
     assert made.partitioned.grouped_by == "event"
     assert all(set(share.groups) == {"censored", "event"} for share in made.partitioned.shares)
+
+
+@pytest.mark.parametrize("options", [{"how": "iid", "shift": "noise"}, {"how": "header", "by": "Modality"}])
+def test_what_is_for_images_is_refused(tmp_path: Path, options: dict) -> None:
+    data = tables.write_hospital(tmp_path / "data")
+    recipe = small.write_recipe(tmp_path / "recipe.yaml", **tables.TABULAR)
+    with pytest.raises(FedmedError, match="rows of a table have no images") as caught:
+        virtual.virtual_sites(data, recipe, tmp_path / "sites", **options)
+    assert caught.value.code == "FM-USE-01"
+    assert not (tmp_path / "sites").exists()
+
+
+def test_the_check_tells_rows_and_shows_no_cell(tmp_path: Path) -> None:
+    data = tables.write_hospital(tmp_path / "data")
+    with (data / "ward.csv").open("a") as table:
+        table.write("p90,seventy,140,none,Secret Ward,1,10,0\np91,70,140,none,Secret Ward,1,-10,0\n")
+    recipe = small.write_recipe(tmp_path / "recipe.yaml", **tables.TABULAR)
+    options = check.Options()
+    checked = check.check(data, tmp_path, recipe, tmp_path / "out", small.now(), options=options, progress=quiet)
+    funnel = checked.report.funnel
+    assert (funnel.found, funnel.used) == (32, 31)
+    told = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "pseudonym.key")
+    assert b"FM-TAB-06" in told
+    assert [word for word in (b"seventy", b"Secret", b"p90", b"ward.csv") if word in told] == []
