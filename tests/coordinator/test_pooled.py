@@ -92,3 +92,45 @@ def test_curves_of_two_models_are_not_mixed() -> None:
     reports = [report(curve([0.9], [0.1], "one", "global"), alone), report(curve([0.9], [0.1], "one", "global"))]
     assert [number(row) for row in pooled.binned(reports, "global")] == [1.0]
     assert pooled.binned(reports, "alone") == []
+
+
+def froc(hits: Sequence[float], wrong: Sequence[float], boxes: int, images: int, label: str = "mark") -> bodies.Froc:
+    counts = [discrimination.histogram(np.array(scores, np.float64)) for scores in (hits, wrong)]
+    return bodies.Froc(
+        model="global", label=label, hits=counts[0], false_positives=counts[1], boxes=boxes, images=images
+    )
+
+
+def with_frocs(*frocs: bodies.Froc) -> bodies.Report:
+    return bodies.Report(
+        split="testing", opening=1, num_cases=9, scores=[], curves=[], frocs=list(frocs), exclusions=[]
+    )
+
+
+def test_froc_of_all_images_together_is_not_the_mean_of_the_sites() -> None:
+    # the second site's scores are lower throughout: a common threshold finds its boxes behind the first one's errors
+    sites = [with_frocs(froc([0.905], [0.805, 0.815], 1, 2)), with_frocs(froc([0.405], [], 1, 2))]
+    (row,) = pooled.binned_froc(sites, "global")
+    assert (row.metric, row.label, row.n, row.sd) == ("froc_binned", "mark", 2, None)
+    # four images: at a quarter one of the two false positives may be kept, one box of two; from a half on both
+    assert number(row) == pytest.approx((0.5 + 4 * 1) / 5)
+    assert pooled.binned_froc(sites, "alone") == []
+
+
+def test_it_needs_the_counts_of_every_site_and_keeps_labels_apart() -> None:
+    one, two = froc([0.9], [], 1, 1, "one"), froc([], [0.9], 1, 1, "two")
+    rows = pooled.binned_froc([with_frocs(one, two), with_frocs(one, two)], "global")
+    assert [(row.label, row.n, number(row)) for row in rows] == [("one", 2, 1.0), ("two", 2, 0.0)]
+    assert [row.label for row in pooled.binned_froc([with_frocs(one, two), with_frocs(two)], "global")] == ["two"]
+    assert pooled.binned_froc([], "global") == []
+
+
+def test_a_report_cannot_claim_more_hits_than_boxes() -> None:
+    with pytest.raises(ValueError, match="more hits than boxes"):
+        froc([0.9, 0.8], [], 1, 1)
+
+
+def test_figures_of_a_detector_are_of_a_fold() -> None:
+    rows = pooled.pool([metric("froc", 10, 0.9), metric("froc", 30, 0.5), metric("sensitivity_at_0.25fp", 4, 0.25)])
+    assert [(row.metric, row.n, row.sd) for row in rows] == [("froc", 40, None), ("sensitivity_at_0.25fp", 4, None)]
+    assert number(rows[0]) == pytest.approx((10 * 0.9 + 30 * 0.5) / 40)

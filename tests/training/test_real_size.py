@@ -6,6 +6,7 @@ recipe allows (2 with batch norm, which sees nothing in a batch of one, else 1),
 
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 import torch
 
 from fedmed import recipe as recipes
+from fedmed.cases.case import Box
 from fedmed.training import fit, networks, scoring
 from fedmed.training.classification import Rated
+from fedmed.training.localisation import Located
 from tests import radiographs
 from tests.cases import phantoms
 
@@ -35,7 +38,7 @@ def phantom(root, recipe):
     case = radiographs.case("case-00", 1)
     if recipe.data.modality == "XR":
         radiographs.write(root / "case-00.png", random.randint(0, 255, (700, 560)))
-        return case
+        return replace(case, label=(Box(100, 200, 60, 40, 1),)) if recipe.task == "localisation" else case
     labels = None
     shape = recipe.training.patch_size if recipe.task == "segmentation" else (200, 240, 10)
     image = random.randint(50, 100, shape).astype(np.float32)
@@ -68,6 +71,10 @@ def test_one_step_and_one_prediction_at_real_size(tmp_path, path):
     (scored,) = scoring.evaluate(recipe, fitted.params, [case], root=tmp_path, label_map={}, device=device)
     if isinstance(scored, Rated):
         assert sum(scored.probabilities) == pytest.approx(1)
+    elif isinstance(scored, Located):
+        assert scored.boxes == case.label
+        assert 0 < len(scored.candidates) <= 32
+        assert all(0 <= one.x <= 560 and 0 <= one.y <= 700 and 0 <= one.score <= 1 for one in scored.candidates)
     else:
         assert {row.label for row in scored.rows} == set(recipe.data.labels)
         assert all(row.value is None or np.isfinite(row.value) for row in scored.rows)
