@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed import recipe as recipes
-from fedmed.cases import geometry, labels, pictures, reading
+from fedmed.cases import boxes, geometry, labels, pictures, reading
 from fedmed.errors import FedmedError
 from fedmed.fingerprint import HIGHEST, LOWEST, Fingerprint, Grey, Share, counted
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.case import Case
     from fedmed.fingerprint import Axes
-    from fedmed.recipe import Classification, Recipe, Segmentation
+    from fedmed.recipe import OfPictures, Recipe, Segmentation
 
     Floats = NDArray[np.float32]
 
@@ -57,14 +57,14 @@ def measure(
         raise FedmedError("FM-TRN-04", "fingerprint: expected at least one training case, got none")
     sums = _Sums({name: [] for name in recipe.data.channels})
     for done, case in enumerate(cases, start=1):
-        if isinstance(recipe, recipes.Classification):
+        if isinstance(recipe, recipes.OfPictures):
             _add_picture(sums, case, recipe, root, label_map)
         elif isinstance(recipe, recipes.Segmentation):
             _add_volume(sums, case, recipe, root, label_map)
         else:
             raise TypeError(type(recipe).__name__)
         progress(done, len(cases))
-    classes = range(recipe.num_classes) if isinstance(recipe, recipes.Classification) else sorted(recipe.data.labels)
+    classes = [*([0] if isinstance(recipe, recipes.OfPictures) else []), *sorted(recipe.data.labels)]
     return Fingerprint(
         num_cases=len(cases),
         channels={name: _grey(rows) for name, rows in sums.grey.items()},
@@ -89,15 +89,23 @@ def _add_volume(sums: _Sums, case: Case, recipe: Segmentation, root: Path, label
     sums.voxels.update(dict(zip(found.tolist(), voxels.tolist(), strict=True)))
 
 
-def _add_picture(sums: _Sums, case: Case, recipe: Classification, root: Path, label_map: Mapping[int, int]) -> None:
-    if not isinstance(case.label, int):
-        raise FedmedError("FM-TRN-03", f"case {case.case}: no class to learn from")
+def _add_picture(sums: _Sums, case: Case, recipe: OfPictures, root: Path, label_map: Mapping[int, int]) -> None:
+    classes = _classes(case, recipe, label_map)
     picture = pictures.read(case, root, recipe.data, label_map)
     for name, channel in zip(recipe.data.channels, picture.slices.swapaxes(0, 1), strict=True):
         sums.grey[name] += _facts(channel[channel != 0] if recipe.data.zero_is_outside else channel.reshape(-1))
     sums.spacing.append(case.geometry.spacing)
     sums.shape.append(case.geometry.shape)
-    sums.cases[labels.to_class(case.label, recipe.data, label_map, case.case)] += 1
+    sums.cases.update(classes)
+
+
+def _classes(case: Case, recipe: OfPictures, label_map: Mapping[int, int]) -> set[int]:
+    """The class of an image, or those of its boxes; 0 for none of them."""
+    if isinstance(recipe, recipes.Localisation) and isinstance(case.label, tuple):
+        return {box.label for box in boxes.to_classes(case.label, recipe.data, label_map, case.case)} or {0}
+    if isinstance(recipe, recipes.Classification) and isinstance(case.label, int):
+        return {labels.to_class(case.label, recipe.data, label_map, case.case)}
+    raise FedmedError("FM-TRN-03", f"case {case.case}: no class and no boxes to learn from")
 
 
 def _facts(values: Floats) -> list[tuple[float, float, float, float]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedmed.errors import FedmedError
-from fedmed.recipe import Segmentation
+from fedmed.recipe import Localisation, Segmentation
 from fedmed.recipe_fields import Pictures
 from fedmed.reporting.sheets import Panel, Strip
 
@@ -38,10 +40,12 @@ def strips(
 
     `notes` stand below a case, by alias.
     """
-    draw = _of_volume if isinstance(recipe, Segmentation) else _of_picture
+    draw: Callable[..., tuple[str, tuple[Panel, ...]]] = _of_picture
+    if isinstance(recipe, Segmentation | Localisation):
+        draw = _of_volume if isinstance(recipe, Segmentation) else _of_boxed
     for number, case in enumerate(cases, start=1):
         try:
-            said, panels = draw(case, root, recipe, label_map, preprocessing)  # type: ignore[arg-type]
+            said, panels = draw(case, root, recipe, label_map, preprocessing)
         except FedmedError:
             continue
         finally:
@@ -107,6 +111,21 @@ def _of_picture(
         places = [(2 * number + 1) * len(slices) // (2 * SLICES) for number in range(SLICES)]
         panels = tuple(Panel(slices[place, 0], sides=sides) for place in places)
     return _class(picture.label, recipe.data), panels
+
+
+def _of_boxed(
+    case: Case, root: Path, recipe: Localisation, label_map: Mapping[int, int], preprocessing: Preprocessing | None
+) -> tuple[str, tuple[Panel, ...]]:
+    """The first channels of a radiograph with the boxes in it."""
+    from fedmed.training import boxed  # noqa: PLC0415 - seconds
+
+    is_labelled = case.label is not None
+    seen = boxed.seen(case if is_labelled else replace(case, label=()), root, recipe, label_map, preprocessing)
+    boxes = boxed.boxes_in(seen)
+    counts = Counter(recipe.data.labels[box.label] for box in boxes)
+    said = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    panels = tuple(Panel(channel, boxes=tuple(boxes)) for channel in seen["image"].numpy()[:CHANNELS])
+    return said or ("none" if is_labelled else "no label"), panels
 
 
 def _class(label: int | None, rules: Pictures) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import nibabel
@@ -13,7 +14,7 @@ from fedmed.cases import fingerprint
 from fedmed.cases.case import Case, Geometry
 from fedmed.errors import FedmedError
 from fedmed.fingerprint import Cell, Share
-from tests import radiographs
+from tests import boxed, radiographs
 from tests.training.conftest import tiny_recipe
 
 if TYPE_CHECKING:
@@ -138,6 +139,18 @@ def test_pictures_count_all_grey_values_and_cases_by_class(tmp_path: Path) -> No
     rows, columns = slices[0].shape[2:]
     assert found.shape[1].cells == (Cell(numbers.bin_of(rows), numbers.bin_of(rows), 5),)
     assert found.shape[0].cells == (Cell(numbers.bin_of(columns), numbers.bin_of(columns), 5),)
+
+
+def test_images_with_boxes_count_for_every_class_that_they_show(tmp_path: Path) -> None:
+    cases = boxed.cases(tmp_path, [0, 1, 2, 2])
+    two = cases[3].label
+    assert isinstance(two, tuple)
+    cases[3] = dataclasses.replace(cases[3], label=(two[0], two[1]._replace(label=7)))
+    found = fingerprint.measure(cases, boxed.recipe(data={"labels": {1: "one", 2: "two"}}), tmp_path, {1: 1, 7: 2})
+    assert found.classes == {0: Share(1, 0.0), 1: Share(3, 0.0), 2: Share(1, 0.0)}
+    assert found.channels["XR"].n == 4
+    with pytest.raises(FedmedError, match="no boxes"):
+        fingerprint.measure([radiographs.case("case-00", 1)], boxed.recipe(), tmp_path, {})
 
 
 def test_progress_and_what_cannot_be_measured(tmp_path: Path, cases: list[Case]) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedmed.cases.case import Case, Geometry
+from fedmed.cases.case import Box, Case, Geometry
 from fedmed.reporting import sheets
 from fedmed.site import check, preview
-from tests import radiographs, small
+from tests import boxed, radiographs, small
 from tests.cases import films, phantoms
 
 if TYPE_CHECKING:
@@ -74,6 +74,21 @@ def test_a_radiograph_has_its_class_and_the_size_of_the_recipe(tmp_path: Path) -
         assert [panel.image.shape for panel in strip.panels] == [(32, 32)]
     bright = np.argwhere(strip.panels[0].image > strip.panels[0].image.max() - 0.1).mean(axis=0)
     assert (bright < 16).all(), "the marker is at the top left"
+
+
+def test_a_radiograph_has_its_boxes_in_the_frame_that_the_model_sees(tmp_path: Path) -> None:
+    marker, bar = Box(1, 1, 2, 3, 1), Box(9, 21, 7, 3, 2)
+    films.save(tmp_path / "a.dcm", films.dataset())
+    recipe = boxed.recipe(data={"labels": {1: "fracture", 2: "metal"}})
+    for label, said, count in (((marker, bar, bar), "1 fracture, 2 metal", 3), ((), "none", 0), (None, "no label", 0)):
+        (strip,) = strips(replace(films.case("a.dcm"), label=label), tmp_path, recipe)
+        assert strip.title == f"case-1  {said}"
+        (panel,) = strip.panels
+        assert len(panel.boxes) == count
+        if count:
+            x, y, width, height, label_ = map(int, panel.boxes[0])
+            bright = panel.image[y : y + height, x : x + width].mean()
+            assert (bright > panel.image.mean() + 1, label_) == (True, 1), "24 x 16 pixels became 32 x 21"
 
 
 def test_slices_of_a_volume_say_where_their_sides_lie(tmp_path: Path) -> None:
