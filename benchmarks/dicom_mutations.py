@@ -36,7 +36,7 @@ import numpy as np
 import pydicom
 from pydicom.dataelem import RawDataElement
 
-from fedmed.cases import codecs, dicomseg, pixels, radiograph
+from fedmed.cases import canvas, codecs, dicomseg, pixels, radiograph, rtstruct
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -177,10 +177,14 @@ def ways(path: Path, source: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"case": ending(lambda: case(path, modality))}
     found["film"] = ending(lambda: radiograph.read(path.parent, path.name, "file"))
     found["pixels"] = ending(lambda: [values.sum() for values in pixels.read(path, "file")[1]])
-    grid = dicomseg.Grid((16, 16, 8), np.eye(4), None)
-    rule = dicom_corpus.segmentation("MR").data
-    found["mask"] = ending(lambda: dicomseg.read(path.parent, path.name, grid, rule, {}, "file"))
+    found["mask"] = ending(lambda: mask(path))
     return found
+
+
+def mask(path: Path) -> None:
+    grid, rule = canvas.Grid((64, 64, 64), np.diag([10.0, 10.0, 10.0, 1.0]), None), dicom_corpus.segmentation("MR").data
+    reader = rtstruct if rtstruct.is_structure_set(path.parent, path.name, "file") else dicomseg
+    reader.read(path.parent, path.name, grid, rule, {}, "file")
 
 
 @functools.cache

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,12 @@ PASSED_ON = (
     "rows", "columns", "samples_per_pixel", "photometric_interpretation", "bits_allocated", "bits_stored",
     "pixel_representation", "planar_configuration", "pixel_keyword",
 )  # fmt: skip
+ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join((str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))).rstrip(
+        os.pathsep
+    ),
+    "OPENBLAS_NUM_THREADS": "1",  # each thread takes address space, and there is nothing to multiply
+}
 KINDS = ("u1", "i1", "u2", "i2", "u4", "i4")
 
 
@@ -89,16 +96,16 @@ def _started() -> subprocess.Popen[bytes]:
         return process
     _running.clear()
     try:
-        # -P: the folder where a person works is no place to import from
-        command = [sys.executable, "-P", "-m", __name__]
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-P", "-m", __name__],  # -P: the folder where a person works is no place to import from
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            pipesize=1 << 20,  # a frame in one piece, where the system allows it
+            env={**os.environ, **ENVIRONMENT},
         )
-    except OSError as error:
+        _receive(process.stdout)  # it says that it is there, or a broken installation would look like damaged files
+    except (OSError, EOFError) as error:
         message = "the process that decodes compressed pixels cannot be started"
         raise FedmedError("FM-DAT-64", message, local=str(error)) from error
     _running[os.getpid()] = process
@@ -167,6 +174,7 @@ def _main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _send(answers, {"ready": True}, b"")
     _serve(sys.stdin.buffer, answers)
 
 

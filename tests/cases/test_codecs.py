@@ -70,6 +70,7 @@ def test_a_frame_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_answer_that_is_not_the_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: dict[str, str]
 ) -> None:
+    stored(tmp_path, compressed())
     monkeypatch.setattr(codecs, "_receive", lambda _: (answer, b"\0\0"))
     with phantoms.refuses("FM-DAT-33"):
         stored(tmp_path, compressed())
@@ -79,6 +80,10 @@ def test_an_answer_that_is_not_the_frame(
 def test_a_process_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codecs._stop()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
+    with phantoms.refuses("FM-DAT-64"):
+        stored(tmp_path, compressed())
+    (tmp_path / "absent").write_text("#!/bin/sh\nexit 1\n")  # an installation that is broken
+    (tmp_path / "absent").chmod(0o700)
     with phantoms.refuses("FM-DAT-64"):
         stored(tmp_path, compressed())
     np.testing.assert_array_equal(stored(tmp_path, compressed(RLELossless)), LEVELS)
