@@ -472,6 +472,16 @@ CODES: dict[str, Code] = {
         "a structure set has points or open lines where an outline is needed",
         "map their ROI to 0 in label_map of fedmed.yaml, or export closed contours",
     ),
+    "FM-DAT-72": Code(
+        CONFIG,
+        "absent in fedmed.yaml does not fit the recipe or label_map",
+        "list below absent, by the recipe's names, the classes that nobody labels here, and no others",
+    ),
+    "FM-DAT-73": Code(
+        DATA,
+        "a label has a class that fedmed.yaml says is never labelled here",
+        "take the class off absent in fedmed.yaml, or map its value in label_map to what it means",
+    ),
     "FM-DAT-80": Code(
         DATA,
         "different patients have images that look nearly the same",

@@ -1,6 +1,6 @@
 """fedmed.yaml (a workspace's local, unsigned settings) and federation.yaml (the coordinator's draft of who and limits).
 
-Neither changes what is learned, except `label_map`, which is hashed into every update.
+Neither changes what is learned, except `label_map` and `absent`, which are hashed into every update.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ class WorkspaceSettings(Strict):
     name: str = "coordinator"
     data: DataFolder | None = None
     label_map: dict[int, int] = Field(default_factory=dict)
+    absent: tuple[Annotated[str, Field(max_length=64)], ...] = ()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
     num_workers: int | Literal["auto"] = "auto"
     cache_gib: Annotated[float, Field(ge=0, le=1_000_000)] = 20.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import severities
-from fedmed.cases import checks, nifti, raster
+from fedmed.cases import checks, labels, nifti, raster
 from fedmed.cases.layout import LABEL
 from fedmed.cases.rows import Rows
 from fedmed.cases.search import Search
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.cases.checks import Doubt
     from fedmed.cases.examine import Examined, Finding
-    from fedmed.cases.labels import Labelled
     from fedmed.cases.layout import Study
     from fedmed.cases.splits import Fold
     from fedmed.recipe import Recipe
@@ -232,14 +231,15 @@ def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int])
     if isinstance(recipe, Rowwise) != (layout.table is not None):
         right, wrong = ("image", "table") if layout.table else ("table", "image")
         raise FedmedError("FM-TAB-03", f"fedmed.yaml: data.layout: {recipe.task} needs {right}, got {wrong}")
+    mapped = {value: target for value, target in label_map.items() if target != labels.NEVER}
     if isinstance(recipe, Tabular | Survival):
-        _check_label_map(label_map, recipe.data)
+        labels.check_map(mapped, recipe.data)
     if not isinstance(recipe, Imaging):
         return
     expected, got = ", ".join(sorted(recipe.data.channels)), ", ".join(sorted(layout.image))
     if expected != got:
         raise FedmedError("FM-DAT-06", f"fedmed.yaml: data.layout.image: expected {expected}, got {got}")
-    _check_label_map(label_map, recipe.data)
+    labels.check_map(mapped, recipe.data)
     given = [name for name in ("label", "labels", "boxes") if getattr(layout, name)]
     if given and NEEDED[recipe.task] not in given:
         message = f"{recipe.task} needs {NEEDED[recipe.task]}, got {' and '.join(given)}"
@@ -253,13 +253,6 @@ def check_settings(layout: Layout, recipe: Recipe, label_map: Mapping[int, int])
         if recipe.data.modality != "XR" and not (nifti.is_nifti(pattern) or pattern.endswith("/") or is_slice):
             pictures = ", .png, .jpg" if isinstance(recipe.data, Pictures) else ""
             raise _pattern(f"image.{channel}", f".nii, .nii.gz{pictures} or a folder/", pattern)
-
-
-def _check_label_map(label_map: Mapping[int, int], data: Labelled) -> None:
-    for value, target in label_map.items():
-        if target != 0 and target not in data.labels:
-            allowed = len(data.labels)
-            raise FedmedError("FM-DAT-07", f"fedmed.yaml: label_map: {value}: expected 0 to {allowed}, got {target}")
 
 
 def _pattern(name: str, expected: str, pattern: str) -> FedmedError:

@@ -7,6 +7,7 @@ What stands in a table is never part of a message.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import unicodedata
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 200  # characters of a covariate: longer ones are reports
 WHERE = "data.layout.labels"
+NEVER = -1  # what a class that is never labelled here becomes in the map of the reader; see `labelling`
 WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")  # pandas writes 1.0 where another row has no label
 INTEGER, DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})"), re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
 
@@ -35,6 +37,17 @@ class Row:
     label: str
     patient: str
     covariates: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How a site labels: `label_map` as the reader takes it, and the `absent` classes, which it never labels.
+
+    Where there are absent ones, a number that would mean one of them maps to NEVER.
+    """
+
+    label_map: Mapping[int, int]
+    absent: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,41 @@ class Labelled(Protocol):
     def labels(self) -> Mapping[int, str]: ...
 
 
+def labelling(label_map: Mapping[int, int], absent: Sequence[str], data: Labelled) -> Labelling:
+    """What fedmed.yaml says, checked: the numbers of the site, and the classes that it never labels.
+
+    Raises FedmedError FM-DAT-07 (label_map) or -72 (absent).
+    """
+    check_map(label_map, data)
+    by_name = {name: number for number, name in data.labels.items()}
+    for name in absent:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise _absent(f"expected names of the recipe's classes{hint}", name)
+    found = frozenset(by_name[name] for name in absent)
+    if len(found) == len(by_name):
+        raise _absent("expected some classes, got all of them")
+    for value, target in label_map.items():
+        if target in found:
+            raise _absent(f"has {data.labels[target]}, and label_map maps {value} to it")
+    whole = label_map or {number: number for number in (0, *data.labels)}
+    told = {value: NEVER if target in found else target for value, target in whole.items()}
+    return Labelling(told if found else label_map, found)
+
+
+def _absent(what: str, local: str = "") -> FedmedError:
+    return FedmedError("FM-DAT-72", f"fedmed.yaml: absent: {what}", local=local)
+
+
+def check_map(label_map: Mapping[int, int], data: Labelled) -> None:
+    """Raises FedmedError FM-DAT-07 where a number becomes a class that the recipe does not have."""
+    for value, target in label_map.items():
+        if target != 0 and target not in data.labels:
+            allowed = len(data.labels)
+            raise FedmedError("FM-DAT-07", f"fedmed.yaml: label_map: {value}: expected 0 to {allowed}, got {target}")
+
+
 def to_class(value: int, data: Labelled, label_map: Mapping[int, int], where: str, shown: str = "the class") -> int:
     """The recipe's class of a hospital's number. Where label_map is given it must name every value but 0.
 
@@ -99,6 +147,8 @@ def to_class(value: int, data: Labelled, label_map: Mapping[int, int], where: st
     target = label_map.get(value, 0 if value == 0 else None) if label_map else value
     if target is None:
         raise FedmedError("FM-DAT-28", f"{where}: {shown} is not in label_map")
+    if target == NEVER:
+        raise FedmedError("FM-DAT-73", f"{where}: {shown} is of a class that absent in fedmed.yaml lists")
     if target != 0 and target not in data.labels:
         raise FedmedError("FM-DAT-28", f"{where}: {shown}, expected 0 to {len(data.labels)}")
     return target

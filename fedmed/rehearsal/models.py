@@ -107,8 +107,9 @@ def _scored(
 ) -> Scored:
     from fedmed.training import devices, scoring  # noqa: PLC0415 - torch, only when there is work
 
+    labelling = desk.labelling(site, consent.recipe)
     return scoring.evaluate(
-        consent.recipe, weights, cases, root=site.data_root, label_map=site.settings.label_map,
+        consent.recipe, weights, cases, root=site.data_root, label_map=labelling.label_map, absent=labelling.absent,
         device=devices.pick("auto"), preprocessing=numbers,
     )  # fmt: skip
 

@@ -126,7 +126,8 @@ def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tup
     files.make_private(root / "cache")
     memory = root / "cache" / "check.jsonl"
     key, fitted = desk.pseudonym_key(root), numbers.current(site)
-    return Subject(folder, site.data_root, chosen, site.settings.label_map, key, before, memory, fitted), target
+    label_map = desk.labelling(site, chosen).label_map
+    return Subject(folder, site.data_root, chosen, label_map, key, before, memory, fitted), target
 
 
 def _of_folder(data: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fedmed import files, logs, recipe, settings
+from fedmed.cases import labels
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import agreement, intake, keys, sealing, workspace
 from fedmed.exchange.artifact import Expected
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from fedmed.cases.labels import Labelled, Labelling
     from fedmed.exchange.agreement import Agreement
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
@@ -94,6 +96,15 @@ def require_approved(site: Site) -> Approved:
     if consent is None:
         raise FedmedError("FM-TRU-07", "this site has not approved a federation")
     return consent
+
+
+def labelling(site: Site, chosen: Recipe) -> Labelling:
+    """`label_map` and `absent` of fedmed.yaml, checked against the recipe. Raises FedmedError FM-DAT-07 or -72."""
+    absent = site.settings.absent
+    if absent and not isinstance(chosen, recipe.Segmentation | recipe.Classification):
+        message = "expected nothing: it is for the classes of masks and of whole images"
+        raise FedmedError("FM-DAT-72", f"fedmed.yaml: absent: {message}")
+    return labels.labelling(site.settings.label_map, absent, cast("Labelled", chosen.data))
 
 
 def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock: bool = False) -> intake.Terms:

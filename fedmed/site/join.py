@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PICTURES = (".dcm", ".png", ".jpg", ".jpeg")
 _SETTINGS = """\
-# Local settings of this site. They never change what is learned, except label_map.
+# Local settings of this site. They never change what is learned, except label_map and absent.
 role: site
 name: {name}
 # Where the images are, and how they are named below that folder: {{case}} and {{patient}} stand for one name each,
@@ -38,6 +38,8 @@ name: {name}
 {data}
 # This hospital's label values -> the recipe's, for example {{10: 1, 20: 2}}.
 label_map: {{}}
+# Classes of the recipe, by name, that this hospital never labels: what it left blank is not learned as background.
+absent: []
 # auto, cpu, cuda:0 or mps
 device: auto
 # Processes that prepare images beside the training: auto, or a number (0: none).

@@ -55,7 +55,7 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
             folder,
             consent.recipe,
             pseudonym_key=desk.pseudonym_key(root),
-            label_map=site.settings.label_map,
+            label_map=desk.labelling(site, consent.recipe).label_map,
             progress=progress,
         )
         log(found)

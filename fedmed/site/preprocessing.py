@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import files, fingerprint, preprocessing
 from fedmed.errors import FedmedError
 from fedmed.recipe import Imaging, Rowwise
+from fedmed.site import desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def measure(site: Site, consent: Approved, cases: Datalist, progress: Callable[[
     told = partial(progress, "checking the data")
     content.check(used, site.data_root, told, site.data.layout.table)
     return measuring.measure(
-        used, consent.recipe, site.data_root, site.settings.label_map,
+        used, consent.recipe, site.data_root, desk.labelling(site, consent.recipe).label_map,
         lambda done, total: progress("measuring the training cases", done, total),
     )  # fmt: skip
 

@@ -63,7 +63,7 @@ def rows(
 def _enough(rated: Sequence[Rated], label: int, min_count: int) -> bool:
     """A figure about a handful of cases of one kind would tell of single patients."""
     count = sum(each.truth == label for each in rated)
-    return min(count, len(rated) - count) >= min_count
+    return min(count, len(_labelled(rated, label)) - count) >= min_count
 
 
 def curves(
@@ -86,9 +86,14 @@ def curves(
 
 
 def _of(rated: Sequence[Rated], label: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Who has the label, and its probability."""
-    truth = np.array([each.truth == label for each in rated], bool)
-    return truth, np.array([each.probabilities[label] for each in rated], np.float64)
+    """Who has the label, and its probability; without those that cannot have it."""
+    labelled = _labelled(rated, label)
+    truth = np.array([each.truth == label for each in labelled], bool)
+    return truth, np.array([each.probabilities[label] for each in labelled], np.float64)
+
+
+def _labelled(rated: Sequence[Rated], label: int) -> list[Rated]:
+    return [each for each in rated if label not in each.absent]
 
 
 def _value(metric: str, rated: Sequence[Rated], label: int, above: Mapping[int, float]) -> float | None:
@@ -109,8 +114,9 @@ def _value(metric: str, rated: Sequence[Rated], label: int, above: Mapping[int, 
 def _count(metric: str, rated: Sequence[Rated], label: int) -> int:
     """How many cases a figure is about, and so what it weighs in a pool: sensitivity is about findings alone."""
     with_it = sum(each.truth == label for each in rated)
-    counts = {"sensitivity_at_spec90": with_it, SPECIFICITY: len(rated) - with_it}
-    return counts.get(metric, len(rated))
+    total = len(rated) if metric in OVER_CLASSES else len(_labelled(rated, label))
+    counts = {"sensitivity_at_spec90": with_it, SPECIFICITY: total - with_it}
+    return counts.get(metric, total)
 
 
 def _row(model: Literal["global", "alone"], metric: str, label: str, count: int, value: float | None) -> bodies.Score:

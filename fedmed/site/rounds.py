@@ -10,7 +10,7 @@ from fedmed.cases import content, datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, canonical, workspace
 from fedmed.learning import params
-from fedmed.site import preprocessing
+from fedmed.site import desk, preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,8 +53,12 @@ def require_ready(
 
 
 def label_map_digest(site: Site) -> str:
-    """`label_map` in an update: which numbers of this hospital were learned as which classes."""
-    return artifact.sha256(canonical.encode(sorted(map(list, site.settings.label_map.items()))))
+    """`label_map` in an update: which numbers of this hospital were learned as which classes, and which classes were
+    left out as `absent`.
+    """
+    numbers = sorted(map(list, site.settings.label_map.items()))
+    absent = sorted(set(site.settings.absent))
+    return artifact.sha256(canonical.encode([numbers, absent] if absent else numbers))
 
 
 def require_sane(weights: Params, what: str) -> Params:
@@ -92,12 +96,14 @@ def train_round(
     """Train from `start`, going on from `checkpoint` if it fits. Raises FedmedError FM-TRN-*, FM-RES-*, FM-DAT-*."""
     from fedmed.training import devices, fit  # noqa: PLC0415 - torch and monai, only when there is work
 
+    labelling = desk.labelling(site, consent.recipe)
     fitted = fit.fit(
         consent.recipe,
         start,
         datalist.cases(cases, "training"),
         root=site.data_root,
-        label_map=site.settings.label_map,
+        label_map=labelling.label_map,
+        absent=labelling.absent,
         site=site.workspace.name,
         round=round_,
         rounds=consent.agreement.federation.body.limits.rounds,
@@ -131,12 +137,14 @@ def score(
     """Score `weights` on a fold. Raises FedmedError FM-DAT-*, FM-RES-*."""
     from fedmed.training import devices, scoring  # noqa: PLC0415 - torch and monai, only when there is work
 
+    labelling = desk.labelling(site, consent.recipe)
     return scoring.evaluate(
         consent.recipe,
         weights,
         datalist.cases(cases, fold),
         root=site.data_root,
-        label_map=site.settings.label_map,
+        label_map=labelling.label_map,
+        absent=labelling.absent,
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
         disk=cached(site.workspace.root, site.settings.cache_gib),

@@ -30,7 +30,8 @@ def rows(
                 single = [
                     [score for score in case.rows if (score.metric, score.label) == (metric, label)] for case in scored
                 ]
-                found.append(_row(model, metric, name, single, min_count))
+                if any(single):  # else nobody labels it here
+                    found.append(_row(model, metric, name, single, min_count))
     return found
 
 

@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rated:
-    """`who` is the alias of a case, or of a patient; `truth` a class, `probabilities` one for each class."""
+    """`who` is the alias of a case, or of a patient; `truth` a class, `probabilities` one for each class.
+
+    Of the `absent` classes nothing is known here: nobody labels them where the case comes from.
+    """
 
     who: str
     truth: int
     probabilities: tuple[float, ...]
+    absent: frozenset[int] = frozenset()
 
 
 def evaluate(
@@ -41,6 +45,7 @@ def evaluate(
     *,
     root: Path,
     label_map: Mapping[int, int],
+    absent: frozenset[int] = frozenset(),
     device: torch.device,
     preprocessing: Preprocessing | None = None,
     disk: Cache | None = None,
@@ -58,26 +63,35 @@ def evaluate(
         truth = pictures.class_of(case, recipe, label_map)
         make = partial(pictures.seen, case, root, recipe, label_map, preprocessing)
         seen = cache.prepared(disk, "pictures", case, recipe, label_map, preprocessing, make).tensors
-        slices = probabilities(network, seen["slices"], recipe, device)
+        slices = probabilities(network, seen["slices"], recipe, device, absent)
         who = case.patient if recipe.evaluation.unit == "patient" else case.case
         before, rows = found.get(who, (0, []))
         # of two exams with different findings the patient has the one with the higher number, which is never "none"
         found[who] = (max(before, truth), [*rows, *slices])
         if progress:
             progress(done, len(cases))
-    return [Rated(who, truth, pooled(rows, recipe)) for who, (truth, rows) in found.items()]
+    return [Rated(who, truth, pooled(rows, recipe), absent) for who, (truth, rows) in found.items()]
 
 
 def probabilities(
-    network: nn.Module, slices: torch.Tensor, recipe: Classification, device: torch.device
+    network: nn.Module,
+    slices: torch.Tensor,
+    recipe: Classification,
+    device: torch.device,
+    absent: frozenset[int] = frozenset(),
 ) -> NDArray[np.float64]:
-    """Softmax over classes [S, num_classes] of prepared slices [S, C, *image_size]. Raises FedmedError FM-RES-04."""
+    """Softmax over classes [S, num_classes] of prepared slices [S, C, *image_size], 0 for `absent` ones.
+
+    Raises FedmedError FM-RES-04.
+    """
     rows = []
     with devices.out_of_memory(device), torch.inference_mode():
         for batch in torch.split(slices, recipe.evaluation.batch_size):
             with devices.autocast(device):
                 logits = network(batch.to(device))
-            rows.append(torch.softmax(logits.double(), dim=1).cpu())
+            logits = logits.double()
+            logits[:, sorted(absent)] = -torch.inf  # as in training: see objective.loss_function
+            rows.append(torch.softmax(logits, dim=1).cpu())
     return np.array(torch.cat(rows).numpy())
 
 

@@ -90,6 +90,7 @@ def fit(
     *,
     root: Path,
     label_map: Mapping[int, int],
+    absent: frozenset[int] = frozenset(),
     site: str,
     round: int,  # noqa: A002 - the field's word
     rounds: int,
@@ -105,6 +106,8 @@ def fit(
 ) -> Fitted:
     """Train `params` for `num_steps` on `cases`; `progress(step, num_steps, loss)` is called behind each step.
 
+    `absent` classes are never labelled in these cases, and the loss leaves them out (`objective.loss_function`).
+
     With `checkpoint` the state is kept there every `checkpoint_minutes` (0: every step) and behind the last step, and
     a call with the same inputs goes on from it. The caller deletes the file when the update is safe.
     Raises FedmedError FM-TRN-01 (loss not finite), -03 (no label), -04 (no case), FM-TEN-01 (params of another
@@ -119,9 +122,9 @@ def fit(
     inputs = ""
     if checkpoint is not None:
         place = (site, round, rounds, attempt, num_steps)
-        inputs = inputs_digest(recipe, params, drawn.cases, label_map, preprocessing, place)
+        inputs = inputs_digest(recipe, params, drawn.cases, label_map, absent, preprocessing, place)
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
-        run = _begin(recipe, params, drawn, device, objective.learning_rate(recipe, round, rounds))
+        run = _begin(recipe, params, drawn, absent, device, objective.learning_rate(recipe, round, rounds))
         if checkpoint is not None:
             _resume(run, checkpoint, inputs)
         saved = time.monotonic()
@@ -163,7 +166,9 @@ def _samples(
     return patches.Patches(recipe, cases, root, label_map, where, preprocessing, disk)
 
 
-def _begin(recipe: Recipe, params: Params, drawn: Drawn, device: torch.device, lr: float) -> _Run:
+def _begin(
+    recipe: Recipe, params: Params, drawn: Drawn, absent: frozenset[int], device: torch.device, lr: float
+) -> _Run:
     network = networks.build(recipe)
     networks.set_params(network, params)
     network = network.to(device)
@@ -171,7 +176,7 @@ def _begin(recipe: Recipe, params: Params, drawn: Drawn, device: torch.device, l
     start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
     optimizer = objective.optimizer(recipe, network.parameters(), lr)
     weights = drawn.class_weights() if isinstance(drawn, pictures.Pictures) else None
-    loss = objective.loss_function(recipe, None if weights is None else weights.to(device))
+    loss = objective.loss_function(recipe, None if weights is None else weights.to(device), absent)
     return _Run(network, optimizer, loss, start)
 
 
@@ -222,18 +227,20 @@ def inputs_digest(
     params: Params,
     cases: Sequence[Case],
     label_map: Mapping[int, int],
+    absent: frozenset[int],
     preprocessing: Preprocessing | None,
     where: tuple[str | int, ...],
 ) -> str:
-    """SHA-256 of all the result depends on: recipe, start params, cases, label map, fitted numbers, place in the
-    federation.
+    """SHA-256 of all the result depends on: recipe, start params, cases, label map, absent classes, fitted numbers,
+    place in the federation.
     """
     listed = [
         [case.case, case.content, {name: list(paths) for name, paths in case.image.items()}, case.label]
         for case in cases
     ]
     fitted = preprocessings.digest_of(preprocessing)
-    facts = [recipes.digest(recipe), checkpoints.digest_of(params), listed, sorted(label_map.items()), fitted, where]
+    meaning = [sorted(label_map.items()), sorted(absent)]
+    facts = [recipes.digest(recipe), checkpoints.digest_of(params), listed, meaning, fitted, where]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

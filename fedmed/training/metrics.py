@@ -63,6 +63,7 @@ def evaluate(
     *,
     root: Path,
     label_map: Mapping[int, int],
+    absent: frozenset[int] = frozenset(),
     device: torch.device,
     preprocessing: Preprocessing | None = None,
     disk: Cache | None = None,
@@ -82,7 +83,7 @@ def evaluate(
         reference, grid = seen["reference"].numpy(), seen["grid"].numpy()
         standardised = inference.Standardised(seen["image"], seen["affine"], reference.shape, grid)
         predicted = inference.predict_standardised(network, standardised, recipe, device)
-        scores.append(CaseScores(case.case, tuple(score(predicted, reference, grid, recipe))))
+        scores.append(CaseScores(case.case, tuple(score(predicted, reference, grid, recipe, absent))))
         if progress:
             progress(len(scores), len(cases))
     return scores
@@ -105,12 +106,19 @@ def _seen(
 
 
 def score(
-    predicted: NDArray[np.uint8], reference: NDArray[np.uint8], affine: NDArray[np.float64], recipe: Segmentation
+    predicted: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    affine: NDArray[np.float64],
+    recipe: Segmentation,
+    absent: frozenset[int] = frozenset(),
 ) -> list[Score]:
-    """Every metric of the recipe for every label. Both maps [X, Y, Z] lie on the grid of `affine` (mm)."""
+    """Every metric of the recipe for every label but `absent` ones.
+
+    Both maps [X, Y, Z] lie on the grid of `affine` (mm).
+    """
     spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     rows = []
-    for label in sorted(recipe.data.labels):
+    for label in sorted(recipe.data.labels.keys() - absent):
         ours, truth = predicted == label, reference == label
         missed, spurious, empty = truth.any() > ours.any(), ours.any() > truth.any(), not (ours.any() or truth.any())
         for metric in recipe.evaluation.metrics:

@@ -29,25 +29,59 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }
 
 
-def loss_function(recipe: Recipe, class_weights: torch.Tensor | None = None) -> Loss:
+def loss_function(
+    recipe: Recipe, class_weights: torch.Tensor | None = None, absent: frozenset[int] = frozenset()
+) -> Loss:
     """Segmentation: (logits [B, num_classes, X, Y, Z], label [B, 1, X, Y, Z]) to a scalar, as MONAI defines it, with
     softmax. Classification: cross entropy of (logits [B, num_classes], class [B]), classes weighing `class_weights`.
     Tabular the same, with a single label binary: (logits [B, 1], class [B]). Survival: see `cox_loss`. Localisation:
     `focal` of (logits [B, labels, rows, columns], heat maps of the same shape).
+
+    `absent` classes are never labelled where this loss is used. In a segmentation what shows one is labelled
+    background, so their probability counts as background's (`merged`). In a classification their logits are left out.
     """
     if isinstance(recipe, recipes.Survival):
         return cox_loss
     if isinstance(recipe, recipes.Tabular) and recipe.num_outputs == 1:
         return lambda logits, labels: binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
     if isinstance(recipe, recipes.Classifying):
-        return nn.CrossEntropyLoss(weight=class_weights)
+        present = _present(recipe, absent)
+        weighed = nn.CrossEntropyLoss(weight=class_weights if class_weights is None else class_weights[present])
+        return _among(present, lambda logits: logits[:, present], weighed) if absent else weighed
     if isinstance(recipe, recipes.Localisation):
         return focal
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     loss = recipe.training.loss
     built: Loss = LOSSES[loss.name](softmax=True, to_onehot_y=True, include_background=loss.include_background)
-    return built
+    return _among(_present(recipe, absent), lambda logits: merged(logits, absent), built) if absent else built
+
+
+def _present(recipe: recipes.Classifying | recipes.Segmentation, absent: frozenset[int]) -> list[int]:
+    return [0, *sorted(recipe.data.labels.keys() - absent)]
+
+
+def merged(logits: torch.Tensor, absent: frozenset[int]) -> torch.Tensor:
+    """Logits [B, K, ...] without the `absent` classes, whose probability is added to that of background (class 0): the
+    marginal loss for partly labelled data (Shi et al. 2021, Medical Image Analysis 70; Fang and Yan 2020, IEEE TMI 39).
+
+    A background voxel then asks that background or an absent class be there, and not which: with probabilities p, the
+    gradient of its cross entropy by the logit of an absent class a is p_a - p_a / (p_0 + the sum over absent classes).
+    """
+    background = torch.logsumexp(logits[:, [0, *sorted(absent)]], dim=1, keepdim=True)
+    others = [number for number in range(1, logits.shape[1]) if number not in absent]
+    return torch.cat([background, logits[:, others]], dim=1)
+
+
+def _among(present: Sequence[int], narrow: Callable[[torch.Tensor], torch.Tensor], loss: Loss) -> Loss:
+    """`loss` of the narrowed logits, with labels numbered as they stand in `present`; another one is refused."""
+    places = torch.full((max(present) + 1,), len(present))
+    places[list(present)] = torch.arange(len(present))
+
+    def among(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return loss(narrow(logits), places.to(labels.device)[labels.long()])
+
+    return among
 
 
 def cox_loss(risks: torch.Tensor, outcomes: torch.Tensor) -> torch.Tensor:

@@ -31,13 +31,14 @@ def evaluate(
     *,
     root: Path,
     label_map: Mapping[int, int],
+    absent: frozenset[int] = frozenset(),
     device: torch.device,
     preprocessing: Preprocessing | None = None,
     disk: Cache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed] | Sequence[Located]:
     """As `metrics.evaluate` for segmentation, `tabular.evaluate` for tables, and `evaluate` of the module of the task's
-    name for the others.
+    name for the others. Of `absent` classes, which these cases never label, nothing is scored.
     """
     if isinstance(recipe, recipes.Tabular | recipes.Survival):
         return tabular.evaluate(
@@ -46,9 +47,9 @@ def evaluate(
     where: dict[str, Any] = {"root": root, "label_map": label_map, "device": device}
     where |= {"preprocessing": preprocessing, "disk": disk}
     if isinstance(recipe, recipes.Classification):
-        return classification.evaluate(recipe, params, cases, **where, progress=progress)
+        return classification.evaluate(recipe, params, cases, **where, absent=absent, progress=progress)
     if isinstance(recipe, recipes.Localisation):
         return localisation.evaluate(recipe, params, cases, **where, progress=progress)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
-    return metrics.evaluate(recipe, params, cases, **where, progress=progress)
+    return metrics.evaluate(recipe, params, cases, **where, absent=absent, progress=progress)

@@ -1,0 +1,77 @@
+"""`absent` in fedmed.yaml: checked against the recipe, bound into what leaves, and without effect where it is empty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from fedmed import recipe as recipes
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, canonical
+from fedmed.site import desk, partition, rounds
+from tests import small
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATA = {**small.RECIPE["data"], "labels": {1: "ball", 2: "core"}}
+
+
+def settings(site: Path, **changed: Any) -> None:
+    path = site / "fedmed.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changed}))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
+    return small.founded(tmp_path_factory.mktemp("absent"), ("aa",), recipe={"data": DATA}, limits={"min_sites": 1})
+
+
+def code_of(site: Path) -> str:
+    try:
+        partition.partition(site, small.now())
+    except FedmedError as error:
+        return error.code
+    return "ok"
+
+
+def test_checked_before_a_case_is_read(world: small.Federation) -> None:
+    site = world.site("aa")
+    settings(site, absent=["cor"])
+    with pytest.raises(FedmedError) as refused:
+        partition.partition(site, small.now())
+    assert refused.value.code == "FM-DAT-72"
+    assert refused.value.message.endswith("did you mean core?")
+    for absent, label_map, code in (
+        (["core"], {}, "ok"),
+        (["ball", "core"], {}, "FM-DAT-72"),
+        (["core"], {1: 2}, "FM-DAT-72"),
+        (["ball"], {}, "FM-DAT-08"),  # every mask holds it
+        (["ball"], {1: 2}, "ok"),
+        ([], {1: 3}, "FM-DAT-07"),
+    ):
+        settings(site, absent=absent, label_map=label_map)
+        assert code_of(site) == code, (absent, label_map)
+
+
+def test_only_masks_and_whole_images_have_absent_classes(world: small.Federation) -> None:
+    settings(world.site("aa"), absent=["core"], label_map={})
+    with desk.opened(world.site("aa"), small.now()) as site:
+        boxes = recipes.Localisation.model_construct(task="localisation")
+        with pytest.raises(FedmedError) as refused:
+            desk.labelling(site, boxes)
+    assert refused.value.code == "FM-DAT-72"
+
+
+def test_the_digest_in_an_update(world: small.Federation) -> None:
+    def digest(**changed: Any) -> str:
+        settings(world.site("aa"), **changed)
+        with desk.opened(world.site("aa"), small.now()) as site:
+            return rounds.label_map_digest(site)
+
+    assert digest(absent=[], label_map={}) == artifact.sha256(canonical.encode([])), "as before there was absent"
+    assert digest(absent=[], label_map={5: 1}) == artifact.sha256(canonical.encode([[5, 1]]))
+    assert digest(absent=["core"], label_map={}) == artifact.sha256(canonical.encode([[], ["core"]]))
+    assert len({digest(absent=each, label_map={5: 1}) for each in ([], ["ball"], ["core"])}) == 3
