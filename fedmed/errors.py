@@ -707,6 +707,26 @@ CODES: dict[str, Code] = {
         "most hospitals have too few cases of one spacing to tell it, so no common spacing can be found",
         "give data.spacing in the recipe, and found a new federation with it",
     ),
+    "FM-NRM-05": Code(
+        TRUST,
+        "a second version of the federation changes more than the numbers fitted on all sites",
+        "tell the coordinator over the phone what is named; what changes needs a new federation",
+    ),
+    "FM-NRM-06": Code(
+        PROTOCOL,
+        "an update was made with other fitted numbers than the federation's",
+        "ask the site to train again with the federation's: fedmed train-local --again",
+    ),
+    "FM-NRM-07": Code(
+        PROTOCOL,
+        "a fingerprint does not fit the recipe or the federation's limits",
+        "ask the site for a corrected one: fedmed train-local --again",
+    ),
+    "FM-NRM-08": Code(
+        PROTOCOL,
+        "the initial weights that start keeps until the fingerprints are in are missing or damaged",
+        "fedmed start",
+    ),
     # --- the cache of prepared cases: lines of the log, a round goes on --------------------------------------------
     "FM-CAC-01": Code(
         DATA, "a cached case is damaged and is prepared again", "nothing; if it comes back, have the disk checked"

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.preprocessing import Intensity, Preprocessing
-from fedmed.recipe import Classification, Segmentation
+from fedmed.recipe import Classification, OfPictures, Segmentation
 from fedmed.recipe_fields import FEDERATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Imaging, Recipe
 
 DIGITS = 5  # significant ones, of all numbers that are no counts
 STEP = 1.02  # from one bin of lengths to the next
@@ -79,6 +79,11 @@ class Fingerprint:
     spacing: Axes
     shape: Axes
     classes: Mapping[int, Share]
+
+
+def classes_of(recipe: Imaging) -> list[int]:
+    """The classes that are counted: 0, no finding, only where whole images have one."""
+    return [*([0] if isinstance(recipe, OfPictures) else []), *sorted(recipe.data.labels)]
 
 
 def bin_of(length: float) -> int:
@@ -142,8 +147,8 @@ def _told(found: Fingerprint, min_count: int) -> dict[int, Share]:
     shown = {label: share.cases or 0 for label, share in found.classes.items()}
     hidden = {
         label
-        for label, cases in shown.items()
-        if any(0 < part < min_count for part in (cases, found.num_cases - cases))
+        for label, share in found.classes.items()
+        if share.cases is None or any(0 < part < min_count for part in (share.cases, found.num_cases - share.cases))
     }
     if sum(shown.values()) == found.num_cases:  # one class a case: the cells add up to a known number
         left = sorted((cases, label) for label, cases in shown.items() if cases and label not in hidden)

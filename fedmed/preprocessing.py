@@ -64,14 +64,15 @@ class Preprocessing(Strict):
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
 
-def from_bytes(data: bytes, name: str) -> Preprocessing:
-    """The twin of `to_bytes`. Raises FedmedError FM-NRM-01 for anything that it would not have written."""
+def from_bytes(data: bytes, name: str, next_: str = "") -> Preprocessing:
+    """The twin of `to_bytes`. Raises FedmedError FM-NRM-01 (with the remedy `next_`) for what it would not write."""
     try:
         found = Preprocessing.model_validate_json(data)
     except ValidationError as error:
-        raise FedmedError("FM-NRM-01", f"{name}: expected the numbers that fedmed writes", local=str(error)) from error
+        words = f"{name}: expected the numbers that fedmed writes"
+        raise FedmedError("FM-NRM-01", words, next=next_, local=str(error)) from error
     if found.to_bytes() != data:
-        raise FedmedError("FM-NRM-01", f"{name}: not in the canonical form that fedmed writes")
+        raise FedmedError("FM-NRM-01", f"{name}: not in the canonical form that fedmed writes", next=next_)
     return found
 
 

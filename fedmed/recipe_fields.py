@@ -48,6 +48,11 @@ class Cohort(Strict):
     max_excluded: Probability = 0.05
     severities: dict[str, Severity] = Field(default_factory=dict, max_length=100)
 
+    @property
+    def pools(self) -> bool:
+        """Whether numbers fitted on all sites together come before the first round."""
+        return False
+
     @field_validator("severities")
     @classmethod
     def _only_of_findings(cls, value: dict[str, Severity]) -> dict[str, Severity]:
@@ -84,6 +89,10 @@ class Data(Cohort):
     normalisation: Literal["image", "site", "federated"] = "image"
     series: Series = Series()
     grid_tolerance: float = Field(default=0.1, ge=0.001, le=0.5)
+
+    @property
+    def pools(self) -> bool:
+        return self.normalisation == FEDERATED
 
     @property
     def zero_is_outside(self) -> bool:

@@ -63,7 +63,7 @@ def inspect(path: Path) -> Inspected:
 def verify(path: Path, federation_path: Path | None) -> Verified:
     """Signature, owner of the key, payload hashes, tensor table, finite numbers.
 
-    Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-02, FM-TRU-10, FM-TEN-*, FM-WAI-04.
+    Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-02, FM-TRU-10, FM-TEN-*, FM-NRM-05, FM-WAI-04.
     """
     known, expected = (None, {}) if federation_path is None else read_federation(federation_path)
     with _opened(path) as fd:
@@ -148,8 +148,11 @@ def _stated(envelope: Envelope, owner: Owner | None) -> Statement:
 def _of_this_federation(statement_id: str, said: Statement, known: Federation) -> None:
     membership = getattr(said.predicate, "federation", None)
     if said.kind == "federation" and statement_id != known.digest:
-        raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
-    if isinstance(membership, statement.Membership) and membership != known.membership:
+        if getattr(membership, "previous", None) != known.digest:
+            raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
+        federation.require_successor(known, said)
+    earlier = known.earlier if said.kind in ("approval", "fingerprint") else None
+    if isinstance(membership, statement.Membership) and membership not in (known.membership, earlier):
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from fedmed import recipe as recipes
 from fedmed.cases import boxes, geometry, labels, pictures, reading
 from fedmed.errors import FedmedError
-from fedmed.fingerprint import HIGHEST, LOWEST, Fingerprint, Grey, Share, counted
+from fedmed.fingerprint import HIGHEST, LOWEST, Fingerprint, Grey, Share, classes_of, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,13 +64,12 @@ def measure(
         else:
             raise TypeError(type(recipe).__name__)
         progress(done, len(cases))
-    classes = [*([0] if isinstance(recipe, recipes.OfPictures) else []), *sorted(recipe.data.labels)]
     return Fingerprint(
         num_cases=len(cases),
         channels={name: _grey(rows) for name, rows in sums.grey.items()},
         spacing=_axes(sums.spacing),
         shape=_axes(sums.shape),
-        classes={label: Share(sums.cases[label], float(sums.voxels[label])) for label in classes},
+        classes={label: Share(sums.cases[label], float(sums.voxels[label])) for label in classes_of(recipe)},
     )
 
 

@@ -44,9 +44,12 @@ def train_local(
 ) -> None:
     """Train on this hospital's cases and seal the update (site). Killed, it goes on where it was.
 
+    Where the recipe says normalisation: federated, it seals a fingerprint of the cases first, and shows it.
+
     Example: fedmed train-local -w st-olav
     """
     from fedmed.site import alone as baseline  # noqa: PLC0415
+    from fedmed.site import fingerprint  # noqa: PLC0415
     from fedmed.site import train as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
@@ -64,7 +67,11 @@ def train_local(
             workspace, screen.now(), action.Options(device, again, accept_expired, trust_clock), step
         )
     tables.warn(out, trained.arrivals)
-    if trained.over:
+    if isinstance(trained, fingerprint.Fingerprinted):
+        tables.fingerprint(out, fingerprint.told(trained.body))
+        out.say(f"{'sealed' if trained.is_new else 'was sealed before'}; the first model comes when all are pooled")
+        out.say(f"next: bring {trained.posted} to the coordinator")
+    elif trained.over:
         out.say(f"the federation is over: round {trained.round} is the last")
         out.say(f"next: {screen.hint('evaluate --split test', workspace)}")
     elif trained.body is not None:
@@ -88,7 +95,7 @@ def aggregate(
     trust_clock: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Admit the updates that arrived and make the next model (coordinator).
+    """Admit the updates that arrived and make the next model (coordinator); before the first one, pool fingerprints.
 
     Example: fedmed aggregate -w coord
     """
@@ -108,8 +115,12 @@ def aggregate(
             progress=step,
         )
     tables.warn(out, made.arrivals)
-    tables.shares(out, made)
-    out.say(f"next: bring {made.posted} to every site")
+    if made.federation is None:
+        tables.shares(out, made)
+        out.say(f"next: bring {made.posted} to every site")
+    else:
+        tables.pooled_fingerprints(out, made)
+        out.say(f"next: bring {made.federation} and {made.posted} to every site")
     out.result(made)
 
 

@@ -144,6 +144,8 @@ def start(
     out.say(f"{started.title} has started with {', '.join(started.sites)}")
     out.say(f"fingerprint to read to every site: {started.fingerprint}")
     out.say("next: bring these to every site: " + ", ".join(str(path) for path in started.posted))
+    if started.pools:
+        out.say(f"model r0 follows when the sites' fingerprints are in: {screen.hint('aggregate', workspace)}")
     out.result(started)
 
 
@@ -165,7 +167,7 @@ def approve(
 
     def ask(proposals: list[Proposal]) -> str:
         for proposal in proposals:
-            _show(out, proposal, action.LEAVES)
+            _show(out, proposal)
         if fingerprint:
             return fingerprint
         if not sys.stdin.isatty():
@@ -180,7 +182,7 @@ def approve(
     out.result(consent)
 
 
-def _show(out: Screen, proposal: Proposal, leaves: tuple[str, ...]) -> None:
+def _show(out: Screen, proposal: Proposal) -> None:
     """The fingerprint is not shown: who must type it has to have it from the coordinator."""
     body, recipe = proposal.federation.body, proposal.recipe
     limits = body.limits
@@ -194,7 +196,7 @@ def _show(out: Screen, proposal: Proposal, leaves: tuple[str, ...]) -> None:
         f"  expires {proposal.federation.expires}; numbers on fewer than {limits.min_count} cases are not broken down"
     )
     out.say(f"  what leaves this hospital (an update is {proposal.update_bytes / 1e6:.1f} MB):")
-    for line in leaves:
+    for line in proposal.leaves:
         out.say(f"    - {line}")
     out.say(
         f"  an update is held for a person to look at beyond {limits.max_norm_ratio} times the median norm "

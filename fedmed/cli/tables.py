@@ -49,6 +49,13 @@ def shares(out: Screen, made: Aggregated) -> None:
         out.say(f"the model before, on the sites' validation cases: {pooled_}")
 
 
+def pooled_fingerprints(out: Screen, made: Aggregated) -> None:
+    """Which fingerprints count, and the numbers that came of them."""
+    out.table("fingerprints", ["site", "status", "why"], [[ack.site, ack.status, ack.reason] for ack in made.acks])
+    out.table("every image goes through", ["what", "numbers"], list(made.numbers))
+    out.say("model r0000 made, and version 2 of the federation: the approvals of the first hold")
+
+
 def report(out: Screen, found: Evaluated) -> None:
     opened = f", opening {found.body.opening} of the test fold" if found.body.opening else ""
     title = f"model r{found.round:04d} on {found.body.num_cases} {_fold(found.split)} cases{opened}"
@@ -83,8 +90,10 @@ def pooled(out: Screen, table: PooledTable) -> None:
 
 
 def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
-    out.say(f"{found.title}: {_round(found.round, found.rounds)}")
-    if found.fingerprint:
+    is_running = bool(found.fingerprint)
+    state = "waiting for fingerprints" if is_running and found.round < 0 else _round(found.round, found.rounds)
+    out.say(f"{found.title}: {state}")
+    if is_running:
         out.say(f"federation {found.fingerprint}")
     rows = [[each.site, each.status, str(each.num_cases or "-"), each.reason] for each in found.sites]
     out.table("sites", ["site", "update", "cases ", "why"], rows)
@@ -99,8 +108,12 @@ def site_status(out: Screen, found: SiteStatus) -> None:
         cases = "partitioned" if found.has_cases else "not partitioned"
         out.say(f"cases: {cases}; update of this round: {'sealed' if found.update_sent else 'not yet'}")
     if found.ack:
-        out.say(f"the coordinator says of the last update: {found.ack}")
+        out.say(f"the coordinator says of the last {'update' if found.round else 'fingerprint'}: {found.ack}")
     _waiting(out, found.waiting)
+
+
+def fingerprint(out: Screen, rows: Sequence[tuple[str, str]]) -> None:
+    out.table("the fingerprint of this hospital's training cases, which leaves it", ["what", "numbers"], list(rows))
 
 
 def _waiting(out: Screen, waiting: Sequence[Arrival]) -> None:

@@ -94,6 +94,11 @@ def _partitioned(out: Screen, begin: str, found: Any) -> None:
 
 
 def _trained(out: Screen, begin: str, found: Any) -> None:
+    from fedmed.site import fingerprint  # noqa: PLC0415
+
+    if isinstance(found, fingerprint.Fingerprinted):
+        out.say(f"{begin} a fingerprint of {found.body.num_cases} cases is sealed; fedmed inspect {found.posted}")
+        return
     if found.body is None:  # a later model came in the meantime, and it is the last
         out.say(f"{begin} the federation is over, round {found.round} is the last")
         return
@@ -108,6 +113,10 @@ def _scored(out: Screen, begin: str, found: Any) -> None:
 
 
 def _aggregated(out: Screen, begin: str, found: Any) -> None:
+    if found.federation is not None:
+        used = ", ".join(ack.site for ack in found.acks if ack.status == "used")
+        out.say(f"{begin} federation version 2 from the fingerprints of {used}, and model r0000")
+        return
     sites = ", ".join(parent.site for parent in found.parents)
     out.say(f"{begin} model r{found.round:04d} of {sites}" + (", the last" if found.last else ""))
 

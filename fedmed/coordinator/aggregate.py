@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import desk, model, pooled, rounds, screening
+from fedmed.coordinator import desk, fingerprints, model, pooled, rounds, screening
 from fedmed.coordinator.updates import ArchivedUpdates
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Aggregated:
-    """The round that closed, what each site counted, and the model that came of it."""
+    """The round that closed, what each site counted, and the model that came of it.
+
+    `federation` is the version that came with model r0, where fingerprints were pooled into it, and `numbers` says what
+    images go through because of them.
+    """
 
     round: int
     last: bool
@@ -41,6 +45,8 @@ class Aggregated:
     pooled: list[bodies.Metric]
     posted: Path
     arrivals: list[Arrival] = field(default_factory=list)
+    federation: Path | None = None
+    numbers: list[tuple[str, str]] = field(default_factory=list)
 
 
 def aggregate(
@@ -56,13 +62,16 @@ def aggregate(
     """`include` names sites whose held update counts after all, for the `reason` that a person gives.
 
     Raises FedmedError FM-WAI-03 with the list of sites that are missing or held, FM-SCR-03, FM-FED-03, FM-TIM-01,
-    FM-TRU-*, FM-RES-*.
+    FM-TRU-*, FM-NRM-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
         terms = _terms(found, running, trust_clock, now)
         agreement.require_valid(found, running.agreement, now)
         arrivals = intake.receive_all(found, terms, now, "aggregate")
+        if fingerprints.is_open(found, running):
+            screening.include(found, [], include, reason, now)  # nothing is held
+            return _first_model(found, running, arrivals, now, close=close)
         round_ = rounds.open_round(found)
         if round_ >= running.agreement.federation.body.limits.rounds:
             screening.include(found, screening.standings(found, running), include, reason, now)  # nothing is held
@@ -102,7 +111,7 @@ def _terms(found: Workspace, running: Started, trust_clock: str, now: datetime) 
     terms = desk.terms(running)
     if trust_clock:
         found.write_entry("aggregate", "note", now, what="trust-clock", reason=trust_clock)
-    return intake.Terms(terms.federation, terms.expected, trust_clock=bool(trust_clock))
+    return replace(terms, trust_clock=bool(trust_clock))
 
 
 def _close(
@@ -184,8 +193,30 @@ def _combine(
     return artifact.file_content(model.PAYLOAD, model.MEDIA, path, size, digest.hexdigest())
 
 
+def _first_model(
+    found: Workspace, running: Started, arrivals: list[Arrival], now: datetime, *, close: bool
+) -> Aggregated:
+    """The fingerprints become a version of the federation, and model r0 goes with it."""
+    everyone = fingerprints.standings(found, running)
+    if running.agreement.federation.preprocessing is None:
+        waiting = rounds.why_open(found, running, everyone, now, close=close)
+        if waiting:
+            raise rounds.still_open(running, everyone, arrivals, f"fingerprints: {waiting}")
+        if close:
+            found.write_entry("aggregate", "note", now, what="close", round=None)
+        fingerprints.close(found, running, everyone, now)
+        running = desk.require_started(found)
+    known = fingerprints.say_first_model(found, running, everyone, now)
+    version = found.record.newest("federation")
+    beside = sealing.post(found, version) if version else None
+    made = _already(found, arrivals)
+    return replace(
+        made, is_new=True, posted=sealing.post(found, known), federation=beside, numbers=fingerprints.told(running)
+    )
+
+
 def _already(found: Workspace, arrivals: list[Arrival]) -> Aggregated:
-    """The federation is over: post the last model again and say so."""
+    """What the newest model says, which is posted again: the last one, when the federation is over."""
     known = found.record.newest("model")
     if known is None:
         raise ValueError("a round is open without a model")

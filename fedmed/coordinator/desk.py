@@ -33,6 +33,11 @@ class Started:
     recipe: Recipe
     table: Table
 
+    @property
+    def pools(self) -> bool:
+        """Whether the sites' fingerprints are pooled before the first round."""
+        return self.recipe.data.pools
+
 
 @contextmanager
 def opened(root: Path, now: datetime) -> Iterator[Workspace]:
@@ -73,4 +78,4 @@ def terms(running: Started | None) -> intake.Terms:
     if running is None:
         return intake.Terms(None)
     update = Expected(params.wire_table(running.table), params.payload_size(running.table), params.is_finite)
-    return intake.Terms(running.agreement.federation, {"update.safetensors": update})
+    return intake.Terms(running.agreement.federation, {"update.safetensors": update}, pools=running.pools)

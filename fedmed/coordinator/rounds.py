@@ -137,7 +137,7 @@ def about_held(running: Started, everyone: list[Standing]) -> str:
 
 
 def _deadline_is_over(found: Workspace, deadline_days: str | None, now: datetime) -> bool:
-    newest = found.record.newest("model")
+    newest = found.record.newest("model") or found.record.newest("federation")  # before r0 fingerprints are awaited
     if deadline_days is None or newest is None:
         return False
     return now >= statement.from_time(newest.created) + timedelta(days=float(deadline_days))

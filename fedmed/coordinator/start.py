@@ -1,4 +1,7 @@
-"""`start`: freeze roster, recipe and limits into the federation file, and seal model r0."""
+"""`start`: freeze roster, recipe and limits into the federation file, and seal model r0.
+
+With `normalisation: federated` the weights of model r0 are kept until the sites' fingerprints are in (`fingerprints`).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedmed import recipe, settings
-from fedmed.coordinator import desk, model
+from fedmed import files, recipe, settings
+from fedmed.coordinator import desk, fingerprints, model
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, keys, sealing, statement
@@ -30,12 +33,13 @@ Initial = tuple["Params", "Iterable[Mapping[str, Any]]"]
 
 @dataclass(frozen=True)
 class StartedFederation:
-    """What to read out: the fingerprint of the federation statement."""
+    """What to read out: the fingerprint of the federation statement. `pools`: model r0 waits for fingerprints."""
 
     title: str
     fingerprint: str
     sites: list[str]
     posted: list[Path]
+    pools: bool = False
 
 
 def start(
@@ -63,18 +67,22 @@ def start(
             running = desk.require_started(found)
         else:
             payload = b""
-        if found.record.newest("model") is None:
+        is_kept = running.pools and fingerprints.is_kept(found, fingerprints.begun_with(found))
+        if found.record.newest("model") is None and (from_file or not is_kept):
             payload = payload or params.to_payload(initial(running.recipe)[0], running.table)
             _check_weights(found, payload)
+        if running.pools and payload:
+            files.write_atomic(fingerprints.initial_file(found), payload, mode=0o600)
+        elif found.record.newest("model") is None and not running.pools:
             content = artifact.Content(
                 model.PAYLOAD, model.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
             )
             model.say(found, running, model.Next(round=0), content, now, "start")
-        known = [found.record.newest("federation"), found.record.model(0)]
+        known = [*found.record.of("federation"), found.record.model(0)]
         posted = [sealing.post(found, each) for each in known if each is not None]
         federation = running.agreement.federation
         return StartedFederation(
-            federation.founding.title, keys.spoken(federation.digest), federation.site_names, posted
+            federation.founding.title, keys.spoken(federation.root), federation.site_names, posted, running.pools
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import settings
-from fedmed.coordinator import desk, rounds, screening
+from fedmed.coordinator import desk, fingerprints, rounds, screening
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """`round` is -1 before `start`; `waiting` lies in the inbox and was not taken in yet."""
+    """`round` is -1 before model r0, and `fingerprint` empty before `start`; `waiting` lies in the inbox and was not
+    taken in yet.
+    """
 
     title: str
     fingerprint: str
@@ -67,8 +69,9 @@ def status(root: Path, now: datetime) -> Status:
         sites = [rounds.Standing(seat.name, "missing", words, None, 0) for seat in roster(found)]
         return Status(draft.title, "", -1, draft.rounds, sites, waiting, next_)
     federation = running.agreement.federation
-    round_, everyone = rounds.open_round(found), screening.standings(found, running)
-    fingerprint = keys.spoken(federation.digest)
+    is_open = fingerprints.is_open(found, running)
+    everyone = fingerprints.standings(found, running) if is_open else screening.standings(found, running)
+    round_, fingerprint = rounds.open_round(found), keys.spoken(federation.root)
     return Status(
         federation.founding.title, fingerprint, round_, federation.body.limits.rounds, everyone, waiting, next_
     )
@@ -82,7 +85,9 @@ def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now:
     held = _held(arrivals, round_)
     if held is not None and held.code == "FM-TRU-06":  # it ends every command that reads the inbox
         return Due(CODES[held.code].remedy, held=held)
-    if round_ == federation.body.limits.rounds:
+    if fingerprints.is_open(found, running):
+        next_ = _before_the_first_model(found, running, arrivals, now)
+    elif round_ == federation.body.limits.rounds:
         next_ = _after_the_last(found, running, arrivals)
     else:
         expected = _with_what_waits(found, screening.standings(found, running), arrivals, round_)
@@ -103,6 +108,26 @@ def _before_start(found: Workspace, arrivals: list[Arrival]) -> Due:
     if len(roster(found)) >= settings.load_federation(found.root).min_sites:
         return Due("fedmed start", waiting="a person who starts the federation when all sites are admitted")
     return Due("put the sites' join files into inbox/", waiting="the join files of the sites")
+
+
+def _before_the_first_model(found: Workspace, running: Started, arrivals: list[Arrival], now: datetime) -> Due:
+    """Fingerprints are awaited, or pooled and the model was not sealed yet."""
+    if running.agreement.federation.preprocessing is not None:
+        return Due("fedmed aggregate", "aggregate", "the fingerprints are pooled, and model r0 is not sealed yet")
+    new = _acceptable(arrivals)
+
+    def is_in(each: Standing) -> bool:
+        has_approval = found.record.of("approval", sender=each.site) or ("approval", each.site) in new
+        has_told = each.status in ("used", "unapproved") or ("fingerprint", each.site) in new
+        return bool(has_approval and has_told and each.status != "excluded")
+
+    everyone = fingerprints.standings(found, running)
+    expected = [dataclasses.replace(each, status="used") if is_in(each) else each for each in everyone]
+    why_open = rounds.why_open(found, running, expected, now, close=False)
+    if not why_open:
+        return Due("fedmed aggregate", "aggregate", "the sites' fingerprints can be pooled")
+    missing = ", ".join(each.site for each in expected if each.status != "used")
+    return Due(f"wait for the fingerprints of {missing}", waiting=f"fingerprints: {why_open}")
 
 
 def _after_the_last(found: Workspace, running: Started, arrivals: list[Arrival]) -> Due:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import answers, sshsig, statement
-from fedmed.exchange.federation import COORDINATOR
+from fedmed.exchange.federation import COORDINATOR, require_successor
 from fedmed.exchange.keys import fingerprint, public_line
 from fedmed.exchange.verdict import Decided, Outcome, Situation, Verdict
 
@@ -109,9 +109,7 @@ def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
         raise Decided(Outcome.NOT_FOR_ME, "", "a file of this workspace itself")
     if any(known.id == envelope.id for known in situation.record.received):
         raise Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender} is here already")
-    predicate, federation = _of_federation(said, situation)
-    if predicate.federation != federation.membership:
-        raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
+    predicate = _of_federation(said, envelope.id, situation)
     if statement.actor(situation.name, situation.public_key) not in predicate.recipients:
         raise Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
     kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
@@ -119,9 +117,15 @@ def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
         raise FedmedError("FM-RND-03", f"{said.kind} is not expected here")
 
 
-def _of_federation(
-    said: Statement, situation: Situation
-) -> tuple[statement.ApprovalPredicate | statement.RoundPredicate, Federation]:
+Spoken = (
+    statement.FederationPredicate
+    | statement.ApprovalPredicate
+    | statement.FingerprintPredicate
+    | statement.RoundPredicate
+)
+
+
+def _of_federation(said: Statement, statement_id: str, situation: Situation) -> Spoken:
     """What is said within a running federation. Joins and the first federation are taken by commands of their own."""
     predicate, federation = said.predicate, situation.federation
     if isinstance(predicate, statement.JoinPredicate):
@@ -131,11 +135,42 @@ def _of_federation(
     if federation is None:
         raise Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
     if isinstance(predicate, statement.FederationPredicate):
-        founding, known = predicate.federation, federation.founding
-        if (founding.id, founding.version) == (known.id, known.version):
-            raise Decided(Outcome.CONFLICT, "FM-TRU-03", "a second statement of the same federation version")
+        _another_version(said, predicate.federation, statement_id, federation, situation)
+    elif not _is_of_version(predicate, federation):
+        before = federation.founding
+        if situation.pools and (predicate.federation.id, predicate.federation.version) == (
+            before.id,
+            before.version + 1,
+        ):
+            words = f"{said.kind} of {said.sender}: of a version of the federation that has not arrived"
+            raise Decided(Outcome.EARLY, "FM-WAI-05", words)
+        raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
+    return predicate
+
+
+def _another_version(
+    said: Statement, founding: statement.Founding, statement_id: str, federation: Federation, situation: Situation
+) -> None:
+    """A site takes one more version, with the numbers fitted on all sites, before the first round."""
+    known = federation.founding
+    if statement_id == known.previous:
+        raise Decided(Outcome.NOT_FOR_ME, "", "the version before the one in force")
+    if (founding.id, founding.version) == (known.id, known.version):
+        raise Decided(Outcome.CONFLICT, "FM-TRU-03", "a second statement of the same federation version")
+    is_next = founding.id == known.id and situation.pools and situation.role == "site" and situation.round < 0
+    if not is_next:
         raise FedmedError("FM-TRU-02", "a federation other than the one in force here")
-    return predicate, federation
+    require_successor(federation, said)
+
+
+def _is_of_version(
+    predicate: statement.ApprovalPredicate | statement.FingerprintPredicate | statement.RoundPredicate,
+    federation: Federation,
+) -> bool:
+    """Made under the version in force; what was said before the first round may be of the version before."""
+    was_before = isinstance(predicate, statement.ApprovalPredicate | statement.FingerprintPredicate)
+    known = [federation.membership, *([federation.earlier] if was_before and federation.earlier else [])]
+    return predicate.federation in known
 
 
 def _in_sequence(said: Statement, statement_id: str, situation: Situation) -> None:

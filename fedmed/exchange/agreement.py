@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What all sites agreed to. The actors decode `recipe` and `tensors`; this room knows neither."""
+    """What all sites agreed to. The actors decode its files; this room knows none of them. `preprocessing` is None
+    unless a second version brought it.
+    """
 
     federation: Federation
     recipe: bytes
     tensors: bytes
+    preprocessing: bytes | None
 
 
 def in_force(workspace: Workspace) -> Agreement | None:
@@ -30,8 +33,11 @@ def in_force(workspace: Workspace) -> Agreement | None:
     if known is None:
         return None
     said = sealing.read_archived(workspace, known.id)
+    found = federation.from_statement(said, known.id)
     recipe, tensors = (sealing.read_payload(workspace, known.id, name) for name in ("recipe.json", "tensors.json"))
-    return Agreement(federation.from_statement(said, known.id), recipe, tensors)
+    is_later = found.preprocessing is not None
+    numbers = sealing.read_payload(workspace, known.id, statement.PREPROCESSING) if is_later else None
+    return Agreement(found, recipe, tensors, numbers)
 
 
 def require_valid(workspace: Workspace, agreement: Agreement, now: datetime) -> None:

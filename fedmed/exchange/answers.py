@@ -9,14 +9,17 @@ from fedmed.exchange import statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
+    from fedmed.exchange.federation import Federation
     from fedmed.exchange.record import Known
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.verdict import Situation
 
 
 def of_coordinator(said: Statement, situation: Situation) -> Outcome:
-    """A model at a site."""
+    """A model at a site, or the version of the federation that comes before the first one."""
     predicate = said.predicate
+    if isinstance(predicate, statement.FederationPredicate):
+        return Outcome.ACCEPTED
     if not isinstance(predicate, statement.ModelPredicate) or situation.federation is None:
         raise TypeError("a site takes models, within a federation")
     rounds = situation.federation.body.limits.rounds
@@ -42,10 +45,12 @@ def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
 
 
 def of_site(said: Statement, situation: Situation) -> Outcome:
-    """An approval, update or report at the coordinator."""
+    """An approval, fingerprint, update or report at the coordinator."""
     predicate = said.predicate
     if isinstance(predicate, statement.ApprovalPredicate):
         return Outcome.ACCEPTED
+    if isinstance(predicate, statement.FingerprintPredicate):
+        return _fingerprint(said, predicate, situation)
     if not isinstance(predicate, statement.UpdatePredicate | statement.ReportPredicate) or situation.federation is None:
         raise TypeError("a coordinator takes approvals, updates and reports, within a federation")
     _answers_a_model(said.sender, predicate, situation)
@@ -53,13 +58,30 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
         return Outcome.ACCEPTED
     if predicate.tensor_table != situation.tables["update"]:
         raise FedmedError("FM-TEN-01", f"update of {said.sender}: the table of tensors is not the federation's")
-    bound = situation.federation.member(said.sender).max_num_cases
-    if predicate.body.num_cases > bound or predicate.body.num_patients > predicate.body.num_cases:
-        raise FedmedError(
-            "FM-TEN-03",
-            f"update of {said.sender}: expected at most {bound} cases, got {predicate.body.num_cases}",
-        )
+    _within_bound(said, predicate.body.num_cases, situation.federation)
+    if predicate.body.num_patients > predicate.body.num_cases:
+        raise FedmedError("FM-TEN-03", f"update of {said.sender}: expected at most as many patients as cases")
+    numbers = situation.federation.preprocessing
+    if numbers is not None and predicate.body.preprocessing != numbers:
+        raise FedmedError("FM-NRM-06", f"update of {said.sender}: not made with the federation's fitted numbers")
     return Outcome.LATE if predicate.round < situation.round else _newest_of(said.sender, predicate, situation)
+
+
+def _within_bound(said: Statement, num_cases: int, federation: Federation) -> None:
+    bound = federation.member(said.sender).max_num_cases
+    if num_cases > bound:
+        raise FedmedError("FM-TEN-03", f"{said.kind} of {said.sender}: expected at most {bound} cases, got {num_cases}")
+
+
+def _fingerprint(said: Statement, predicate: statement.FingerprintPredicate, situation: Situation) -> Outcome:
+    """The newest of a sender counts until they are pooled."""
+    if situation.federation is None or not situation.pools:
+        raise FedmedError("FM-RND-03", f"fingerprint of {said.sender}: the recipe asks for none")
+    _within_bound(said, predicate.body.num_cases, situation.federation)
+    if situation.federation.preprocessing is not None:
+        return Outcome.LATE
+    held = situation.record.newest("fingerprint", sender=said.sender)
+    return Outcome.SUPERSEDED if held and held.seq > predicate.seq else Outcome.ACCEPTED
 
 
 def gets_a_receipt(said: Statement, situation: Situation) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedmed.errors import FedmedError
 from fedmed.exchange import keys, statement
 
 if TYPE_CHECKING:
@@ -24,12 +25,16 @@ class Owner:
 
 @dataclass(frozen=True)
 class Federation:
-    """One version of the federation. `digest` is the id of its statement, `recipe` the SHA-256 of recipe.json."""
+    """One version of the federation. `digest` is the id of its statement, `recipe`, `tensors` and `preprocessing` the
+    SHA-256 of its payloads; only a second version has the last one.
+    """
 
     digest: str
     founding: statement.Founding
     body: bodies.Federation
     recipe: str
+    tensors: str
+    preprocessing: str | None
     expires: str
 
     @property
@@ -40,6 +45,20 @@ class Federation:
     def membership(self) -> statement.Membership:
         founding = self.founding
         return statement.Membership(id=founding.id, title=founding.title, version=founding.version, digest=self.digest)
+
+    @property
+    def root(self) -> str:
+        """The id of the first version: whose fingerprint people compare."""
+        return self.founding.previous or self.digest
+
+    @property
+    def earlier(self) -> statement.Membership | None:
+        """The version before this one: what was approved, and what fingerprints speak about."""
+        founding = self.founding
+        if founding.previous is None:
+            return None
+        version = founding.version - 1
+        return statement.Membership(id=founding.id, title=founding.title, version=version, digest=founding.previous)
 
     def owner(self, public_key: bytes) -> Owner | None:
         """Who signs with this key, or None for a stranger."""
@@ -72,8 +91,32 @@ def from_statement(verified: Statement, statement_id: str) -> Federation:
         predicate.federation,
         predicate.body,
         verified.digest_of("recipe.json"),
+        verified.digest_of("tensors.json"),
+        verified.digest_of(statement.PREPROCESSING) if predicate.federation.version > 1 else None,
         predicate.expires,
     )
+
+
+def require_successor(known: Federation, said: Statement) -> None:
+    """`said` is `known` with the numbers that were fitted on all sites, and nothing else: it needs no new consent.
+
+    Raises FedmedError FM-NRM-05.
+    """
+    predicate, after = said.predicate, from_statement(said, "")
+    founding, before = after.founding, known.founding
+    changed = {
+        "version": (founding.version, founding.previous) != (before.version + 1, known.digest)
+        or known.preprocessing is not None,
+        "id or title": (founding.id, founding.title) != (before.id, before.title),
+        "roster or limits": after.body != known.body,
+        "recipe": after.recipe != known.recipe,
+        "tensors": after.tensors != known.tensors,
+        "date of expiry": after.expires != known.expires,
+        "recipients": getattr(predicate, "recipients", None) != known.sites(),
+    }
+    if any(changed.values()):
+        names = ", ".join(name for name, is_changed in changed.items() if is_changed)
+        raise FedmedError("FM-NRM-05", f"federation version {founding.version}: another {names} than was approved")
 
 
 def allowed_signers(federation: Federation, valid_after: str) -> str:

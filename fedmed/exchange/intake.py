@@ -44,12 +44,15 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a receiver demands: the federation in force, the tensors it expects, and what its operator allows."""
+    """What a receiver demands: the federation in force, the tensors it expects, what its operator allows, and `pools`
+    as in `Situation`.
+    """
 
     federation: Federation | None
     expected: Mapping[str, Expected] = field(default_factory=dict)
     accept_expired: bool = False
     trust_clock: bool = False
+    pools: bool = False
 
     @property
     def limit(self) -> int:
@@ -106,6 +109,7 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
         tables={name.split(".")[0]: artifact.sha256(part.header) for name, part in terms.expected.items()},
         accept_expired=terms.accept_expired,
         trust_clock=terms.trust_clock,
+        pools=terms.pools,
     )
 
 

@@ -172,6 +172,8 @@ def file_name(said: Statement) -> str:
         return f"federation-v{predicate.federation.version:04d}.fedmed"
     if isinstance(predicate, statement.ApprovalPredicate):
         return f"approval-v{predicate.federation.version:04d}-{said.sender}.fedmed"
+    if isinstance(predicate, statement.FingerprintPredicate):
+        return f"fingerprint-{said.sender}.fedmed"
     sender = "" if said.kind == "model" else f"-{said.sender}"
     test = "-test" if isinstance(predicate, statement.ReportPredicate) and predicate.body.split == "testing" else ""
     return f"{said.kind}-r{predicate.round:04d}{sender}{test}.fedmed"

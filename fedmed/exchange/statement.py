@@ -16,8 +16,8 @@ from fedmed.exchange import bodies, canonical, container, keys, sshsig
 from fedmed.exchange.bodies import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
 
 MAX_BYTES = 1 << 20
-KINDS = ("join", "federation", "approval", "model", "update", "report")
-SITE_KINDS = ("join", "approval", "update", "report")
+KINDS = ("join", "federation", "approval", "fingerprint", "model", "update", "report")
+SITE_KINDS = ("join", "approval", "fingerprint", "update", "report")
 COORDINATOR_KINDS = ("federation", "model")
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 
@@ -37,12 +37,18 @@ class Actor(Sent):
 
 
 class Founding(Sent):
-    """The federation as its own statement names it: no digest of itself."""
+    """The federation as its own statement names it: no digest of itself. `previous` is the version before, if any."""
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     title: Text
     version: Annotated[int, Field(ge=1)]
     previous: Digest | None
+
+    @model_validator(mode="after")
+    def _the_first_follows_none(self) -> Founding:
+        if (self.version == 1) != (self.previous is None):
+            raise ValueError("version 1 has no previous one, and every other has")
+        return self
 
 
 class Membership(Sent):
@@ -108,6 +114,14 @@ class ApprovalPredicate(Predicate):
     body: bodies.Approval
 
 
+class FingerprintPredicate(Predicate):
+    kind: Literal["fingerprint"]
+    federation: Membership
+    recipients: list[Actor] = Field(min_length=1, max_length=1)
+    ack: Digest | None
+    body: bodies.DataFingerprint
+
+
 class RoundPredicate(Predicate):
     federation: Membership
     recipients: list[Actor] = Field(min_length=1, max_length=100)
@@ -139,17 +153,25 @@ class ReportPredicate(RoundPredicate):
 
 
 AnyPredicate = Annotated[
-    JoinPredicate | FederationPredicate | ApprovalPredicate | ModelPredicate | UpdatePredicate | ReportPredicate,
+    JoinPredicate
+    | FederationPredicate
+    | ApprovalPredicate
+    | FingerprintPredicate
+    | ModelPredicate
+    | UpdatePredicate
+    | ReportPredicate,
     Field(discriminator="kind"),
 ]
 PAYLOADS = {
     "join": [],
     "federation": ["recipe.json", "tensors.json"],
     "approval": [],
+    "fingerprint": [],
     "model": ["model.safetensors"],
     "update": ["update.safetensors"],
     "report": [],
 }
+PREPROCESSING = "preprocessing.json"  # a second version of a federation adds it
 
 
 class Statement(Sent):
@@ -165,8 +187,10 @@ class Statement(Sent):
         kind, payload = self.predicate.kind, [part.name for part in self.predicate.payload]
         if self.predicate_type != predicate_type(kind):
             raise ValueError("predicateType and kind disagree")
-        if payload != PAYLOADS[kind]:
-            raise ValueError(f"a {kind} has the payloads {PAYLOADS[kind]}")
+        is_later = isinstance(self.predicate, FederationPredicate) and self.predicate.federation.version > 1
+        expected = [*PAYLOADS[kind], *([PREPROCESSING] if is_later else [])]
+        if payload != expected:
+            raise ValueError(f"a {kind} has the payloads {expected}")
         names = [subject.name for subject in self.subject]
         if names != (payload or [SUBJECTS[kind]]):
             raise ValueError("subject and payload do not match")
@@ -188,15 +212,17 @@ class Statement(Sent):
 
 
 def _spoken_about(predicate: AnyPredicate) -> str:
-    """What a kind without payload is about: the key that joins, the federation approved, the model that was scored."""
+    """What a kind without payload is about: the key that joins, the federation that is approved or waits for
+    fingerprints, the model that was scored.
+    """
     if isinstance(predicate, JoinPredicate):
         return hashlib.sha256(sshsig.key_blob(keys.parse_public_line(predicate.body.key))).hexdigest()
-    if isinstance(predicate, ApprovalPredicate):
+    if isinstance(predicate, ApprovalPredicate | FingerprintPredicate):
         return predicate.federation.digest
     return predicate.base_model if isinstance(predicate, ReportPredicate) else ""
 
 
-SUBJECTS = {"join": "signing-key", "approval": "federation", "report": "model"}
+SUBJECTS = {"join": "signing-key", "approval": "federation", "fingerprint": "federation", "report": "model"}
 
 
 def predicate_type(kind: str) -> str:

@@ -57,7 +57,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the receiver knows. `round` is the open round (coordinator) or the newest model's (site; -1 before)."""
+    """What the receiver knows. `round` is the open round (coordinator) or the newest model's (site; -1 before).
+
+    `pools`: the recipe has images normalised by numbers of all sites, so fingerprints and a second version are awaited.
+    """
 
     role: str
     name: str
@@ -69,6 +72,7 @@ class Situation:
     tables: Mapping[str, str] = field(default_factory=dict)
     accept_expired: bool = False
     trust_clock: bool = False
+    pools: bool = False
 
     @property
     def effective_now(self) -> datetime:

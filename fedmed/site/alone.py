@@ -12,7 +12,6 @@ from fedmed import files
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import intake
 from fedmed.learning import params
 from fedmed.site import desk, preprocessing, rounds
 
@@ -38,7 +37,7 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
     """Resumes where it was killed. Raises FedmedError as `train.train` does."""
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
-        arrivals = intake.receive_all(site.workspace, desk.terms(consent), now, "train-local")
+        consent, arrivals = desk.receive(site, consent, now, "train-local")
         desk.newest_model(site, arrivals)
         first = site.workspace.record.model(0)
         if first is None:

@@ -35,6 +35,7 @@ class Proposal:
     federation: Federation
     recipe: Recipe
     update_bytes: int
+    leaves: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ LEAVES = (
     "with each file: its number, time, the ids of files it answers, length and head of this workspace's ledger",
     "no image, no label, no patient identifier, no pseudonym, no path",
 )
+
+
+FINGERPRINT = (
+    "once, before the first round, a fingerprint of the training cases: their number; per channel mean and standard "
+    "deviation of the grey values and the means of the cases' 0.5 and 99.5 percentiles; spacing and size along each "
+    "axis as counts of cases in steps of 2 %; cases and voxels by class; rounded to five digits, and no percentile or "
+    "count by spacing, size or class about fewer cases than the federation's min_count"
+)
+
+
+def leaves(chosen: Recipe) -> tuple[str, ...]:
+    """What leaves the hospital, in words, with the recipe `chosen`."""
+    return (*LEAVES[:1], FINGERPRINT, *LEAVES[1:]) if chosen.data.pools else LEAVES
 
 
 def approve(
@@ -124,7 +138,9 @@ def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found:
     table = params.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
     chosen = recipe.from_bytes(artifact.payload_bytes(data, envelope, said, "recipe.json"))
     _seat(seen, found)
-    return Proposal(data, envelope.id, said, seen, chosen, params.payload_size(table))
+    if seen.preprocessing is not None:
+        desk.fitted_numbers(chosen, artifact.payload_bytes(data, envelope, said, statement.PREPROCESSING))
+    return Proposal(data, envelope.id, said, seen, chosen, params.payload_size(table), leaves(chosen))
 
 
 def _seat(seen: Federation, found: Workspace) -> None:

@@ -6,10 +6,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from fedmed import files, logs, recipe, settings
+from fedmed import files, logs, preprocessing, recipe, settings
 from fedmed.cases import labels
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import agreement, intake, keys, sealing, workspace
+from fedmed.exchange import agreement, intake, keys, sealing, statement, workspace
 from fedmed.exchange.artifact import Expected
 from fedmed.learning import params
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.params import Params, Table
+    from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
     from fedmed.settings import DataFolder, WorkspaceSettings
 
@@ -55,11 +56,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Approved:
-    """What this hospital consented to, decoded."""
+    """What this hospital consented to, decoded. `preprocessing` are the federation's own fitted numbers, if any."""
 
     agreement: Agreement
     recipe: Recipe
     table: Table
+    preprocessing: Preprocessing | None = None
 
 
 @contextmanager
@@ -87,7 +89,20 @@ def approved(site: Site) -> Approved | None:
     agreed = agreement.in_force(site.workspace)
     if agreed is None:
         return None
-    return Approved(agreed, recipe.from_bytes(agreed.recipe), params.table_from_bytes(agreed.tensors))
+    chosen = recipe.from_bytes(agreed.recipe)
+    return Approved(
+        agreed, chosen, params.table_from_bytes(agreed.tensors), fitted_numbers(chosen, agreed.preprocessing)
+    )
+
+
+def fitted_numbers(chosen: Recipe, data: bytes | None) -> Preprocessing | None:
+    """The numbers that a federation brings. Raises FedmedError FM-NRM-01, and -05 where its recipe asks for none."""
+    if data is None:
+        return None
+    if not chosen.data.pools:
+        raise FedmedError("FM-NRM-05", "federation: it brings fitted numbers that its recipe does not ask for")
+    next_ = "tell the coordinator: the federation's own numbers are damaged, and it must be founded anew"
+    return preprocessing.from_bytes(data, f"federation: {statement.PREPROCESSING}", next_)
 
 
 def require_approved(site: Site) -> Approved:
@@ -113,7 +128,31 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
         return intake.Terms(None, accept_expired=accept_expired, trust_clock=trust_clock)
     model = Expected(params.wire_table(consent.table), params.payload_size(consent.table), params.is_finite)
     federation = consent.agreement.federation
-    return intake.Terms(federation, {"model.safetensors": model}, accept_expired, trust_clock)
+    return intake.Terms(
+        federation, {"model.safetensors": model}, accept_expired, trust_clock, consent.recipe.data.pools
+    )
+
+
+def receive(
+    site: Site,
+    consent: Approved,
+    now: datetime,
+    command: str,
+    *,
+    accept_expired: bool = False,
+    trust_clock: bool = False,
+) -> tuple[Approved, list[Arrival]]:
+    """Take in what has arrived. A version of the federation that comes with fitted numbers is in force at once, also
+    for the model that came with it. Raises FedmedError FM-TRU-06, FM-NRM-01, FM-RES-*.
+    """
+    found, allowed = site.workspace, {"accept_expired": accept_expired, "trust_clock": trust_clock}
+    arrivals = intake.receive_all(found, terms(consent, **allowed), now, command)
+    agreed = require_approved(site)
+    if agreed.agreement.federation.digest != consent.agreement.federation.digest:
+        first = {each.path: each for each in arrivals if each.verdict.outcome == "accepted"}
+        later = intake.receive_all(found, terms(agreed, **allowed), now, command)
+        arrivals = [first.get(each.path, each) for each in later]
+    return agreed, arrivals
 
 
 def newest_model(site: Site, arrivals: Sequence[Arrival]) -> Known:

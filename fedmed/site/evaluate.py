@@ -9,7 +9,7 @@ from fedmed import files, recipe
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
+from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
 from fedmed.site import alone, desk, own, preprocessing, results, rounds, train
 
@@ -54,7 +54,7 @@ def evaluate(
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
         agreement.require_valid(site.workspace, consent.agreement, now)
-        arrivals = intake.receive_all(site.workspace, desk.terms(consent), now, "evaluate")
+        consent, arrivals = desk.receive(site, consent, now, "evaluate")
         model = desk.newest_model(site, arrivals)
         last = model.round == consent.agreement.federation.body.limits.rounds
         if split == "testing" and not last:

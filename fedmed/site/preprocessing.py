@@ -1,4 +1,6 @@
-"""state/preprocessing.json: the fitted numbers that this site's images go through, where the recipe asks for any."""
+"""The fitted numbers that this site's images go through, where the recipe asks for any: the federation's, or its own
+in state/preprocessing.json.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def current(site: Site) -> Preprocessing | None:
-    """What was fitted, or None. Raises FedmedError FM-NRM-01 when the file is damaged."""
+    """The federation's numbers, else what was fitted here, else None.
+
+    Raises FedmedError FM-NRM-01 when it is damaged.
+    """
+    consent = desk.approved(site)
+    if consent is not None and consent.preprocessing is not None:
+        return consent.preprocessing
     path = file_of(site)
     try:
         data = files.read_bounded(path, preprocessing.MAX_BYTES)

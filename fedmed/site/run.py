@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.site.desk import Site
     from fedmed.site.evaluate import Evaluated
+    from fedmed.site.fingerprint import Fingerprinted
     from fedmed.site.partition import Partitioned
     from fedmed.site.status import Due
     from fedmed.site.train import Trained
@@ -31,7 +32,7 @@ class Done:
 
     step: str
     time: datetime
-    result: Partitioned | Trained | Evaluated
+    result: Partitioned | Trained | Fingerprinted | Evaluated
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _receive(root: Path, now: datetime) -> tuple[Due, list[Arrival]]:
         if consent is None:
             arrivals = intake.look_at_all(site.workspace, desk.terms(None), now)
         else:
-            arrivals = intake.receive_all(site.workspace, desk.terms(consent), now, "run")
+            _, arrivals = desk.receive(site, consent, now, "run")
         return _due(site, arrivals, now), arrivals
 
 
@@ -97,7 +98,7 @@ def _due(site: Site, arrivals: list[Arrival], now: datetime) -> Due:
 
 def _do(
     due: Due, root: Path, now: datetime, device: str, progress: Callable[[str, int, int], None]
-) -> Partitioned | Trained | Evaluated:
+) -> Partitioned | Trained | Fingerprinted | Evaluated:
     if due.step == "partition":
         from fedmed.site import partition  # noqa: PLC0415 - image libraries, only when there is work
 

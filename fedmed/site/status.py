@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
-from fedmed.site import desk
+from fedmed.site import desk, fingerprint
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +67,7 @@ def status(root: Path, now: datetime) -> Status:
     return Status(
         name=site.settings.name,
         title=federation.founding.title,
-        fingerprint=keys.spoken(federation.digest),
+        fingerprint=keys.spoken(federation.root),
         round=round_,
         rounds=federation.body.limits.rounds,
         has_cases=site.cases_file.exists(),
@@ -81,7 +81,7 @@ def status(root: Path, now: datetime) -> Status:
 def _ack(site: Site) -> str:
     """What the newest model says about this site's last update."""
     model = site.workspace.record.newest("model")
-    if model is None or not model.round:
+    if model is None:
         return ""
     predicate = sealing.read_archived(site.workspace, model.id).predicate
     if not isinstance(predicate, statement.ModelPredicate):
@@ -111,10 +111,13 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
         return Due(CODES[held.code].remedy, held=held)
     if not site.cases_file.exists():
         return Due("fedmed partition", "partition", "cases.json is not written yet")
-    arrived = [_round_of(each) for each in arrivals if each.verdict.outcome == "accepted"]
+    accepted = [each for each in arrivals if each.verdict.outcome == "accepted"]
+    arrived = [_round_of(each) for each in accepted]
     round_ = max(before, *(each for each in arrived if each is not None), -1)
     if held is not None and not arrived:
         return Due(CODES[held.code].remedy, held=held)
+    if fingerprint.is_awaited(consent):
+        return _before_the_first_model(site, has_come=bool(accepted))
     return _after(site, round_, last, is_new=round_ > before)
 
 
@@ -123,6 +126,16 @@ def _before_consent(site: Site, arrivals: list[Arrival]) -> Due:
         return Due("fedmed approve", waiting="a person's consent: a federation lies in the inbox")
     join = f"send outbox/join-{site.settings.name}.fedmed to the coordinator"
     return Due(join, waiting="the coordinator's federation-v0001.fedmed")
+
+
+def _before_the_first_model(site: Site, *, has_come: bool) -> Due:
+    """`has_come`: a version of the federation with fitted numbers lies in the inbox."""
+    if has_come:
+        return Due("fedmed train-local", "train-local", "the numbers fitted on all sites have arrived")
+    if fingerprint.newest(site) is None:
+        return Due("fedmed train-local", "train-local", "the federation waits for a fingerprint of the training cases")
+    files_ = "federation-v0002.fedmed and model-r0000.fedmed"
+    return Due(f"wait for {files_}", waiting=f"the coordinator's {files_}")
 
 
 def _after(site: Site, round_: int, last: int, *, is_new: bool) -> Due:

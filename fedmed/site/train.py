@@ -1,4 +1,7 @@
-"""`train-local`: verify the model, train on this hospital's cases, and seal what changed."""
+"""`train-local`: verify the model, train on this hospital's cases, and seal what changed.
+
+Before the first model the federation may wait for a fingerprint of the cases: then that is what it seals.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from fedmed import __version__, files
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
-from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
+from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import desk, own, preprocessing, results, rounds
+from fedmed.site import desk, fingerprint, own, preprocessing, results, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
     from fedmed.site.desk import Approved, Site
+    from fedmed.site.fingerprint import Fingerprinted
 
 PAYLOAD = "update.safetensors"
 MEDIA: Literal["application/vnd.safetensors"] = "application/vnd.safetensors"
@@ -51,16 +55,21 @@ class Options:
     trust_clock: str = ""
 
 
-def train(root: Path, now: datetime, options: Options, progress: Callable[[str, int, int], None]) -> Trained:
+def train(
+    root: Path, now: datetime, options: Options, progress: Callable[[str, int, int], None]
+) -> Trained | Fingerprinted:
     """Safe to repeat: a killed run goes on at its last checkpoint, also with --again; a finished one finds its update.
 
-    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-RES-*.
+    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-NRM-*, FM-RES-*.
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
-        terms = _terms(site, consent, options, now)
+        _note(site, options, now)
         agreement.require_valid(site.workspace, consent.agreement, now)
-        arrivals = intake.receive_all(site.workspace, terms, now, "train-local")
+        allowed = {"accept_expired": bool(options.accept_expired), "trust_clock": bool(options.trust_clock)}
+        consent, arrivals = desk.receive(site, consent, now, "train-local", **allowed)
+        if fingerprint.is_awaited(consent):
+            return fingerprint.make(site, consent, arrivals, now, progress, again=options.again)
         model = desk.newest_model(site, arrivals)
         round_ = model.round_number
         if round_ >= consent.agreement.federation.body.limits.rounds:
@@ -76,11 +85,11 @@ def train(root: Path, now: datetime, options: Options, progress: Callable[[str, 
         return Trained(round_, True, False, body, sealing.post(site.workspace, known), arrivals)
 
 
-def _terms(site: Site, consent: Approved, options: Options, now: datetime) -> intake.Terms:
+def _note(site: Site, options: Options, now: datetime) -> None:
+    """A person's reason to take what else would be held."""
     for what, reason in (("accept-expired", options.accept_expired), ("trust-clock", options.trust_clock)):
         if reason:
             site.workspace.write_entry("train-local", "note", now, what=what, reason=reason)
-    return desk.terms(consent, accept_expired=bool(options.accept_expired), trust_clock=bool(options.trust_clock))
 
 
 def checkpoint(site: Site, round_: int) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,9 @@ from fedmed.coordinator import admit, aggregate, found, start
 from fedmed.coordinator import desk as coordinator_desk
 from fedmed.exchange import artifact, bodies, intake, keys, sealing, workspace
 from fedmed.exchange.verdict import Outcome
+from fedmed.fingerprint import Fingerprint, Grey, Share, counted
 from fedmed.learning import params
-from fedmed.site import approve, evaluate, join, train
+from fedmed.site import approve, evaluate, fingerprint, join, train
 from fedmed.site import desk as site_desk
 from tests.vectors import samples
 
@@ -103,7 +104,7 @@ class Coordinator(Actor):
     def look(self, now: datetime, **allowed: bool) -> list[Arrival]:
         with coordinator_desk.opened(self.root, now) as found_:
             terms = coordinator_desk.terms(coordinator_desk.started(found_))
-            terms = intake.Terms(terms.federation, terms.expected, **allowed)
+            terms = replace(terms, **allowed)
             return intake.receive_all(found_, terms, now, "aggregate")
 
     def workspace(self) -> Workspace:
@@ -143,8 +144,10 @@ class Hospital(Actor):
 
     def look(self, now: datetime, **allowed: bool) -> list[Arrival]:
         with site_desk.opened(self.root, now) as site:
-            terms = site_desk.terms(site_desk.approved(site), **allowed)
-            return intake.receive_all(site.workspace, terms, now, "train-local")
+            consent = site_desk.approved(site)
+            if consent is None:
+                return intake.receive_all(site.workspace, site_desk.terms(None, **allowed), now, "train-local")
+            return site_desk.receive(site, consent, now, "train-local", **allowed)[1]
 
     def workspace(self) -> Workspace:
         return site_desk.peek(self.root).workspace
@@ -162,6 +165,13 @@ class Hospital(Actor):
             known = train._say(site, consent, model, _update_body(num_cases, num_patients or num_cases), content, now)
             return sealing.post(site.workspace, known).read_bytes()
 
+    def fingerprint(self, now: datetime, mean: float = 100.0, num_cases: int = 30, **changed: Any) -> bytes:
+        """A new fingerprint of some grey values; every call seals another one."""
+        with site_desk.opened(self.root, now) as site:
+            body = fingerprint.to_body(replace(measured(mean, num_cases), **changed))
+            known = fingerprint._say(site, site_desk.require_approved(site), body, now)
+            return sealing.post(site.workspace, known).read_bytes()
+
     def report(self, now: datetime) -> bytes:
         """A report on the newest model."""
         self.look(now)
@@ -173,6 +183,13 @@ class Hospital(Actor):
             )
             known = evaluate._say(site, consent, model, body, now)
             return sealing.post(site.workspace, known).read_bytes()
+
+
+def measured(mean: float, num_cases: int) -> Fingerprint:
+    """A fingerprint as a hospital with `num_cases` alike cases would measure it."""
+    found = counted([1.0] * num_cases)
+    grey = Grey(num_cases, mean, 20.0, mean - 40, mean + 40)
+    return Fingerprint(num_cases, {"MR": grey}, (found,) * 3, (found,) * 3, {1: Share(num_cases, 100.0)})
 
 
 def _update_body(num_cases: int, num_patients: int) -> bodies.Update:
@@ -205,13 +222,20 @@ class Simulation:
         self.sites = {name: Hospital(self.root / name, name) for name in self.names}
 
     def found(
-        self, *, approved: Iterable[str] | None = None, strategy: dict[str, str] | None = None, **limits: Any
+        self,
+        *,
+        approved: Iterable[str] | None = None,
+        strategy: dict[str, str] | None = None,
+        data: dict[str, Any] | None = None,
+        **limits: Any,
     ) -> Simulation:
         """Up to the approvals, which lie in the coordinator's inbox."""
         coordinator, root = self.coordinator, self.coordinator.root
         self.root.mkdir(exist_ok=True)
         recipe_file = self.root / "recipe.yaml"
-        recipe_file.write_text(yaml.safe_dump({**yaml.safe_load(samples.RECIPE), "strategy": strategy or {}}))
+        fields = yaml.safe_load(samples.RECIPE)
+        fields |= {"strategy": strategy or {}, "data": {**fields["data"], **(data or {})}}
+        recipe_file.write_text(yaml.safe_dump(fields))
         found.init(root, recipe_file, self.now, title="simulation")
         draft = {**yaml.safe_load((root / "federation.yaml").read_text()), **limits}
         (root / "federation.yaml").write_text(yaml.safe_dump(draft))
@@ -251,6 +275,21 @@ class Simulation:
         """A file after a change, signed again with the key of `by`."""
         actor = self.coordinator if by == "coordinator" else self.sites[by]
         return samples.resigned(data, actor.key, change, **more)
+
+
+def second_version(simulation: Simulation, change: Callable[[dict[str, Any]], object] = lambda _: None) -> bytes:
+    """What an honest coordinator would make of the federation and some numbers, after `change(predicate)`."""
+    federation = simulation.coordinator.posted("federation-v0001")
+    statement, payloads = samples.statement_in(federation), samples.members(federation)[2:]
+    predicate = statement["predicate"]
+    predicate |= {"seq": 20, "prev": samples.ZEROS}
+    predicate["federation"] |= {"version": 2, "previous": statement_id(federation)}
+    payloads.append(("preprocessing.json", samples.PREPROCESSING))
+    last = {**predicate["payload"][0], "name": "preprocessing.json", "bytes": len(samples.PREPROCESSING)}
+    predicate["payload"].append(last)
+    statement["subject"] = [{"name": name, "digest": {"sha256": samples.sha256(part)}} for name, part in payloads]
+    change(predicate)
+    return samples.signed(statement, payloads, by=simulation.coordinator.key)
 
 
 def statement_id(data: bytes) -> str:

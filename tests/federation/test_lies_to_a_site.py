@@ -103,9 +103,7 @@ def second_federation(simulation: Simulation, _: bytes) -> bytes:
 
 
 def next_federation(simulation: Simulation, _: bytes) -> bytes:
-    federation = simulation.coordinator.posted("federation-v0001")
-    old = simulator.predicate_of(federation)["federation"]
-    return put(seq=8, prev=ZEROS, federation={**old, "version": 2})(simulation, federation)
+    return simulator.second_version(simulation)
 
 
 def join_of_another(simulation: Simulation, _: bytes) -> bytes:

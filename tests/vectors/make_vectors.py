@@ -29,7 +29,17 @@ def vectors() -> Iterator[Vector]:
     """All of them, by name."""
     for kind in KINDS:
         yield f"{kind}-ok", "ok", sample(kind)
-    for make in (_containers, _signatures, _roles, _encodings, _schemas, _per_kind, _payloads, _federations):
+    for make in (
+        _containers,
+        _signatures,
+        _roles,
+        _encodings,
+        _schemas,
+        _per_kind,
+        _payloads,
+        _federations,
+        _second_versions,
+    ):
         yield from make()
 
 
@@ -299,6 +309,12 @@ def _per_kind() -> Iterator[Vector]:
         ("approval", "two-recipients", "recipients", [samples.actor("coordinator"), samples.actor("riks")]),
         ("report", "19-bins", "body.scores.0.histogram", [0] * 19),
         ("report", "unknown-split", "body.split", "training"),
+        ("fingerprint", "round", "round", 0),
+        ("fingerprint", "two-axes", "body.spacing.2", ...),
+        ("fingerprint", "empty-cell", "body.shape.0.cells.0.count", 0),
+        ("fingerprint", "largest-value", "body.channels.0.maximum", "255"),
+        ("fingerprint", "a-path-for-a-channel", "body.channels.0.channel", "/home/x"),
+        ("fingerprint", "no-case", "body.num_cases", 0),
         ("report", "other-model-than-its-subject", "base_model", "f" * 64),
     ]:
         yield f"{kind}-{name}", "FM-FRM-03", resigned(sample(kind), site, _put(path, value))
@@ -410,6 +426,39 @@ def _federations() -> Iterator[Vector]:
         "federation-site-called-coordinator",
         "FM-FRM-03",
         resigned(sample("federation"), coordinator, _seat(name="coordinator")),
+    )
+
+
+def _second_versions() -> Iterator[Vector]:
+    """Held against the first version, which they name: the fitted numbers are new, and nothing else may be."""
+    coordinator, second = key("coordinator"), samples.second_version()
+    yield "federation-version-2", "ok", second
+    for name, path, value in [
+        ("another-roster", "body.roster.1.max_num_cases", 101),
+        ("other-limits", "body.limits.min_count", 1),
+        ("another-title", "federation.title", "other samples"),
+        ("a-later-end", "expires", "2034-02-28T08:00:00Z"),
+        ("version-3", "federation.version", 3),
+        ("one-recipient-less", "recipients", [samples.actor("riks")]),
+    ]:
+        yield f"federation-version-2-{name}", "FM-NRM-05", resigned(second, coordinator, _put(path, value))
+    other = samples.RECIPE.replace(b'"seed":1', b'"seed":2')
+    yield "federation-version-2-another-recipe", "FM-NRM-05", resigned(second, coordinator, payload=other)
+    yield (
+        "federation-version-2-of-another-first",
+        "FM-TRU-02",
+        resigned(second, coordinator, _put("federation.previous", "0" * 64)),
+    )
+    first = sample("federation")
+    for name, path, value in [
+        ("version-1-with-a-previous-one", "federation.previous", "0" * 64),
+        ("version-2-without-one", "federation.version", 2),
+    ]:
+        yield f"federation-{name}", "FM-FRM-03", resigned(first, coordinator, _put(path, value))
+    yield (
+        "federation-version-2-without-numbers",
+        "FM-FRM-03",
+        resigned(first, coordinator, lambda p: p["federation"].update(version=2, previous="0" * 64)),
     )
 
 

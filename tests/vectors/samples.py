@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Payloads = list[tuple[str, bytes]]
-KINDS = ("join", "federation", "approval", "model", "update", "report")
+KINDS = ("join", "federation", "approval", "model", "update", "report", "fingerprint")
 OF_COORDINATOR = ("federation", "model")
 SITES = ("riks", "st-olav")
 CREATED, EXPIRES = "2031-03-01T08:00:00Z", "2033-02-28T08:00:00Z"
@@ -63,6 +63,12 @@ WEIGHTS = {
 }
 MODEL = params.to_payload(WEIGHTS, TABLE)
 UPDATE = params.to_payload({name: array / 8 for name, array in WEIGHTS.items()}, TABLE)
+
+
+PREPROCESSING = (
+    b'{"channels":{"MR":{"high":240.5,"low":4.0,"mean":102.5,"sd":31.75}},"class_counts":null,"columns":null,'
+    b'"spacing":null}'
+)
 
 
 def key(name: str) -> Ed25519PrivateKey:
@@ -122,7 +128,8 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
 def _about(kind: str) -> dict[str, Any]:
     name, digest = {
         "join": ("signing-key", sha256(sshsig.key_blob(public("st-olav")))),
-        "approval": ("federation", membership()["digest"] if kind == "approval" else ""),
+        "approval": ("federation", membership()["digest"] if kind != "join" else ""),
+        "fingerprint": ("federation", membership()["digest"] if kind != "join" else ""),
         "report": ("model", sha256(MODEL)),
     }[kind]
     return {"name": name, "digest": {"sha256": digest}}
@@ -150,6 +157,8 @@ def _of_kind(kind: str) -> dict[str, Any]:
     }
     if kind == "approval":
         return {**common, "ack": membership()["digest"], "body": {"by": "Dr. Ada Bø"}}
+    if kind == "fingerprint":
+        return {**common, "ack": membership()["digest"], "body": _fingerprint_body()}
     in_round = {**common, "round": 0, "attempt": 1, "ack": membership()["digest"]}
     if kind == "model":
         body = {"parents": [], "previous": None, "state": None, "last": False, "pooled": []}
@@ -224,6 +233,31 @@ def _report_body() -> dict[str, Any]:
     }
     said = {"split": "validation", "opening": 0, "num_cases": 12, "scores": [score]}
     return {**said, "curves": [], "frocs": [], "exclusions": []}
+
+
+def _fingerprint_body() -> dict[str, Any]:
+    grey = {"channel": "MR", "n": 30, "mean": "102.5", "sd": "31.75", "low": "4", "high": "240.5"}
+    lengths = {"cells": [{"first": 0, "last": 0, "count": 18}, {"first": 2, "last": 5, "count": 12}], "untold": 0}
+    return {
+        "num_cases": 30,
+        "channels": [grey],
+        "spacing": [lengths] * 3,
+        "shape": [lengths] * 3,
+        "classes": [{"label": 1, "cases": None, "voxels": None}],
+    }
+
+
+def second_version() -> bytes:
+    """The federation with numbers fitted on all sites; everything else stays."""
+    statement, payloads = of_kind("federation")
+    first = sha256(canonical.encode(statement))
+    payloads = [*payloads, ("preprocessing.json", PREPROCESSING)]
+    statement["predicate"] |= {"seq": 8, "prev": ZEROS}
+    statement["predicate"]["federation"] |= {"version": 2, "previous": first}
+    data = statement["predicate"]["payload"]
+    data.append({**data[0], "name": "preprocessing.json", "bytes": len(PREPROCESSING)})
+    statement["subject"] = [{"name": name, "digest": {"sha256": sha256(part)}} for name, part in payloads]
+    return signed(statement, payloads, by=key("coordinator"))
 
 
 def signed(

@@ -1,0 +1,227 @@
+"""The exchange before the first model: the sites' fingerprints are pooled, and the numbers become the federation's.
+
+`aggregate` seals a second version of the federation, which is the first one with `preprocessing.json`, and then model
+r0 from the weights that `start` kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmed import files, fingerprint, preprocessing
+from fedmed.coordinator import model
+from fedmed.coordinator.rounds import Standing
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, bodies, sealing, statement
+from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
+from fedmed.learning import params
+from fedmed.recipe import Imaging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.coordinator.desk import Started
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.workspace import Workspace
+    from fedmed.preprocessing import Preprocessing
+
+POOLED = "fingerprints-pooled"
+
+
+def is_open(found: Workspace, running: Started) -> bool:
+    """Whether fingerprints come before the first model, and that model is not sealed yet."""
+    return running.pools and found.record.model(0) is None
+
+
+def standings(found: Workspace, running: Started) -> list[Standing]:
+    """Every site of the roster, by name: is its fingerprint here, and does it count?"""
+    return [_standing(found, running, name) for name in running.agreement.federation.site_names]
+
+
+def _standing(found: Workspace, running: Started, name: str) -> Standing:
+    known = found.record.newest("fingerprint", sender=name)
+    if _equivocated(found, name):
+        return Standing(name, "excluded", "FM-TRU-03: two different files with one number", None, 0)
+    if known is None:
+        return Standing(name, "missing", "no fingerprint has arrived", None, 0)
+    if not found.record.of("approval", sender=name):
+        return Standing(name, "unapproved", "FM-TRU-07: its approval has not arrived", None, 0)
+    body = _body(found, known)
+    fault = _fault(body, running)
+    if fault:
+        return Standing(name, "refused", f"FM-NRM-07: {fault}", None, 0)
+    return Standing(name, "used", "", known, body.num_cases)
+
+
+def _equivocated(found: Workspace, name: str) -> bool:
+    """A conflict about fingerprints excludes its sender from the pool."""
+    for conflict in found.record.conflicts:
+        twins = [known for known in found.record.received if (known.sender, known.seq) == (name, conflict.seq)]
+        if conflict.sender == name and "fingerprint" in {conflict.kind, *(twin.kind for twin in twins)}:
+            return True
+    return False
+
+
+def _fault(body: bodies.DataFingerprint, running: Started) -> str:
+    """What a fingerprint that the site's own fedmed made would not say."""
+    recipe, min_count = running.recipe, running.agreement.federation.body.limits.min_count
+    if not isinstance(recipe, Imaging):
+        raise TypeError(type(recipe).__name__)
+    if [grey.channel for grey in body.channels] != sorted(recipe.data.channels):
+        return "other channels than the recipe's"
+    if [share.label for share in body.classes] != fingerprint.classes_of(recipe):
+        return "other classes than the recipe's"
+    found = from_body(body)
+    if any(grey.n > body.num_cases or grey.sd < 0 for grey in found.channels.values()):
+        return "grey values of more cases than there are, or with a negative deviation"
+    if fingerprint.floored(found, min_count) != found:
+        return f"numbers about fewer than {min_count} cases"
+    return ""
+
+
+def _body(found: Workspace, known: Known) -> bodies.DataFingerprint:
+    body = sealing.read_archived(found, known.id).predicate.body
+    if not isinstance(body, bodies.DataFingerprint):
+        raise TypeError("a fingerprint has the body of a fingerprint")
+    return body
+
+
+def from_body(body: bodies.DataFingerprint) -> Fingerprint:
+    """A fingerprint as numbers."""
+    one, two, three = map(_lengths, body.spacing)
+    columns, rows, slices = map(_lengths, body.shape)
+    return Fingerprint(
+        num_cases=body.num_cases,
+        channels={
+            grey.channel: Grey(grey.n, float(grey.mean), float(grey.sd), _number(grey.low), _number(grey.high))
+            for grey in body.channels
+        },
+        spacing=(one, two, three),
+        shape=(columns, rows, slices),
+        classes={share.label: Share(share.cases, _number(share.voxels)) for share in body.classes},
+    )
+
+
+def _lengths(told: bodies.Lengths) -> Lengths:
+    return Lengths(tuple(Cell(cell.first, cell.last, cell.count) for cell in told.cells), told.untold)
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def close(found: Workspace, running: Started, everyone: Sequence[Standing], now: datetime) -> None:
+    """Pool the fingerprints that count and seal the federation's second version.
+
+    Raises FedmedError FM-NRM-03, -04 when no numbers can be made of them.
+    """
+    used = [each.update for each in everyone if each.status == "used" and each.update is not None]
+    pooled = fingerprint.pool([from_body(_body(found, known)) for known in used])
+    numbers = fingerprint.fitted(pooled, running.recipe)
+    rows = [{"site": known.sender, "fingerprint": known.id} for known in used]
+    found.write_entry("aggregate", "note", now, what=POOLED, used=rows)
+    _say_federation(found, running, numbers, now)
+
+
+def _say_federation(found: Workspace, running: Started, numbers: Preprocessing, now: datetime) -> Known:
+    """The federation in force with these numbers, and nothing else changed: not even the date of its end."""
+    agreed = running.agreement
+    federation = agreed.federation
+    contents = [
+        artifact.json_content("recipe.json", agreed.recipe),
+        artifact.json_content("tensors.json", agreed.tensors),
+        artifact.json_content(statement.PREPROCESSING, numbers.to_bytes()),
+    ]
+    founding = federation.founding.model_copy(
+        update={"version": federation.founding.version + 1, "previous": federation.digest}
+    )
+
+    def build(
+        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+    ) -> statement.Statement:
+        predicate = statement.FederationPredicate(
+            **opening.fields(),
+            kind="federation",
+            federation=founding,
+            recipients=federation.sites(),
+            ack=None,
+            expires=federation.expires,
+            payload=payload,
+            body=federation.body,
+        )
+        return statement.make("federation", subject, predicate)
+
+    return sealing.say(found, "aggregate", "federation", None, contents, build, now)
+
+
+def say_first_model(found: Workspace, running: Started, everyone: Sequence[Standing], now: datetime) -> Known:
+    """Model r0 from the weights that `start` kept, with a receipt for every fingerprint.
+
+    Raises FedmedError FM-NRM-08 when they are missing or damaged.
+    """
+    path = initial_file(found)
+    size = params.payload_size(running.table)
+    digest = begun_with(found)
+    if not is_kept(found, digest):
+        raise FedmedError("FM-NRM-08", f"state/{path.name}: expected the weights with which start began")
+    content = artifact.file_content(model.PAYLOAD, model.MEDIA, path, size, digest)
+    pooled = {row["site"] for row in _pooled_rows(found)}
+    acks = [
+        bodies.SiteAck(
+            site=each.site,
+            id=found.record.last_from(each.site),
+            status=_status(each, each.site in pooled),
+            reason=each.reason[: bodies.MAX_TEXT],
+        )
+        for each in everyone
+    ]
+    return model.say(found, running, model.Next(round=0, ack=acks), content, now, "aggregate")
+
+
+def _status(standing: Standing, is_pooled: bool) -> bodies.SiteStatus:
+    """What came after the numbers were sealed did not count in them."""
+    if is_pooled:
+        return "used"
+    return "late" if standing.status == "used" else standing.status
+
+
+def _pooled_rows(found: Workspace) -> list[dict[str, str]]:
+    notes = (facts for _, facts in reversed(found.record.notes) if facts.get("what") == POOLED)
+    return next((facts["used"] for facts in notes), [])
+
+
+def told(running: Started) -> list[tuple[str, str]]:
+    """The numbers of the federation in force, for a person: name and words, line by line."""
+    numbers = preprocessing.from_bytes(running.agreement.preprocessing or b"", statement.PREPROCESSING)
+    rows = []
+    for name, grey in sorted((numbers.channels or {}).items()):
+        cut = "not cut off" if grey.low is None else f"cut off at {grey.low:g} and {grey.high:g}"
+        rows.append((name, f"{cut}, mean {grey.mean:g}, standard deviation {grey.sd:g}"))
+    if numbers.spacing is not None:
+        rows.append(("spacing", " x ".join(f"{step:g}" for step in numbers.spacing) + " mm"))
+    if running.recipe.task == "classification":
+        counts = numbers.class_counts
+        words = ", ".join(f"{label}: {count}" for label, count in counts.items()) if counts else "each site's own"
+        rows.append(("cases by class", words))
+    return rows
+
+
+def initial_file(found: Workspace) -> Path:
+    """Where `start` keeps the first weights while fingerprints are awaited."""
+    return found.root / "state" / "initial.safetensors"
+
+
+def begun_with(found: Workspace) -> str:
+    """SHA-256 of the weights with which start began."""
+    notes = (facts for _, facts in reversed(found.record.notes) if facts.get("what") == "initial-weights")
+    return next(str(facts["sha256"]) for facts in notes)
+
+
+def is_kept(found: Workspace, digest: str) -> bool:
+    try:
+        return files.sha256_file(initial_file(found)) == digest
+    except OSError:
+        return False

@@ -1,0 +1,149 @@
+"""A site's fingerprint: measured on the training cases, floored and rounded, sealed once before the first round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedmed import fingerprint as numbers
+from fedmed.errors import FedmedError
+from fedmed.exchange import bodies, sealing, statement
+from fedmed.site import preprocessing, rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.fingerprint import Axes, Fingerprint, Grey
+    from fedmed.site.desk import Approved, Site
+
+LARGEST = 1e15  # more digits than a decimal of a statement has
+
+
+@dataclass(frozen=True)
+class Fingerprinted:
+    """The fingerprint that is in the outbox. `is_new` is false when it had been sealed before."""
+
+    is_new: bool
+    body: bodies.DataFingerprint
+    posted: Path
+    arrivals: list[Arrival] = field(default_factory=list)
+
+
+def is_awaited(consent: Approved) -> bool:
+    """Whether the federation waits for fingerprints before its first model."""
+    return consent.recipe.data.pools and consent.preprocessing is None
+
+
+def newest(site: Site) -> Known | None:
+    """The one that this site sealed last."""
+    return site.workspace.record.newest("fingerprint", sender=site.workspace.name)
+
+
+def make(
+    site: Site,
+    consent: Approved,
+    arrivals: list[Arrival],
+    now: datetime,
+    progress: Callable[[str, int, int], None],
+    *,
+    again: bool,
+) -> Fingerprinted:
+    """Seal the fingerprint, or find the one that was sealed; `again` seals a corrected one.
+
+    Raises FedmedError FM-DAT-*, FM-NRM-03, FM-TRN-03, -04, FM-RES-*.
+    """
+    known, is_new = newest(site), False
+    if known is None or again:
+        cases = rounds.require_cases(site, consent)
+        measured = preprocessing.measure(site, consent, cases, progress)
+        min_count = consent.agreement.federation.body.limits.min_count
+        known, is_new = _say(site, consent, to_body(numbers.floored(measured, min_count)), now), True
+    body = sealing.read_archived(site.workspace, known.id).predicate.body
+    if not isinstance(body, bodies.DataFingerprint):
+        raise TypeError("a fingerprint has the body of a fingerprint")
+    return Fingerprinted(is_new, body, sealing.post(site.workspace, known), arrivals)
+
+
+def to_body(found: Fingerprint) -> bodies.DataFingerprint:
+    """What a statement says of a fingerprint that was floored. Raises FedmedError FM-NRM-03."""
+    return bodies.DataFingerprint(
+        num_cases=found.num_cases,
+        channels=[_grey(name, found.channels[name]) for name in sorted(found.channels)],
+        spacing=_axes(found.spacing),
+        shape=_axes(found.shape),
+        classes=[
+            bodies.ClassShare(
+                label=label, cases=share.cases, voxels=None if share.voxels is None else bodies.decimal(share.voxels)
+            )
+            for label, share in sorted(found.classes.items())
+        ],
+    )
+
+
+def told(body: bodies.DataFingerprint) -> list[tuple[str, str]]:
+    """What it says, for the person who lets it leave: name and words, line by line."""
+    rows = [("training cases", str(body.num_cases))]
+    for grey in body.channels:
+        ends = (
+            f"0.5 % {grey.low}, 99.5 % {grey.high}" if grey.low is not None else "percentiles not told: too few cases"
+        )
+        rows.append((f"{grey.channel}, {grey.n} cases", f"mean {grey.mean}, standard deviation {grey.sd}, {ends}"))
+    for what, axes in (("spacing in mm", body.spacing), ("size in voxels", body.shape)):
+        rows += [(f"{what}, axis {axis}", _cells(lengths)) for axis, lengths in enumerate(axes, start=1)]
+    for share in body.classes:
+        voxels = f", {share.voxels} voxels" if share.voxels not in (None, "0") else ""
+        rows.append((f"class {share.label}", "not told" if share.cases is None else f"{share.cases} cases{voxels}"))
+    return rows
+
+
+def _cells(lengths: bodies.Lengths) -> str:
+    def ends(cell: bodies.Cell) -> str:
+        first, last = (f"{numbers.STEP**number:.3g}" for number in (cell.first, cell.last))
+        return first if cell.first == cell.last else f"{first} to {last}"
+
+    words = [f"{ends(cell)}: {cell.count}" for cell in lengths.cells]
+    words += [f"not told: {lengths.untold}"] if lengths.untold else []
+    return "; ".join(words) or "unknown"
+
+
+def _grey(name: str, grey: Grey) -> bodies.Grey:
+    ends = {"mean": grey.mean, "sd": grey.sd, "low": grey.low, "high": grey.high}
+    texts = {key: None if value is None else bodies.decimal(value) for key, value in ends.items()}
+    for key, value in ends.items():
+        is_told = value is None or (abs(value) < LARGEST and abs(float(texts[key] or 0) - value) <= 1e-4 * grey.sd)
+        if not is_told:
+            raise FedmedError("FM-NRM-03", f"channel {name}: a {key} of {value:.3g}, expected 1e-5 to 1e15 or 0")
+    return bodies.Grey(channel=name, n=grey.n, **texts)  # type: ignore[arg-type]
+
+
+def _axes(axes: Axes) -> list[bodies.Lengths]:
+    return [
+        bodies.Lengths(
+            cells=[bodies.Cell(first=cell.first, last=cell.last, count=cell.count) for cell in lengths.cells],
+            untold=lengths.untold,
+        )
+        for lengths in axes
+    ]
+
+
+def _say(site: Site, consent: Approved, body: bodies.DataFingerprint, now: datetime) -> Known:
+    federation = consent.agreement.federation
+
+    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = statement.FingerprintPredicate(
+            **opening.fields(),
+            kind="fingerprint",
+            federation=federation.membership,
+            recipients=[federation.coordinator()],
+            ack=site.workspace.record.last_from("coordinator"),
+            payload=payload,
+            body=body,
+        )
+        return statement.make("fingerprint", statement.about("fingerprint", federation.digest), predicate)
+
+    return sealing.say(site.workspace, "train-local", "fingerprint", None, [], build, now)
