@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedmed.site import join
-from tests import radiographs, small
+from tests import boxed, radiographs, small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         (small.write_hospital, ("T1",), "T1"),
         (radiographs.write_hospital, (), "XR"),
         (radiographs.write_hospital, ("MR",), "MR"),
+        (boxed.write_hospital, (), "XR"),
     ],
 )
 def test_the_channel_is_guessed_only_where_nobody_names_it(
@@ -28,4 +29,5 @@ def test_the_channel_is_guessed_only_where_nobody_names_it(
 ) -> None:
     joined = join.init(tmp_path / "aa", "aa", hospital(tmp_path / "data"), small.now(), channels=channels)
     assert list(joined.layout.image) == [expected]
-    assert (joined.layout.labels is None) == (hospital is small.write_hospital)
+    assert (joined.layout.labels is None) == (hospital is not radiographs.write_hospital)
+    assert (joined.layout.boxes is None) == (hospital is not boxed.write_hospital)
