@@ -497,6 +497,21 @@ CODES: dict[str, Code] = {
         "most patients have images that look nearly the same, so that copies cannot be told from them",
         "look at some of the images; where one patient has several names, correct them in the data",
     ),
+    "FM-DAT-83": Code(
+        CONFIG,
+        "dataset.json is not that of the Medical Segmentation Decathlon or of nnU-Net",
+        "correct the file, or leave data.layout.dataset out of fedmed.yaml",
+    ),
+    "FM-DAT-84": Code(
+        CONFIG,
+        "dataset.json names a class or a channel otherwise than the recipe",
+        "write label_map into fedmed.yaml, or correct data.layout.image; logs/local.log has both names",
+    ),
+    "FM-DAT-85": Code(
+        DATA,
+        "dataset.json lists an image for training that is not there",
+        "copy the image into the data folder; its path is in logs/local.log",
+    ),
     "FM-BOX-01": Code(
         DATA,
         "the table of boxes cannot be read",

@@ -57,22 +57,66 @@ class TableLayout(Strict):
     where: dict[Header, StrictInt | StrictFloat | PlainText] = Field(default_factory=dict)
 
 
+class LabelTable(Strict):
+    """A table of labels with columns of other names, or one that names cases instead of files.
+
+    Either `path` is the column with paths below the data root, or `case` the one with what {case} stands for. Where
+    that column has more or less than that, `pattern` says how it is written: `{case}.jpg`, or `archive/{path}`.
+    `label` and `patient` are columns too. `values` says which number a cell of `label` stands for.
+    """
+
+    file: Annotated[Pattern, AfterValidator(_below_the_root)]
+    path: Header | None = None
+    case: Header | None = None
+    pattern: Pattern | None = None
+    label: Header = "label"
+    patient: Header = "patient"
+    values: dict[Annotated[str, Field(max_length=64)], int] = Field(default_factory=dict, max_length=64)
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _numbers_are_text_in_a_table(cls, value: object) -> object:
+        return {str(key): number for key, number in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _names_files_or_cases(self) -> LabelTable:
+        if (self.path is None) == (self.case is None):
+            raise ValueError("give path or case: the column that says which image or which case a row is about")
+        if self.pattern is not None and re.findall(r"{.*?}", self.pattern) != [f"{{{self.place}}}"]:
+            raise ValueError(f"pattern holds {{{self.place}}} once and no other place")
+        if len({self.key, self.label, self.patient}) < 3:
+            raise ValueError("one column cannot be two things")
+        return self
+
+    @property
+    def place(self) -> Literal["path", "case"]:
+        return "path" if self.case is None else "case"
+
+    @property
+    def key(self) -> str:
+        """The column that says what a row is about."""
+        return self.case or self.path or ""
+
+
 class Layout(Strict):
     """Where a site keeps what, as patterns below the data root with the places {patient} and {case}.
 
     A pattern that ends in `/` is a folder of DICOM files; any other is a NIfTI, PNG, JPEG or single DICOM file. `*`
     stands for any characters of one folder level. Masks have the pattern `label`: NIfTI, or a DICOM segmentation or
     structure set as .dcm or as a folder that holds one, which may be the folder of the images. Classes stand in a CSV
-    table `labels` with the columns path (relative to the root), label, and if known patient. Boxes stand in a CSV
-    table `boxes` with the columns path, x, y, width, height (pixels from the upper left corner), label, and if known
-    patient. Without {patient} or such a column the patient is read from DICOM, or every other file is its own patient.
+    table `labels` with the columns path (relative to the root), label, and if known patient, or as a LabelTable says.
+    Boxes stand in a CSV table `boxes` with the columns path, x, y, width, height (pixels from the upper left corner),
+    label, and if known patient. Without {patient} or such a column the patient is read from DICOM, or every other file
+    is its own patient.
+    `dataset` is the dataset.json of the Medical Segmentation Decathlon: its training list says which images count.
     Where the cases are no images but the rows of a table, there is `table` alone.
     """
 
     image: dict[str, Pattern] = Field(default_factory=dict, max_length=4)
     label: Pattern | None = None
-    labels: Pattern | None = None
+    labels: Pattern | LabelTable | None = None
     boxes: Pattern | None = None
+    dataset: Annotated[Pattern, AfterValidator(_below_the_root)] | None = None
     table: TableLayout | None = None
 
     @field_validator("image", "label")
@@ -87,10 +131,17 @@ class Layout(Strict):
 
     @field_validator("labels", "boxes")
     @classmethod
-    def _table_below_the_root(cls, value: str | None) -> str | None:
-        if value and (value.startswith(("/", "\\")) or ".." in value.split("/") or not value.endswith(".csv")):
+    def _table_below_the_root(cls, value: str | LabelTable | None) -> str | LabelTable | None:
+        file = value.file if isinstance(value, LabelTable) else value
+        if file and (file.startswith(("/", "\\")) or ".." in file.split("/") or not file.endswith(".csv")):
             raise ValueError("a table of labels or boxes is a .csv file below the data root")
         return value
+
+    @property
+    def tables(self) -> set[str]:
+        """The files below the root that are tables beside images."""
+        labels = self.labels.file if isinstance(self.labels, LabelTable) else self.labels
+        return {file for file in (labels, self.boxes) if file}
 
     @model_validator(mode="after")
     def _images_or_rows(self) -> Layout:
@@ -103,6 +154,13 @@ class Layout(Strict):
         if self.label and (self.labels or self.boxes):
             raise ValueError("give label (masks) or tables (labels of classes, boxes), not both")
         return self
+
+
+class ShippedLayout(Strict):
+    """A file of layouts/: how a public data set lies in its folder. `about` says what was tried and what to know."""
+
+    about: Annotated[PlainText, Field(min_length=1, max_length=400)]
+    layout: Layout
 
 
 class DataFolder(Strict):

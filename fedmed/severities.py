@@ -23,7 +23,7 @@ OF_THE_FOLDER = (
 )
 AREAS = ("FM-DAT-", "FM-BOX-", "FM-TAB-")  # of what the reader refuses
 OF_NO_CASE = {  # but of settings, tables and cases.json
-    *(f"FM-DAT-{number:02d}" for number in (*range(1, 11), *range(42, 48), 49, 51, 53, 72)),
+    *(f"FM-DAT-{number:02d}" for number in (*range(1, 11), *range(42, 48), 49, 51, 53, 72, *range(83, 86))),
     *("FM-BOX-01", "FM-BOX-03"),
     *("FM-TAB-01", "FM-TAB-02", "FM-TAB-03", "FM-TAB-04", "FM-TAB-10"),
 }

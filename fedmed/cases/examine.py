@@ -209,7 +209,7 @@ class _Examination:
         """What the table of labels says: label, patient, name of the class, covariates."""
         if self.ground.table is None:
             return None, "", "", {}
-        label, named, covariates = labels.entry(self.ground.table, images.named, self.alias)
+        label, named, covariates = labels.entry(self.ground.table, self._names(images), self.alias)
         if label is None:
             raise FedmedError("FM-DAT-12", f"{self.alias}: its row in the table of labels has no label")
         number = labels.to_class(label, data, self.ground.label_map, self.alias)
@@ -246,9 +246,14 @@ class _Examination:
     def _listed(self, images: Images) -> tuple[int | None, str, Mapping[str, labels.Value]]:
         """What the table of labels says, where there is one and it names the case."""
         table = self.ground.table
-        if table is None or not any(labels.key(path) in table.rows for path in images.named):
+        if table is None or not any(labels.key(name) in table.rows for name in self._names(images)):
             return None, "", {}
-        return labels.entry(table, images.named, self.alias)
+        return labels.entry(table, self._names(images), self.alias)
+
+    def _names(self, images: Images) -> list[str]:
+        """What the table of labels may call this case."""
+        by_case = self.ground.table is not None and self.ground.table.by == "case"
+        return [self.study.case] if by_case else images.named
 
     def _faults(self) -> list[tuple[str, FedmedError]]:
         """What is wrong with each channel and with the label, each by itself; nothing where it is how they differ."""

@@ -2,6 +2,7 @@
 
 Columns `path` (relative to the data root, with / or \\; of a DICOM folder the folder) and `label` (a whole number in
 the hospital's own numbering, or nothing), perhaps `patient`; all others become covariates, which stay at the site.
+fedmed.yaml may name other columns, let them name cases, and say which number a text stands for (settings.LabelTable).
 What stands in a table is never part of a message.
 """
 
@@ -11,11 +12,12 @@ import difflib
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fedmed.cases import paths, spreadsheet
 from fedmed.errors import FedmedError
+from fedmed.settings import LabelTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,10 +54,12 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows by path (see `key`); `left_out` counts covariates that were too long to keep."""
+    """Rows by path or case (see `key`); `left_out` counts covariates that were too long to keep."""
 
     rows: Mapping[str, Sequence[Row]]
     left_out: int
+    by: Literal["path", "case"] = "path"
+    values: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def repeated(self) -> int:
@@ -70,31 +74,53 @@ def key(path: str) -> str:
     return plain.removeprefix("./").rstrip("/")
 
 
-def read(root: Path, relative: str) -> Table:
-    """The table at `relative` below the root. Raises FedmedError FM-DAT-15 or -49."""
+def read(root: Path, said: str | LabelTable) -> Table:
+    """The table at a path below the root, or as described. Raises FedmedError FM-DAT-15 or -49."""
+    columns = LabelTable(file=said, path="path") if isinstance(said, str) else said
     rows: dict[str, list[Row]] = {}
     left_out = 0
-    for cells in spreadsheet.read(paths.locate(root, relative, WHERE), ("path", "label"), ("patient",), _unreadable):
-        path, label, patient = (cells.pop(name, "") for name in ("path", "label", "patient"))
+    path = paths.locate(root, columns.file, WHERE)
+    for cells in spreadsheet.read(path, (columns.key, columns.label), (columns.patient,), _unreadable):
+        about, label, patient = (cells.pop(name, "") for name in (columns.key, columns.label, columns.patient))
         kept, too_long = covariates(cells)
         left_out += too_long
-        rows.setdefault(key(path), []).append(Row(label, patient, kept))
-    return Table(rows, left_out)
+        rows.setdefault(key(_placed(about, columns)), []).append(Row(label, patient, kept))
+    return Table(rows, left_out, columns.place, columns.values)
 
 
-def entry(table: Table, images: Iterable[str], where: str) -> tuple[int | None, str, dict[str, Value]]:
-    """Label, patient and covariates of the case that has these image paths; of the covariates those all rows agree on.
+def _placed(text: str, columns: LabelTable) -> str:
+    """What the place of the pattern stands for; a cell that is written otherwise names nothing that could be found."""
+    if columns.pattern is None:
+        return text
+    before, after = columns.pattern.split(f"{{{columns.place}}}")
+    fits = text.startswith(before) and text.endswith(after) and len(text) > len(before) + len(after)
+    return text[len(before) : len(text) - len(after)] if fits else f"\0{text}"
 
-    Raises FedmedError FM-DAT-28 (no whole number), -50 (no row) or -52 (rows contradict each other).
+
+def entry(table: Table, names: Iterable[str], where: str) -> tuple[int | None, str, dict[str, Value]]:
+    """Label, patient and covariates of the case that the table calls so: by its image paths, or by its name.
+
+    Of the covariates those all rows agree on. Raises FedmedError FM-DAT-28 (no whole number, or none of the values in
+    fedmed.yaml), -50 (no row) or -52 (rows contradict each other).
     """
-    rows = [row for path in images for row in table.rows.get(key(path), ())]
+    rows = [row for name in names for row in table.rows.get(key(name), ())]
     if not rows:
         raise FedmedError("FM-DAT-50", f"{where}: no row in the table of labels")
-    said = {(number(row.label, where), row.patient) for row in rows}
+    said = {(_number(row.label, table, where), row.patient) for row in rows}
     if len(said) > 1:
         raise FedmedError("FM-DAT-52", f"{where}: {len(rows)} rows say {len(said)} different things, expected one")
     label, patient = said.pop()
     return label, patient, agreed([row.covariates for row in rows])
+
+
+def _number(text: str, table: Table, where: str) -> int | None:
+    if not table.values:
+        return number(text, where)
+    plain = match[1] if (match := WHOLE.fullmatch(text)) else text  # pandas writes 1.0
+    for spelling in (text, plain):
+        if spelling in table.values:
+            return table.values[spelling]
+    raise FedmedError("FM-DAT-28", f"{where}: a label in the table is none of data.layout.labels.values")
 
 
 class Labelled(Protocol):

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.cases import boxes, labels, paths
+from fedmed.cases import boxes, decathlon, labels, paths
 from fedmed.errors import FedmedError
 from fedmed.settings import Layout
 
@@ -43,7 +43,7 @@ def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
     patterns = layout.image | ({LABEL: layout.label} if layout.label else {})
     by_patient = all("{patient}" in pattern for pattern in patterns.values())
     found: dict[tuple[str, str], Study] = {}
-    for name, path, places in _matches(tree, patterns, {layout.labels, layout.boxes}):
+    for name, path, places in _matches(tree, patterns, layout.tables):
         patient = places.get("patient", "")
         key = (patient if by_patient else "", places["case"])
         study = found.setdefault(key, Study(patient, places["case"]))
@@ -53,9 +53,7 @@ def studies(tree: Tree, layout: Layout) -> tuple[list[Study], int]:
     return with_image, len(found) - len(with_image)
 
 
-def _matches(
-    tree: Tree, patterns: dict[str, str], tables: set[str | None]
-) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _matches(tree: Tree, patterns: dict[str, str], tables: set[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
     """(channel or label, path, places). A table is no image. A path that two patterns match belongs to the one that
     spells out more; but a folder with the same pattern for images and masks belongs to both.
     """
@@ -106,6 +104,8 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
         complete = sum(_is_named(study, channels, named) for study in studies(tree, layout)[0])
         if complete > most:
             best, most = layout, complete
+    if best is not None and decathlon.NAME in tree.files and best.label and best.label.startswith("labelsTr/"):
+        return _listed(root, best, channels)
     if best is None and broken is not None:
         raise broken
     if best is None:
@@ -119,6 +119,19 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
         shown = " or ".join(text for name, text in examples.items() if task in ("", name))
         raise FedmedError("FM-DAT-05", f"no known layout among {len(tree.files)} files; known is, for example, {shown}")
     return best
+
+
+def _listed(root: Path, layout: Layout, channels: Sequence[str]) -> Layout:
+    """With dataset.json, where it is one, and files of nnU-Net numbered as it numbers the channels."""
+    try:
+        said = decathlon.read(root, decathlon.NAME).channels
+    except FedmedError:  # somebody else's file of that name
+        return layout
+    image = dict(layout.image)
+    if len(channels) > 1 and set(said) == set(channels):
+        paths_ = list(image.values())  # in the order of the numbers
+        image = dict(zip(said, paths_, strict=True))
+    return layout.model_copy(update={"dataset": decathlon.NAME, "image": image})
 
 
 def _tables(tree: Tree, root: Path, task: str) -> tuple[dict[str, str], set[str], FedmedError | None]:

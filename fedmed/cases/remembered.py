@@ -136,6 +136,8 @@ def _key(search: Search, study: Study, conditions_: bytes) -> bytes:
                 found.update(_state(search.root, path))
             for table in (search.table, search.boxes):
                 found.update(f"{table.rows.get(labels.key(match)) if table else None}\n".encode())
+    if search.table and search.table.by == "case":
+        found.update(f"{search.table.rows.get(labels.key(study.case))}\n".encode())
     return found.hexdigest().encode()
 
 

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from fedmed import recipe as recipes
-from fedmed.cases import boxes, examine, labels, paths
+from fedmed.cases import boxes, decathlon, examine, labels, paths
 from fedmed.cases.layout import studies
 from fedmed.errors import FedmedError
 
@@ -40,6 +40,10 @@ class Search:
         wants_boxes = isinstance(recipe, recipes.Localisation)
         self.boxes = boxes.read(root, layout.boxes) if layout.boxes and wants_boxes else None
         self.studies, self.unmatched = studies(self.tree, layout)
+        self.listed: decathlon.Listed | None = None
+        if layout.dataset:
+            self.listed = decathlon.listed(root, layout, self.studies, recipe.data, label_map)
+            self.studies = self.listed.studies
         self.key = key
         self._meaning: dict[str, str] = {}
         self._ground = examine.Ground(
@@ -59,10 +63,13 @@ class Search:
         return self.tree.files[start:stop]
 
     def without_image(self) -> dict[str, list[str]]:
-        """The paths in a table that no image of a case has, by code."""
+        """The paths or cases in a table of which there is no image, by code; and what dataset.json has amiss."""
         matched = {labels.key(path) for study in self.studies for group in study.matches.values() for path in group}
-        tables = {"FM-DAT-51": self.table, "FM-BOX-03": self.boxes}
-        return {code: sorted(table.rows.keys() - matched) for code, table in tables.items() if table}
+        cases = {labels.key(study.case) for study in self.studies}
+        named = cases if self.table and self.table.by == "case" else matched
+        found = {"FM-DAT-51": sorted(self.table.rows.keys() - named)} if self.table else {}
+        found |= {"FM-BOX-03": sorted(self.boxes.rows.keys() - matched)} if self.boxes else {}
+        return found | ({"FM-DAT-84": self.listed.differ, "FM-DAT-85": self.listed.missing} if self.listed else {})
 
     def notes(self, examined: Sequence[Examined]) -> list[str]:
         """What is worth a line about the folder, in counts."""
@@ -72,6 +79,9 @@ class Search:
             (self.unmatched, "masks belong to no image"),
             (astray.get("FM-DAT-51", 0), "rows of the table of labels have no image (FM-DAT-51)"),
             (astray.get("FM-BOX-03", 0), "images that the table of boxes names are not there (FM-BOX-03)"),
+            (self.listed.others if self.listed else 0, "images are not in the training list of dataset.json"),
+            (astray.get("FM-DAT-85", 0), "images of the training list of dataset.json are not there (FM-DAT-85)"),
+            (astray.get("FM-DAT-84", 0), "names of dataset.json are others than the recipe's (FM-DAT-84)"),
             (self.table.repeated if self.table else 0, "rows of the table of labels only repeat another"),
             (self.boxes.repeated if self.boxes else 0, "rows of the table of boxes only repeat another"),
             (sum(table.left_out for table in tables), f"covariates are over {labels.MAX_TEXT} characters: left out"),

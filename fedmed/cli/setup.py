@@ -60,23 +60,31 @@ def init_site(
     channel: Annotated[
         list[str], typer.Option(help="The recipe's channel names; XR for radiographs, else MR, if left out.")
     ] = [],  # noqa: B006
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How the data lie, where they are a public set: "
+            "brats, brats-2020, fracatlas, grazpedwri-dx, kits or rsna-cervical-spine.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Make a site's workspace and its join file.
 
     Example: fedmed init site st-olav --name st-olav --data /data/tumours
+    Example: fedmed init site st-olav --name st-olav --data /data/BraTS --layout brats
     """
     from fedmed.site import join  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    joined = join.init(folder, name, data, screen.now(), contact=contact, channels=channel)
+    joined = join.init(folder, name, data, screen.now(), contact=contact, channels=channel, shipped_layout=layout)
     if joined.layout.table:
         out.say(f"workspace {folder} made; cases are the rows of {joined.layout.table.file}")
         out.say("see data: layout: table: in fedmed.yaml there: which columns say whose row it is, what means a gap")
     else:
         images = ", ".join(f"{key}: {pattern}" for key, pattern in joined.layout.image.items())
-        kinds = (joined.layout.label, joined.layout.labels, joined.layout.boxes)
-        where = " and ".join(kind for kind in kinds if kind)
+        where = " and ".join(filter(None, [joined.layout.label, *sorted(joined.layout.tables)]))
         out.say(f"workspace {folder} made; images {images}, labels {where}")
         out.say(f"channels are called {', '.join(joined.layout.image)}: the recipe must call them so too (--channel)")
     out.say(f"key {joined.key}")

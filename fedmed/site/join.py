@@ -10,7 +10,7 @@ import yaml
 
 from fedmed import __version__, files, logs, settings
 from fedmed.cases import layout as layouts
-from fedmed.cases import tables
+from fedmed.cases import paths, shipped, tables
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, keys, sealing, sshsig, statement, workspace
 from fedmed.site import desk
@@ -74,15 +74,19 @@ def init(
     channels: Sequence[str] = (),
     columns: Sequence[str] = (),
     task: str = "",
+    shipped_layout: str = "",
 ) -> Joined:
-    """`channels` (of images) or `columns` (of a table) and `task` are the recipe's, where it is known already.
+    """`channels` (of images) or `columns` (of a table) and `task` are the recipe's, where it is known already;
+    `shipped_layout` is a name of layouts/.
 
-    Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-DAT-* (no layout recognised)."""
+    Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-USE-01, FM-DAT-* (no layout recognised)."""
     if not settings.is_site_name(name):
         raise FedmedError("FM-SET-06", f"{name}: not a name for a site")
     if not is_plain_text(contact) or len(contact) > 200:
         raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
-    layout = _layout(data, channels, columns, task)
+    if channels and shipped_layout:
+        raise FedmedError("FM-USE-01", "--channel: not with --layout, which names its channels")
+    layout = _shipped(data, shipped_layout) if shipped_layout else _layout(data, channels, columns, task)
     folder = {"data": {"root": str(data.resolve()), "layout": layout.model_dump(mode="json", exclude_none=True)}}
     text = _SETTINGS.format(name=name, data=yaml.safe_dump(folder, sort_keys=False, allow_unicode=True).rstrip())
     with workspace.founded(root, desk.ROLE, name, now) as found:
@@ -97,6 +101,15 @@ def init(
         posted = sealing.post(found, known)
         files.write_atomic(root / "fedmed.yaml", text.encode())
         return Joined(name, keys.fingerprint(found.public_key), keys.spoken(known.id), posted, layout)
+
+
+def _shipped(data: Path, name: str) -> settings.Layout:
+    """Raises FedmedError FM-USE-01, or FM-DAT-05 where nothing below `data` is named so."""
+    layout = shipped.load(name).layout
+    if not layouts.studies(paths.walk(data), layout)[0]:
+        shown = ", ".join(layout.image.values())
+        raise FedmedError("FM-DAT-05", f"--layout {name}: no image is named {shown}", next="correct --data or --layout")
+    return layout
 
 
 def _layout(data: Path, channels: Sequence[str], columns: Sequence[str], task: str) -> settings.Layout:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fedmed import settings
+from fedmed.cases import shipped
+from fedmed.cli import setup
 from fedmed.site import join
 from tests import boxed, radiographs, small
+from tests.coded import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,3 +36,38 @@ def test_the_channel_is_guessed_only_where_nobody_names_it(
     assert list(joined.layout.image) == [expected]
     assert (joined.layout.labels is None) == (hospital is not radiographs.write_hospital)
     assert (joined.layout.boxes is None) == (hospital is not boxed.write_hospital)
+
+
+def test_a_shipped_layout_is_written_into_fedmed_yaml(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("imaging", "segmentation"):
+        (data / "case_00000").mkdir(parents=True, exist_ok=True)
+        (data / "case_00000" / f"{name}.nii.gz").touch()
+    joined = join.init(tmp_path / "aa", "aa", data, small.now(), shipped_layout="kits")
+    assert joined.layout == shipped.load("kits").layout
+    written = settings.load_workspace(tmp_path / "aa").data
+    assert written is not None
+    assert written.layout == joined.layout
+
+    def init(name: str, **options: Any) -> str:
+        return code_of(lambda: join.init(tmp_path / "bb", "bb", data, small.now(), shipped_layout=name, **options))
+
+    assert init("brats") == "FM-DAT-05", "nothing there is named so"
+    assert init("kit") == "FM-USE-01"
+    assert init("kits", channels=("CT",)) == "FM-USE-01"
+    assert not (tmp_path / "bb").exists()
+
+
+def test_a_table_with_named_columns_survives_fedmed_yaml(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    radiographs.write(data / "images/Fractured/IMG1.jpg", radiographs.np.zeros((16, 16)))
+    joined = join.init(tmp_path / "aa", "aa", data, small.now(), shipped_layout="fracatlas")
+    written = settings.load_workspace(tmp_path / "aa").data
+    assert written is not None
+    assert written.layout == joined.layout
+    assert written.layout.tables == {"dataset.csv"}
+
+
+def test_the_help_names_every_shipped_layout() -> None:
+    shown = " ".join(inspect.getsource(setup.init_site).split())
+    assert all(name in shown for name in shipped.names())
