@@ -66,7 +66,7 @@ def read(root: Path, relative: str) -> Dataset:
             {number: name for number, name in map(_class, named.items()) if number is not None},
             None if training is None else frozenset(_image(each) for each in training),
         )
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise FedmedError("FM-DAT-83", f"{NAME}: expected channels, labels and training", local=str(error)) from error
 
 
