@@ -68,6 +68,13 @@ def test_slope_is_applied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(path)[0], phantoms.ramp())
 
 
+def test_an_integer_slope_does_not_overflow(tmp_path: Path) -> None:
+    """32000 as int16, times 3: the product is no int16."""
+    path = saved(tmp_path, lambda header: [header["scl_slope"].fill(3), header["scl_inter"].fill(10)],
+                 np.full(phantoms.SHAPE, 32000, np.int16))  # fmt: skip
+    assert np.unique(read(path)[0]).tolist() == [96010.0]
+
+
 def test_trailing_singleton_axes_go_and_a_fourth_axis_is_refused(tmp_path: Path) -> None:
     nibabel.save(image(phantoms.ramp()[..., None, None]), tmp_path / "one.nii")
     np.testing.assert_array_equal(read(tmp_path / "one.nii")[0], phantoms.ramp())

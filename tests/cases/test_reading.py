@@ -105,6 +105,18 @@ def test_label_values(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize(("stored", "slope"), [(3, 1 / 3), (200, 0.005), (1, 1.0), (-2, -0.5)])
+def test_a_mask_saved_with_a_scale_factor(tmp_path: Path, stored: int, slope: float) -> None:
+    """As exports do that scale everything: 1 comes back as 0.99999994 and is 1."""
+    study(tmp_path, phantoms.mask().astype(np.int16) * stored)
+    raw = bytearray((tmp_path / "label.nii").read_bytes())
+    header = np.ndarray((), dtype=nibabel.Nifti1Header.template_dtype, buffer=raw)
+    header["scl_slope"], header["scl_inter"] = slope, 0
+    (tmp_path / "label.nii").write_bytes(raw)
+    assert nibabel.load(tmp_path / "label.nii").get_fdata().max() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(read(tmp_path).label, phantoms.mask())
+
+
 def test_empty_images_missing_channels_and_ways_out(tmp_path: Path) -> None:
     study(tmp_path)
     with phantoms.refuses("FM-DAT-11", "FLAIR"):

@@ -66,6 +66,23 @@ def test_the_chain_turns_and_resamples_to_the_recipe(recipe_of):
     assert np.allclose(bright, where, atol=0.5)
 
 
+@pytest.mark.parametrize("step", [0.7, 1.3, 1.9])
+def test_masks_are_resampled_by_nearest_neighbour_always(recipe_of, step):
+    """By the fixed chain and by the random one: between 0 and 5 lies no class, and images do get values between."""
+    data = {"modality": "MR", "channels": ["MR"], "labels": {n: f"c{n}" for n in range(1, 6)}, "spacing": [step] * 3}
+    affine = np.diag([1.0, 1.0, 1.5, 1.0])
+    volume = Volume(np.ones((1, 12, 12, 12), np.float32), affine, np.zeros((12, 12, 12), np.uint8))
+    volume.image[0, 3:9, 3:8, 4:9], volume.label[3:9, 3:8, 4:9] = 5, 5
+    rotated = {"name": "RandAffine", "prob": 1.0, "rotate_range": 0.5, "scale_range": 0.2}
+    recipe = recipe_of(top={"data": data, "augment": [rotated]})
+    sample = transforms.standardise(recipe)(transforms.as_sample(volume))
+    for turned in (sample, transforms.augmentation(recipe, transforms.KEYS).set_random_state(3)(sample)):
+        assert set(np.unique(turned["label"].numpy())) == {0, 5}
+        assert len(np.unique(turned["image"].numpy().round(4))) > 2
+    expected = volume.label.sum() / 5 * np.linalg.det(affine[:3, :3])
+    assert (sample["label"].numpy() == 5).sum() * step**3 == pytest.approx(expected, rel=0.25)
+
+
 def test_a_volume_without_a_label_passes(recipe_of):
     assert set(transforms.standardise(recipe_of())(transforms.as_sample(made(label=False)))) == {"image"}
 
