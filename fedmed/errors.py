@@ -348,7 +348,11 @@ CODES: dict[str, Code] = {
     "FM-DAT-34": Code(
         DATA, "the decoder of a transfer syntax is missing", "install the package that is named, or export uncompressed"
     ),
-    "FM-DAT-35": Code(DATA, "several slices lie at one position", "leave one copy, echo or time point in the folder"),
+    "FM-DAT-35": Code(
+        DATA,
+        "several slices lie at one position",
+        "leave one copy, echo or time point in the folder; of one file, export each as a series",
+    ),
     "FM-DAT-36": Code(DATA, "slices are missing", "export the series again"),
     "FM-DAT-37": Code(DATA, "the slices lie at uneven distances", "resample the series to even slices"),
     "FM-DAT-38": Code(
@@ -448,6 +452,16 @@ CODES: dict[str, Code] = {
         RESOURCES,
         "the process that decodes compressed pixels cannot be started",
         "close other programs, or export uncompressed; why is in logs/local.log",
+    ),
+    "FM-DAT-65": Code(
+        DATA,
+        "a DICOM file holds no pixels",
+        "move reports, plans and dose files out of the folder, or export the image again",
+    ),
+    "FM-DAT-66": Code(
+        DATA,
+        "the decoder of compressed pixels crashed, or took too long, over a frame",
+        "export the image again, uncompressed if it happens once more",
     ),
     "FM-DAT-67": Code(
         DATA,

@@ -47,10 +47,10 @@ ENVIRONMENT = {
 KINDS = ("u1", "i1", "u2", "i2", "u4", "i4")
 
 
-def decoded(data: Any, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+def decoded(data: Any, indices: Sequence[int], where: str) -> Iterator[NDArray[Any]]:
     """The stored values of some frames, rising from 0, of a data set with compressed pixels.
 
-    Raises ValueError or EOFError (damaged), and FedmedError FM-DAT-64 where no process can be started.
+    Raises ValueError (damaged), and FedmedError FM-DAT-64 (no process can be started) or -66 (a frame killed it).
     """
     options = as_pixel_options(data)
     header = {name: options[name] for name in PASSED_ON if name in options}
@@ -63,10 +63,10 @@ def decoded(data: Any, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     )
     for index, frame in enumerate(found):
         if index in wanted:
-            yield _ask(header, frame)
+            yield _ask(header, frame, where)
 
 
-def _ask(header: Mapping[str, Any], frame: bytes) -> NDArray[Any]:
+def _ask(header: Mapping[str, Any], frame: bytes, where: str) -> NDArray[Any]:
     """One frame through the process; one that was killed by it is started anew for the next frame."""
     with _lock:
         process = _started()
@@ -78,7 +78,8 @@ def _ask(header: Mapping[str, Any], frame: bytes) -> NDArray[Any]:
         except (OSError, EOFError) as error:
             process.kill()
             process.wait()
-            raise EOFError("the decoder did not survive this frame") from error
+            message = f"{where}: the decoder did not survive a frame of {len(frame)} bytes, or took over {SECONDS} s"
+            raise FedmedError("FM-DAT-66", message) from error
         finally:
             timer.cancel()
     if "error" in answer:

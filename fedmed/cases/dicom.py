@@ -34,7 +34,7 @@ def read(
 
     Where one file holds several stacks, as a localizer and the series, the one that fits the `rule` is read.
 
-    Raises FedmedError FM-DAT-15, -16, -22, -23, -25, -30 to -41 and -64.
+    Raises FedmedError FM-DAT-15, -16, -22, -23, -25, -30 to -41 and -64 to -66.
     """
     ordered, affine = stack.stacked(slices(root, relative, where, rule), where)
     volume: NDArray[np.float32] | None = None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydicom.encaps import parse_basic_offsets
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     ExplicitVRBigEndian,
@@ -41,7 +42,7 @@ def read(path: Path, where: str) -> tuple[Any, Iterator[Numbers]]:
     """The data set of a file, and the stored values of all its frames, decoded one at a time: [row, column], in colour
     [row, column, sample].
 
-    Raises FedmedError FM-DAT-16, -25, -33 (damaged), -34 (no decoder) or -64; also while frames are taken.
+    Raises FedmedError FM-DAT-16, -25, -33 (damaged), -34 (no decoder) or -64 to -66; also while frames are taken.
     """
     data = dataset(path, where)
     with damage(path, where):
@@ -52,13 +53,13 @@ def read(path: Path, where: str) -> tuple[Any, Iterator[Numbers]]:
 def frames(data: Any, indices: Sequence[int], path: Path, where: str) -> Iterator[Numbers]:
     """The stored values of some frames of a data set, rising from 0, decoded one at a time.
 
-    Raises FedmedError FM-DAT-25 (larger than any image), -33 (damaged, or fewer frames) or -64.
+    Raises FedmedError FM-DAT-25 (larger than any image), -33 (damaged, or fewer frames) or -64 to -66.
     """
     with damage(path, where):
         _check_amount(data, where)
         syntax = data.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated and syntax != RLELossless:
-            decoded = codecs.decoded(data, indices)
+            decoded = codecs.decoded(data, indices, where)
         else:
             decoded = (values for values, _ in get_decoder(syntax).iter_array(data, raw=True, indices=indices))
     for _ in indices:
@@ -70,16 +71,21 @@ def frames(data: Any, indices: Sequence[int], path: Path, where: str) -> Iterato
 def _check_amount(data: Any, where: str) -> None:
     """Refuse pixels that are too many, far fewer or twice as many as the header says, before memory is asked for.
 
-    Raises FedmedError FM-DAT-25 or -33; use within `damage`.
+    Raises FedmedError FM-DAT-25, -33 or -65; use within `damage`.
     """
     keyword = next((keyword for keyword in PIXELS if keyword in data), None)
     if keyword is None:
-        raise FedmedError("FM-DAT-33", f"{where}: a DICOM file without pixels, or none at all")
+        raise FedmedError("FM-DAT-65", f"{where}: no pixels in a file")
     geometry.check_picture(int(data.Columns), int(data.Rows), where)
-    count = int(data.get("NumberOfFrames") or 1) * int(data.Rows) * int(data.Columns) * int(data.SamplesPerPixel)
+    frames = int(data.get("NumberOfFrames") or 1)
+    count = frames * int(data.Rows) * int(data.Columns) * int(data.SamplesPerPixel)
     said, there = count * int(data.BitsAllocated), 8 * len(data[keyword].value)
     syntax = data.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated and there >= 2 * said and there >= said + 16:  # 16: padding to an even length
+    if syntax.is_encapsulated:
+        more = len(parse_basic_offsets(data.PixelData)) > frames
+    else:
+        more = there >= 2 * said and there >= said + 16  # bits that fill up to an even number of bytes
+    if more:  # the rest would be lost in silence
         raise FedmedError("FM-DAT-33", f"{where}: more frames in a file than its header says")
     if syntax == RLELossless and said > there * MAX_RUN:
         raise FedmedError("FM-DAT-33", f"{where}: fewer pixels in a file than its header says")

@@ -35,7 +35,7 @@ def read(root: Path, relative: str, where: str) -> tuple[NDArray[np.float32], tu
     detector, where everything is larger, and a file has both when the former was corrected for that (PS3.3
     10.7.1.3). None where a file has neither.
 
-    Raises FedmedError FM-DAT-15, -16, -22, -23, -33, -34 or -40.
+    Raises FedmedError FM-DAT-15, -16, -22, -23, -25, -33, -34, -40 or -64 to -66.
     """
     path = paths.locate(root, relative, where)
     data, frames = pixels.read(path, where)

@@ -32,13 +32,12 @@ def stored(root: Path, one: Any) -> np.ndarray:
 
 @pytest.mark.parametrize(("codec", "at", "value"), [(JPEGLSLossless, 26, 101), (JPEG2000Lossless, 62, 100)])
 def test_what_kills_the_decoder_does_not_kill_us(tmp_path: Path, codec: str, at: int, value: int) -> None:
-    """GDCM 3.2 calls abort() on these two; a version that does not must still refuse them."""
+    """GDCM 3.2 calls abort() on these two; a version that does not may find them damaged."""
     one = compressed(codec)
     damaged = bytearray(one.PixelData)
     damaged[at] = value
     whole, one.PixelData = one.PixelData, bytes(damaged)
-    with phantoms.refuses("FM-DAT-33", "cannot be decoded"):
-        stored(tmp_path, one)
+    assert phantoms.attempt(lambda: stored(tmp_path, one))[1] in {"FM-DAT-66", "FM-DAT-33"}
     one.PixelData = whole
     np.testing.assert_array_equal(stored(tmp_path, one), LEVELS)
 
@@ -58,7 +57,7 @@ def test_a_frame_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyP
     stored(tmp_path, compressed())
     monkeypatch.setattr(codecs, "SECONDS", 0.05)
     monkeypatch.setattr(codecs, "_send", lambda *_: None)  # the process waits for a request, and we for its answer
-    with phantoms.refuses("FM-DAT-33"):
+    with phantoms.refuses("FM-DAT-66", "over 0.05 s"):
         stored(tmp_path, compressed())
 
 

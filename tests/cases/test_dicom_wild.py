@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.pixels.decoders import JPEGExtended12BitDecoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
     MediaStorageDirectoryStorage,
+    RLELossless,
 )
 
 from fedmed.cases import dicom, dicomfile, find, pictures, reading, series
@@ -142,8 +146,37 @@ def test_more_frames_than_the_header_says(tmp_path: Path) -> None:
     datasets = phantoms.slices()
     datasets[3].PixelData += datasets[4].PixelData
     phantoms.save(tmp_path, datasets)
-    with phantoms.refuses("FM-DAT-33"):
+    with phantoms.refuses("FM-DAT-33", "more frames"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("codec", [RLELossless, JPEGLSLossless], ids=lambda uid: uid.keyword)
+def test_more_compressed_frames_than_the_header_says(tmp_path: Path, codec: str) -> None:
+    one = films.dataset(np.concatenate([films.film(), films.film()]))
+    one.NumberOfFrames, one.Rows = 2, films.ROWS
+    one.compress(codec)
+    one.NumberOfFrames = 1
+    films.save(tmp_path / "a.dcm", one)
+    with phantoms.refuses("FM-DAT-33", "more frames"):
+        pictures.read(films.case("a.dcm"), tmp_path, films.recipe().data, {})
+
+
+def test_a_file_without_pixels(tmp_path: Path) -> None:
+    one = films.dataset()
+    del one.PixelData
+    films.save(tmp_path / "a.dcm", one)
+    with phantoms.refuses("FM-DAT-65", "no pixels"):
+        pictures.read(films.case("a.dcm"), tmp_path, films.recipe().data, {})
+
+
+def test_jpeg_of_twelve_bits_names_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = films.dataset()
+    one.compress(JPEGLSLossless)
+    one.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    films.save(tmp_path / "a.dcm", one)
+    monkeypatch.setattr(JPEGExtended12BitDecoder, "_available", {"gdcm": None})
+    with phantoms.refuses("FM-DAT-34", "JPEG Extended", "needs pylibjpeg-libjpeg"):
+        pictures.read(films.case("a.dcm"), tmp_path, films.recipe().data, {})
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fedmed.cases import dicom, oddities, pictures, series, stack
+from fedmed.cases import dicom, find, oddities, pictures, series, stack
+from fedmed.settings import DataFolder, Layout
 
 from . import films, phantoms
 
@@ -112,6 +113,32 @@ def test_spacing_of_a_film(tmp_path: Path, spacing: Any, detector: Any, words: s
     found = of_film(tmp_path, one)
     assert [code for code, _ in found] == (["FM-DAT-63"] if words else [])
     assert all(words in message for _, message in found if words)
+
+
+def test_the_data_check_tells_them_and_the_recipe_weighs_them(tmp_path: Path) -> None:
+    datasets = phantoms.slices()
+    for one in datasets:
+        one.SpacingBetweenSlices, one.BurnedInAnnotation = "3.3", "YES"
+    phantoms.save(tmp_path / "a", datasets)
+    folder = DataFolder(root=str(tmp_path), layout=Layout(image={"T1": "{case}/"}))
+
+    def status(**severities: str) -> list[tuple[str, set[str]]]:
+        recipe = phantoms.recipe(max_excluded=1, severities={"FM-CHK-07": "ignore", **severities})
+        found = find.survey(folder, recipe, pseudonym_key=b"k" * 32, label_map={}).studies
+        return [(one.status, {each.code for each in one.judgements if not each.ignored}) for one in found]
+
+    assert status() == [("warn", {"FM-DAT-59", "FM-DAT-60"})]
+    assert status(**{"FM-DAT-59": "exclude"})[0][0] == "excluded"
+    assert status(**{"FM-DAT-59": "ignore", "FM-DAT-60": "ignore"})[0][0] == "ok"
+
+
+def test_of_a_film_too(tmp_path: Path) -> None:
+    one = films.dataset()
+    one.ImagerPixelSpacing = [0.15, 0.15]
+    films.save(tmp_path / "a.dcm", one)
+    folder = DataFolder(root=str(tmp_path), layout=Layout(image={"XR": "{case}.dcm"}))
+    (study,) = find.survey(folder, films.recipe(), pseudonym_key=b"k" * 32, label_map={}).studies
+    assert "FM-DAT-63" in {each.code for each in study.judgements}
 
 
 def test_what_is_no_dicom_has_no_oddities() -> None:
