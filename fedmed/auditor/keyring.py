@@ -28,7 +28,7 @@ def fingerprints(root: Path) -> Fingerprints:
     record = _record(root)
     key = keys.load(root / "keys" / "signing.key").public_key().public_bytes_raw()
     own = next((known.id for known in record.said if known.kind == "join"), "")
-    agreed = record.newest("federation")
+    agreed = min(record.of("federation"), key=lambda known: known.seq, default=None)  # the version people compared
     return Fingerprints(
         keys.fingerprint(key), keys.spoken(own) if own else "", keys.spoken(agreed.id) if agreed else ""
     )

@@ -99,7 +99,7 @@ def _play(
     progress: Callable[[str, int, int], None],
 ) -> Shown:
     names, done = setting.names, 0
-    total = len(names) * (setting.rounds + 3) + 1
+    total = len(names) * (setting.rounds + recipe.load(setting.recipe).data.pools + 3) + 1
 
     def step() -> None:
         nonlocal done

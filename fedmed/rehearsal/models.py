@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from fedmed import files
+from fedmed import files, fingerprint
+from fedmed import preprocessing as fitting
 from fedmed.cases import datalist, encoding
+from fedmed.cases import fingerprint as measuring
 from fedmed.learning import params
-from fedmed.recipe import Rowwise
+from fedmed.recipe import Imaging, Rowwise
 from fedmed.site import alone, desk, own, preprocessing, results, rounds
 from fedmed.site.virtual import HELD_OUT
 
@@ -129,11 +131,23 @@ def _numbers(sites: Sequence[Site], consent: Approved, site: Site, model: str) -
 
 
 def _pooled_numbers(sites: Sequence[Site], consent: Approved) -> Preprocessing | None:
-    """What rows of a table go through when all are in one place: fitted on the training rows of everybody."""
-    if not isinstance(consent.recipe, Rowwise):
+    """What cases go through when all are in one place: the federation's numbers, else fitted on everybody's training
+    cases, where the recipe has sites fit their own.
+    """
+    if consent.preprocessing is not None:
+        return consent.preprocessing
+    lists = [datalist.cases(datalist.load(site.cases_file), "training") for site in sites]
+    if isinstance(consent.recipe, Rowwise):
+        return encoding.fitted([case for part in lists for case in part], consent.recipe.data)
+    if not isinstance(consent.recipe, Imaging) or consent.recipe.data.normalisation != "site":
         return None
-    rows = [case for site in sites for case in datalist.cases(datalist.load(site.cases_file), "training")]
-    return encoding.fitted(rows, consent.recipe.data)
+    kept = sites[0].workspace.root.parent / POOLED / "preprocessing.json"
+    if kept.exists():
+        return fitting.from_bytes(files.read_bounded(kept, fitting.MAX_BYTES), kept.name)
+    root, cases = _together(sites, lists)
+    found = fingerprint.fitted(measuring.measure(cases, consent.recipe, root, {}), consent.recipe)
+    files.write_atomic(kept, found.to_bytes(), mode=0o600)
+    return found
 
 
 def _joined(parts: Sequence[Scored]) -> Scored:

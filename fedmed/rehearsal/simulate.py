@@ -67,7 +67,7 @@ def run(plan: Plan, out: Path, say: Callable[[str], None], progress: Callable[[s
     _bind(plan, chosen, out)
     seeds = [chosen.seed + number for number in range(plan.seeds)]
     with Crew(at_once=names * plan.seeds) as crew, ThreadPoolExecutor(len(seeds)) as threads:
-        tell = _Progress(progress, plan)
+        tell = _Progress(progress, plan, chosen)
         futures = [threads.submit(_one_seed, plan, chosen, out, seed, crew, tell, say) for seed in seeds]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
@@ -111,13 +111,13 @@ def _bind(plan: Plan, chosen: recipe.Recipe, out: Path) -> None:
 class _Progress:
     """How many acts of how many are done, over all seeds; each thread counts up."""
 
-    def __init__(self, progress: Callable[[str, int, int], None], plan: Plan) -> None:
+    def __init__(self, progress: Callable[[str, int, int], None], plan: Plan, chosen: recipe.Recipe) -> None:
         self._progress, self._lock, self._plan = progress, threading.Lock(), plan
-        self._done, self._of_seed = 0, 0
+        self._done, self._of_seed, self._exchanges = 0, 0, plan.rounds + chosen.data.pools
 
     def sites(self, count: int) -> None:
         """Known once the first seed is divided; every seed has the same number of acts."""
-        per_site = self._plan.rounds + 1 + (2 if self._plan.baselines else 0)  # rounds, report, alone and its score
+        per_site = self._exchanges + 1 + (2 if self._plan.baselines else 0)  # rounds, report, alone and its score
         self._of_seed = max(self._of_seed, count * per_site + 1 + (2 if self._plan.baselines else 0))
 
     def seed_done(self) -> None:
@@ -165,8 +165,11 @@ def _act(act: Callable[..., Any], *args: Any) -> Any:
 
 
 def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[[Aggregated], None]) -> None:
-    """Round by round to the last model; rounds that a killed run played are not played again."""
-    for _ in range(crew.run(acts.open_round, setting) * len(setting.names)):
+    """Round by round to the last model, fingerprints first where the recipe asks for them; rounds that a killed run
+    played are not played again.
+    """
+    played = crew.run(acts.open_round, setting) + recipe.load(setting.recipe).data.pools
+    for _ in range(played * len(setting.names)):
         done()
     while crew.run(acts.open_round, setting) < setting.rounds:
         acts.carry(setting)
@@ -177,6 +180,8 @@ def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[
 
 def told(made: Aggregated, metric: str) -> str:
     """A round in a line: what each site counted, and how good the model before was on the validation cases."""
+    if made.federation is not None:
+        return "fingerprints: " + "; ".join(f"{name}: {words}" for name, words in made.numbers)
     shares = ", ".join(f"{parent.site} {float(parent.share):.2f}" for parent in made.parents)
     first = next((row for row in made.pooled if row.metric == metric and row.mean is not None), None)
     before = f"; model r{made.round - 1:04d} had {first.metric} {float(first.mean or 0):.3f}" if first else ""

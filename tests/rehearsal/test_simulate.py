@@ -250,3 +250,21 @@ def test_options_that_do_not_belong_together(tmp_path: Path, words: list[str], s
     assert error.code == "FM-USE-01"
     assert said in error.message
     assert not list(out.glob("seed-*/coordinator"))
+
+
+@pytest.mark.parametrize("normalisation", ["site", "federated"])
+def test_fitted_numbers_are_rehearsed_with_the_baselines(
+    folders: Path, tmp_path: Path, acts: list[str], normalisation: str
+) -> None:
+    training = {**small.RECIPE["training"], "local_steps": 1}
+    data = {**small.RECIPE["data"], "normalisation": normalisation}
+    recipe = small.write_recipe(tmp_path / "recipe.yaml", training=training, data=data)
+    plan = Plan(recipe, folders, how="folders", rounds=1, seeds=1, baselines=True)
+    said: list[str] = []
+    seen: list[tuple[int, int]] = []
+    simulate.run(plan, tmp_path / "out", said.append, lambda _, done, total: seen.append((done, total)))
+    exchanges = 2 if normalisation == "federated" else 1
+    assert acts.count("train_local") == 2 * exchanges
+    assert seen[-1] == (seen[-1][1], seen[-1][1])
+    assert any("fingerprints: MR: cut off at" in line for line in said) == (normalisation == "federated")
+    assert (tmp_path / "out" / "seed-7" / "pooled" / "preprocessing.json").exists() == (normalisation == "site")
