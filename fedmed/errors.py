@@ -715,6 +715,16 @@ CODES: dict[str, Code] = {
         "NIfTI headers or pictures hold text beside the image",
         "nothing leaves with it; look at it before you give the files to anybody",
     ),
+    "FM-IDN-06": Code(
+        DATA,
+        "a file that is to leave holds a word or pseudonym by which a patient could be recognised",
+        "do not send it; logs/local.log says which: rename what is only called so, or tell the maintainers",
+    ),
+    "FM-IDN-07": Code(
+        DATA,
+        "logs/shareable.log holds a word by which a patient could be recognised",
+        "do not show it to anybody; logs/local.log says which: tell the maintainers, without the word",
+    ),
     # --- normalisation --------------------------------------------------------------------------------------------
     "FM-NRM-01": Code(
         DATA,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import nibabel
 from PIL import Image
 from pydantic import Field
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.datadict import dictionary_VR
 
 from fedmed.cases import nifti, paths, raster
 from fedmed.strict import Strict
@@ -40,6 +40,11 @@ GROUP_OVERLAYS, LAST_OVERLAY = 0x6000, 0x601E
 SHORTEST = 4  # characters of a name or id that are looked for in file names: "1" is in many of them
 NIFTI_TEXTS = ("descrip", "aux_file", "intent_name", "db_name")
 MAX_DEPTH = 8
+TECHNICAL = {  # what pillow tells of every picture
+    *("dpi", "gamma", "jfif", "jfif_version", "jfif_unit", "jfif_density", "srgb", "transparency", "exif", "aspect"),
+    *("progressive", "progression", "icc_profile", "adobe", "adobe_transform", "chromaticity", "interlace"),
+}
+TECHNICAL_EXIF = {0x0112, 0x011A, 0x011B, 0x0128, 0x0213}  # orientation and resolution
 
 
 class Trace(Strict):
@@ -60,7 +65,10 @@ UNREADABLE = Trace(files=1, keywords={"(header that cannot be read to its end)":
 def basic_profile() -> dict[int, str]:
     """Keyword, or eight hex digits where PS3.6 has none, by tag."""
     text = resources.files("fedmed.cases").joinpath("basic_profile.csv").read_text("ascii")
-    return {int(row["tag"], 16): row["keyword"] or row["tag"] for row in csv.DictReader(text.splitlines())}
+    named = {int(row["tag"], 16): row["keyword"] or row["tag"] for row in csv.DictReader(text.splitlines())}
+    repeated = {(0x6000, 0x3000): "OverlayData", (0x6000, 0x4000): "OverlayComments", (0x5000, 0x3000): "CurveData"}
+    groups = range(0, 0x20, 2)
+    return named | {(first + n << 16) + last: word for (first, last), word in repeated.items() for n in groups}
 
 
 def together(traces: Iterable[Trace]) -> Trace:
@@ -111,32 +119,42 @@ def is_picture(relative: str) -> bool:
 
 
 def of_other(root: Path, relative: str, where: str) -> Trace:
-    """Of a NIfTI header or the texts of a picture. What cannot be read has its code elsewhere."""
+    """Of a NIfTI header or the texts of a picture."""
+    return Trace(files=1, texts=dict.fromkeys(texts_beside(root, relative, where), 1))
+
+
+def texts_beside(root: Path, relative: str, where: str) -> dict[str, str]:
+    """The texts of a NIfTI header or a picture by kind, for no eyes but this computer's. None where it is damaged:
+    that has its code elsewhere.
+    """
     try:
         path = paths.locate(root, relative, where)
         found = _nifti_texts(path) if nifti.is_nifti(relative) else _picture_texts(path)
     except Exception:  # noqa: BLE001 - nibabel and pillow answer damage with exceptions of every kind
-        found = []
-    return Trace(files=1, texts=dict.fromkeys(found, 1))
+        return {}
+    return {kind: text for kind, text in found.items() if text.strip(" \0")}
 
 
 def _tags(data: Any, depth: int = 0) -> Iterator[int]:
     """The tags that hold a value; what stands in a sequence counts as if it stood outside."""
     for tag in data.keys():  # noqa: SIM118 - a data set iterates over converted elements
         element = data.get_item(tag)
-        if (element.VR or _vr(tag)) == "SQ":
-            items = _items(data, tag)
-            if items:
+        if (element.VR or vr_of(tag)) == "SQ":
+            nested = items(data, tag)
+            if nested:
                 yield int(tag)
-            for item in items if depth < MAX_DEPTH else ():
+            for item in nested if depth < MAX_DEPTH else ():
                 yield from _tags(item, depth + 1)
         elif _holds(element.value):
             yield int(tag)
 
 
-def _vr(tag: Any) -> str:
-    """What implicit VR leaves to the dictionary."""
-    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+def vr_of(tag: Any) -> str:
+    """What implicit VR leaves to the dictionary; empty for a private tag."""
+    try:
+        return str(dictionary_VR(tag))
+    except KeyError:
+        return ""
 
 
 def _holds(value: Any) -> bool:
@@ -145,10 +163,11 @@ def _holds(value: Any) -> bool:
     return value is not None and bool(str(value).strip(" \0"))
 
 
-def _items(data: Any, tag: int) -> list[Any]:
+def items(data: Any, tag: int) -> list[Any]:
+    """The data sets of a sequence; none where it cannot be parsed."""
     try:
         return list(data[tag].value or ())
-    except Exception:  # noqa: BLE001 - a sequence that cannot be parsed; the reader needs none of them
+    except Exception:  # noqa: BLE001 - pydicom parses a sequence when it is asked for, and may raise anything
         return []
 
 
@@ -170,24 +189,18 @@ def _letters(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
 
 
-def _nifti_texts(path: Path) -> list[str]:
+def _nifti_texts(path: Path) -> dict[str, str]:
     header: Any = nibabel.load(path).header  # lazy: the voxels are not read
-    held = [name for name in NIFTI_TEXTS if name in header and bytes(header[name].item()).strip(b" \0")]
-    return held + (["extension"] if header.extensions else [])
+    found = {name: _decoded(header[name].item()) for name in NIFTI_TEXTS if name in header}
+    return found | {"extension": " ".join(_decoded(each.content) for each in header.extensions)}
 
 
-def _picture_texts(path: Path) -> list[str]:
+def _picture_texts(path: Path) -> dict[str, str]:
     with Image.open(path, formats=("PNG", "JPEG")) as image:
-        held = ["EXIF"] if image.getexif() else []
-        technical = {
-            "dpi",
-            "gamma",
-            "jfif",
-            "jfif_version",
-            "jfif_unit",
-            "jfif_density",
-            "srgb",
-            "transparency",
-            "exif",
-        }
-        return held + (["text"] if set(image.info) - technical - {"progressive", "progression", "icc_profile"} else [])
+        exif = " ".join(f"{_decoded(value)}" for tag, value in image.getexif().items() if tag not in TECHNICAL_EXIF)
+        texts = (_decoded(value) for name, value in image.info.items() if name not in TECHNICAL)
+        return {"EXIF": exif, "text": " ".join(texts)}
+
+
+def _decoded(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -34,6 +34,9 @@ def check(
     ] = None,
     preview: Annotated[int, typer.Option(min=0, max=500, help="Draw so many cases as the model will see them.")] = 0,
     show_ids: Annotated[bool, typer.Option("--show-ids", help="Name the files of each case: for here only.")] = False,
+    outgoing: Annotated[
+        bool, typer.Option("--outgoing", help="Look through outbox/ and the shareable log for words of patients.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Read unchanged files too.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -43,12 +46,18 @@ def check(
 
     Example: fedmed check DATA --recipe recipes/tumour-segmentation-mr.yaml --preview 24
     Example: fedmed check -w st-olav
+    Example: fedmed check --outgoing -w st-olav
     """
     from fedmed.site import check as action  # noqa: PLC0415
 
     if data is not None and workspace is not None:
         raise FedmedError("FM-USE-01", "--workspace: not with DATA, a workspace knows its own data folder")
     shown = Screen(as_json=as_json)
+    if outgoing:
+        if data or recipe or out or preview or show_ids or again:
+            raise FedmedError("FM-USE-01", "--outgoing: only with --workspace and --json")
+        _outgoing(shown, workspace or Path())
+        return
     options = action.Options(again=again, preview=preview, show_ids=show_ids)
     with shown.progress() as step:
         found = action.check(data, workspace or Path(), recipe, out, screen.now(), options=options, progress=step)
@@ -56,6 +65,18 @@ def check(
     shown.result(found)
     if found.report.refusal:
         raise typer.Exit(CODES[found.report.refusal.code].exit)
+
+
+def _outgoing(out: Screen, workspace: Path) -> None:
+    from fedmed.site import outgoing as action  # noqa: PLC0415
+
+    with out.progress() as step:
+        found = action.search(workspace, lambda done, total: step("reading headers", done, total))
+    rows = [[looked.name, str(looked.found)] for looked in found.files]
+    out.table(f"{found.known} words and pseudonyms of patients looked for", ["file", "found "], rows)
+    if refusal := action.refusal(found):
+        raise refusal
+    out.result(found)
 
 
 def _show(out: Screen, found: Checked) -> None:

@@ -11,7 +11,7 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import alone, desk, own, preprocessing, results, rounds, train
+from fedmed.site import alone, desk, outgoing, own, preprocessing, results, rounds, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,4 +202,5 @@ def _say(site: Site, consent: Approved, model: Known, body: bodies.Report, now: 
         )
         return statement.make("report", statement.about("report", model.payload), predicate)
 
-    return sealing.say(site.workspace, "evaluate", "report", model.round, [], build, now)
+    looked = outgoing.guarded(site, consent, build)
+    return sealing.say(site.workspace, "evaluate", "report", model.round, [], looked, now)

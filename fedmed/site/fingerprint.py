@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import fingerprint as numbers
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, sealing, statement
-from fedmed.site import preprocessing, rounds
+from fedmed.site import outgoing, preprocessing, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,4 +146,5 @@ def _say(site: Site, consent: Approved, body: bodies.DataFingerprint, now: datet
         )
         return statement.make("fingerprint", statement.about("fingerprint", federation.digest), predicate)
 
-    return sealing.say(site.workspace, "train-local", "fingerprint", None, [], build, now)
+    looked = outgoing.guarded(site, consent, build)
+    return sealing.say(site.workspace, "train-local", "fingerprint", None, [], looked, now)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from fedmed import logs, recipe
 from fedmed.cases import datalist, find, likeness, splits
 from fedmed.settings import DataFolder
-from fedmed.site import desk
+from fedmed.site import desk, outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -64,6 +64,7 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         folds = {fold: datalist.cases(cases, fold) for fold in splits.FOLDS}
         find.refuse_errors(find.judge_folds(folds, consent.recipe))
         datalist.save(site.cases_file, cases)
+        outgoing.keep(site, outgoing.collect(site, _aliases(found), lambda _done, _all: None))
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))
         share = share_of(site.settings.name, cases)
         changes = datalist.changes(before, cases)
@@ -76,6 +77,13 @@ def _parted(cases: Datalist) -> list[str]:
     """Who was assigned before stays, also where a later patient turns out to look the same."""
     found = likeness.parted({fold: datalist.cases(cases, fold) for fold in splits.FOLDS})
     return [f"{found[1]}: each stays where it was ({found[0]})"] if found else []
+
+
+def _aliases(found: Found) -> Iterator[str]:
+    for case in found.cases:
+        yield from (case.case, case.patient)
+    for excluded in found.excluded:
+        yield excluded.alias
 
 
 def grouped_by(chosen: recipe.Recipe) -> str:

@@ -15,7 +15,7 @@ from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import desk, fingerprint, own, preprocessing, results, rounds
+from fedmed.site import desk, fingerprint, outgoing, own, preprocessing, results, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +169,8 @@ def _say(
         )
         return statement.make("update", subject, predicate)
 
-    return sealing.say(site.workspace, "train-local", "update", model.round_number, [content], build, now)
+    looked = outgoing.guarded(site, consent, build)
+    return sealing.say(site.workspace, "train-local", "update", model.round_number, [content], looked, now)
 
 
 def _found(site: Site, said: Known, arrivals: list[Arrival]) -> Trained:

@@ -107,7 +107,8 @@ def test_who_the_patient_is_unknown(tmp_path: Path) -> None:
 
 def test_the_basic_profile_is_the_whole_table() -> None:
     profile = identifiers.basic_profile()
-    assert len(profile) == 652
+    assert len(profile) == 652 + 3 * 16, "and overlays and curves of every group"
+    assert profile[0x60024000] == "OverlayComments"
     assert profile[0x00100010] == "PatientName"
     assert {"PatientID", "AccessionNumber", "SOPInstanceUID", "DeviceSerialNumber"} <= set(profile.values())
     assert {"Rows", "PixelSpacing", "Modality", "PixelData", "SOPClassUID"} & set(profile.values()) == set()

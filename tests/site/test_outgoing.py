@@ -1,0 +1,196 @@
+"""No word of a patient's is in anything that leaves or is logged to be shown; and the search would see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fedmed import logs
+from fedmed.cases import datalist, tokens, words
+from fedmed.exchange import bodies, sealing, statement
+from fedmed.site import check, desk, outgoing, partition
+from tests import planted, radiographs, small
+from tests.coded import code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PATIENTS = tuple(f"q{number:02d}" for number in range(12))
+VOLUMES: dict[str, Any] = {"hospital": planted.volumes, "patients": PATIENTS[:5], "channels": ("MR",)}
+FILMS: dict[str, Any] = {"hospital": planted.films, "patients": PATIENTS, "channels": ("XR",)}
+
+
+def silent(*_: Any) -> None:
+    """Nobody watches."""
+
+
+def volumes(root: Path, **more: Any) -> small.Federation:
+    return small.founded(root, ("aa", "bb"), **VOLUMES, **more)
+
+
+def films(root: Path, **more: Any) -> small.Federation:
+    return small.founded(root, ("aa", "bb"), recipe=radiographs.fields(), **FILMS, **more)
+
+
+WORLDS = [
+    pytest.param(volumes, planted.OF_VOLUMES, id="volumes"),
+    pytest.param(films, planted.OF_FILMS, id="films"),
+]
+
+
+def leaving(site: Path) -> dict[str, bytes]:
+    """What may be seen outside: sealed files, the shareable log, the reports of the check."""
+    paths = [*(site / "outbox").iterdir(), *(site / "archive").iterdir(), site / "logs/shareable.log"]
+    paths += [*(site / "reports/check").iterdir()]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def pseudonyms(site: Path) -> list[bytes]:
+    cases = datalist.load(site / "cases.json")
+    entries = [*cases.training, *cases.validation, *cases.testing]
+    return [name.encode() for entry in entries for name in (entry.case[5:], entry.patient[8:])]
+
+
+@pytest.mark.parametrize(("found", "planted_words"), WORLDS)
+def test_nothing_planted_leaves(
+    found: Callable[[Path], small.Federation], planted_words: dict[str, str], tmp_path: Path
+) -> None:
+    """check and partition for real, and an update that is sealed without having been trained."""
+    world = found(tmp_path)
+    site = world.site("aa")
+    check.check(None, site, None, None, small.now(), options=check.Options(), progress=silent)
+    partition.partition(site, small.now())
+    small.seal_update(site)
+    small.seal_report(site, mean=0.5, n=3)
+    files = leaving(site)
+    assert {"check.html", "check.csv", "shareable.log", "update-r0000-aa.fedmed", "report-r0000-aa.fedmed"} <= set(
+        files
+    )
+    for name, data in files.items():
+        assert planted.told(planted_words, data) == [], name
+        if name.endswith(".fedmed"):
+            assert not [alias for alias in pseudonyms(site) if alias in data], name
+    assert outgoing.refusal(outgoing.search(site, silent)) is None
+    own = b"".join(path.read_bytes() for path in (tmp_path / "data-aa").rglob("*") if path.is_file())
+    own += " ".join(map(str, (tmp_path / "data-aa").rglob("*"))).encode()
+    compressed = {"NIfTI descrip", "NIfTI extension"}
+    assert set(planted.told(planted_words, own)) == set(planted_words) - compressed, "they are in the data"
+
+
+def test_twenty_kinds_are_planted_and_each_is_known(tmp_path: Path) -> None:
+    """The search before signing knows every one of them, and would know it in a statement."""
+    key = b"k" * 32
+    for folder, planted_words in (
+        (planted.volumes(tmp_path / "v", PATIENTS[:2]), planted.OF_VOLUMES),
+        (planted.films(tmp_path / "f", PATIENTS[:2]), planted.OF_FILMS),
+    ):
+        known = words.of_folder(folder, key, silent)
+        for kind, word in planted_words.items():
+            said = {"PatientName": f"{word}^0", "PatientID": f"{word}0", "file name": f"{word}0"}
+            said |= {"folder name": f"{word}_q00", "CSV patient column": f"{word}q00", "NIfTI descrip": word}
+            if "UID" in kind:
+                said[kind] = f"{word}.0.0" if kind.startswith("SOP") else f"{word}.0"
+            if folder.name == "f":
+                said["file name"] = f"{word}_q00"
+            text = f'{{"a":"x","b":["{said.get(kind, word)}"]}}'
+            assert tokens.among(key, known, text, ()), kind
+    assert len(planted.OF_VOLUMES) + len(planted.OF_FILMS) >= 20
+
+
+def sealed(root: Path, by: str) -> str:
+    """The code of sealing a statement in which somebody wrote this."""
+    with desk.opened(root, small.now()) as site:
+        consent = desk.require_approved(site)
+        agreed = consent.agreement.federation
+
+        def build(opening: Any, payload: Any, _: Any) -> statement.Statement:
+            predicate = statement.ApprovalPredicate(
+                **opening.fields(),
+                kind="approval",
+                federation=agreed.membership,
+                recipients=[agreed.coordinator()],
+                ack=agreed.digest,
+                payload=payload,
+                body=bodies.Approval(by=by),
+            )
+            return statement.make("approval", statement.about("approval", agreed.digest), predicate)
+
+        looked = outgoing.guarded(site, consent, build)
+        return code_of(lambda: sealing.say(site.workspace, "test", "approval", None, [], looked, small.now()))
+
+
+@pytest.mark.parametrize("leak", ["p01-nansen", "of NANSEN p01", "x: Nansen_P01"])
+def test_a_leak_is_found_before_anything_is_signed(leak: str, moved: tuple[Path, Path]) -> None:
+    site, data = moved
+    (data / "p01-nansen").mkdir()
+    (data / "nansen_p01").mkdir()
+    partition.partition(site, small.now())
+    before = sorted((site / "archive").iterdir())
+    assert sealed(site, leak) == "FM-IDN-06"
+    assert sorted((site / "archive").iterdir()) == before
+    assert (
+        "nansen p01" in (site / "logs/local.log").read_text() or "p01 nansen" in (site / "logs/local.log").read_text()
+    )
+    assert "nansen" not in (site / "logs/shareable.log").read_text().lower()
+    for harmless in ("somebody", "nansen", "p01", "images"):
+        assert sealed(site, harmless) == "ok", harmless
+
+
+def test_a_pseudonym_is_found_too(world: small.Federation) -> None:
+    site = world.site("aa")
+    partition.partition(site, small.now())
+    entry = datalist.load(site / "cases.json").training[0]
+    assert sealed(site, entry.case) == "FM-IDN-06"
+    assert sealed(site, f"x {entry.patient}") == "FM-IDN-06"
+    assert sealed(site, "case-0123456789abcdef") == "ok"
+
+
+def test_what_the_federation_says_itself_is_no_finding(moved: tuple[Path, Path]) -> None:
+    """A folder that is called like the recipe, the site or a metric would stop every round."""
+    site, data = moved
+    for name in ("phantom", "validation", "sensitivity", "training", "federation", "ball", "local_steps"):
+        (data / name).mkdir()
+    partition.partition(site, small.now())
+    assert sealed(site, "phantom: validation, sensitivity, training, ball, local_steps") == "ok"
+
+
+def test_before_partition_nothing_is_known_and_nothing_found(tmp_path: Path) -> None:
+    world = small.founded(tmp_path)
+    assert sealed(world.site("aa"), "p01.nii.gz") == "ok"
+
+
+def test_digests_are_private_and_name_nobody(world: small.Federation) -> None:
+    site = world.site("aa")
+    partition.partition(site, small.now())
+    for name in ("words", "pseudonyms"):
+        path = site / f"state/{name}.bin"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert len(path.read_bytes()) % 8 == 0
+    assert b"p01" not in (site / "state/words.bin").read_bytes()
+
+
+def test_outgoing_files_and_the_log_are_searched_anew(moved: tuple[Path, Path]) -> None:
+    """By what lies in the data folder now, whatever partition knew."""
+    site, data = moved
+    assert sealed(site, "Grimsdalen Ola") == "ok"
+    with desk.opened(site, small.now()) as opened:
+        sealing.post(opened.workspace, opened.workspace.record.said[-1])
+    logs.shareable.info("FM-DAT-11 case-1: no file for Oladalen")
+    assert outgoing.refusal(outgoing.search(site, silent)) is None
+    (data / "Oladalen").mkdir()
+    refusal = outgoing.refusal(outgoing.search(site, silent))
+    assert refusal is not None
+    assert (refusal.code, refusal.message) == ("FM-IDN-07", "words or pseudonyms of patients: shareable.log 1")
+    (data / "Grimsdalen_Ola").mkdir()
+    refusal = outgoing.refusal(outgoing.search(site, silent))
+    assert refusal is not None
+    assert refusal.code == "FM-IDN-06"
+    assert "Grimsdalen" not in refusal.message
+    assert "grimsdalen ola" in (site / "logs/local.log").read_text()
+
+
+def test_before_approval_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    world = small.founded(tmp_path, approved=False)
+    assert code_of(lambda: outgoing.search(world.site("aa"), silent)) == "FM-TRU-07"
