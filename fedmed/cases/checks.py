@@ -49,16 +49,21 @@ def of_picture(picture: Picture, data: Pictures, where: str) -> list[Doubt]:
     return [doubt for check in OF_PICTURE for doubt in check(picture, data, where)]
 
 
-def across(examined: Sequence[Examined], recipe: Imaging) -> list[Aliased]:
+def across(examined: Sequence[Examined], recipe: Imaging, absent: frozenset[int] = frozenset()) -> list[Aliased]:
     """About cases that can be used, beside each other; about what the folder lacks; and what identifies patients."""
     usable = [one for one in examined if one.case is not None]
     found = [doubt for check in ACROSS for doubt in check(usable, recipe)]
+    found += absent_classes(usable, recipe, absent)
     trace = identifiers.together(one.facts.trace for one in examined)
     return found + [("", doubt) for doubt in identifiers.doubts(trace)]
 
 
-def of_folds(folds: Mapping[Fold, Sequence[Case]], recipe: Recipe) -> Iterator[Doubt]:
-    """Classes of which a fold that is scored has few cases (FM-CHK-02); images that look alike in several folds."""
+def of_folds(
+    folds: Mapping[Fold, Sequence[Case]], recipe: Recipe, absent: frozenset[int] = frozenset()
+) -> Iterator[Doubt]:
+    """Classes of which a fold that is scored has few cases (FM-CHK-02), but for `absent` ones; images that look alike
+    in several folds.
+    """
     if parted := likeness.parted(folds):
         yield parted
     if not isinstance(recipe.data, Pictures | ClassTable):
@@ -66,18 +71,20 @@ def of_folds(folds: Mapping[Fold, Sequence[Case]], recipe: Recipe) -> Iterator[D
     for fold in ("validation", "testing"):
         cases = folds[fold]
         counts = Counter(case.group for case in cases if case.group)
-        for name in recipe.data.labels.values() if counts else ():
-            if counts[name] < FEW_POSITIVES:
+        for number, name in recipe.data.labels.items() if counts else ():
+            if counts[name] < FEW_POSITIVES and number not in absent:
                 found = f"{counts[name]} cases of {name} among {len(cases)}, expected at least {FEW_POSITIVES}"
                 yield "FM-CHK-02", f"{fold}: {found}"
 
 
-def absent_classes(usable: Sequence[Examined], recipe: Imaging) -> Iterator[Aliased]:
-    """Classes that no case has (FM-CHK-03)."""
+def absent_classes(
+    usable: Sequence[Examined], recipe: Imaging, absent: frozenset[int] = frozenset()
+) -> Iterator[Aliased]:
+    """Classes that no case has (FM-CHK-03), but for those that the site says it never labels."""
     groups = {one.case.group for one in usable if one.case and one.case.group}
     if isinstance(recipe.data, Pictures) and groups:
         for number, name in sorted(recipe.data.labels.items()):
-            if name not in groups:
+            if name not in groups and number not in absent:
                 yield "", ("FM-CHK-03", f"class {number} ({name}) occurs in none of {len(usable)} cases")
 
 
@@ -172,5 +179,5 @@ OF_HEADER: tuple[Callable[[Any, str], list[Doubt]], ...] = ()
 OF_VOLUME: tuple[Callable[[Volume, Data, str], list[Doubt]], ...] = (doubts.of_label,)
 OF_PICTURE: tuple[Callable[[Picture, Pictures, str], list[Doubt]], ...] = ()
 ACROSS: tuple[Callable[[Sequence[Examined], Imaging], Iterator[Aliased]], ...] = (
-    *(absent_classes, polarity, odd_spacing, coverage, repeated, alike, odd_intensity),
+    *(polarity, odd_spacing, coverage, repeated, alike, odd_intensity),
 )

@@ -118,19 +118,20 @@ def find(
     *,
     pseudonym_key: bytes,
     label_map: Mapping[int, int],
+    absent: frozenset[int] = frozenset(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Found:
     """Every case below the data root; each is read in full, so that what is broken is found now.
 
     Without masks (for segmentation) or a table of labels (for classification) in the layout the cases come without a
     label; with them, or with the table of boxes (for localisation), a case whose label is missing is excluded.
-    `progress` is told (cases done, cases in all).
+    `progress` is told (cases done, cases in all). `absent` classes are expected of no case.
 
     Raises FedmedError FM-CHK-01 (a finding is an error by the recipe), FM-DAT-04, -06, -07, -08 (none usable), -09
     (above the recipe's max_excluded), -10, -15 or -49 (the table of labels), FM-BOX-01 (that of boxes),
     FM-DAT-53, FM-SET-03, FM-TAB-01 to -04.
     """
-    seen = survey(folder, recipe, pseudonym_key=pseudonym_key, label_map=label_map, progress=progress)
+    seen = survey(folder, recipe, pseudonym_key=pseudonym_key, label_map=label_map, absent=absent, progress=progress)
     found = seen.found()
     refuse_errors([*seen.folder, *(one for each in seen.studies for one in each.judgements)])
     check_limit(found, recipe.data.max_excluded)
@@ -143,6 +144,7 @@ def survey(
     *,
     pseudonym_key: bytes,
     label_map: Mapping[int, int],
+    absent: frozenset[int] = frozenset(),
     progress: Callable[[int, int], None] | None = None,
     examine: Callable[[Search, Study], Examined] = Search.examine,
 ) -> Survey:
@@ -167,13 +169,15 @@ def survey(
     for index, study in enumerate(search.studies):
         examined.append(examine(search, study))
         tell(index + 1, total)
-    return judged(search, examined, recipe)
+    return judged(search, examined, recipe, absent)
 
 
-def judged(search: Search | Rows, examined: Sequence[Examined], recipe: Recipe) -> Survey:
+def judged(
+    search: Search | Rows, examined: Sequence[Examined], recipe: Recipe, absent: frozenset[int] = frozenset()
+) -> Survey:
     """Everything noticed about the studies, one by one and beside each other, and what it counts for."""
     about: dict[str, list[Doubt]] = {}
-    for alias, doubt in checks.across(examined, recipe) if isinstance(recipe, Imaging) else ():
+    for alias, doubt in checks.across(examined, recipe, absent) if isinstance(recipe, Imaging) else ():
         about.setdefault(alias, []).append(doubt)
     studies = []
     for one in sorted(examined, key=lambda one: one.alias):
@@ -196,9 +200,11 @@ def judge(data: Cohort, code: str, message: str) -> Judgement:
     return Judgement(code, data.severities.get(code, severities.default(code)), message)
 
 
-def judge_folds(folds: Mapping[Fold, Sequence[Case]], recipe: Recipe) -> list[Judgement]:
+def judge_folds(
+    folds: Mapping[Fold, Sequence[Case]], recipe: Recipe, absent: frozenset[int] = frozenset()
+) -> list[Judgement]:
     """What is noticed only when cases are divided, and is not ignored."""
-    found = [judge(recipe.data, code, message) for code, message in checks.of_folds(folds, recipe)]
+    found = [judge(recipe.data, code, message) for code, message in checks.of_folds(folds, recipe, absent)]
     return [one for one in found if not one.ignored]
 
 

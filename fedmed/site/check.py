@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import __version__, files, logs, recipe
 from fedmed.cases import datalist, find, identifiers, remembered, splits
+from fedmed.cases.labels import Labelling
 from fedmed.errors import CODES, FedmedError
 from fedmed.exchange import statement
 from fedmed.reporting import check as report_page
@@ -48,7 +49,7 @@ class Subject:
     data: DataFolder
     root: Path
     recipe: Recipe
-    label_map: Mapping[int, int]
+    labelling: Labelling
     key: bytes
     before: Datalist | None
     memory: Path
@@ -95,7 +96,7 @@ def check(
     stands in the report.
     """
     subject, folder = _in_workspace(root, recipe_path, out) if data is None else _of_folder(data, recipe_path, out)
-    memory = remembered.conditions(subject.recipe, subject.data.layout, subject.label_map, subject.key)
+    memory = remembered.conditions(subject.recipe, subject.data.layout, subject.labelling.label_map, subject.key)
     if options.preview and not isinstance(subject.recipe, recipe.Imaging):
         raise FedmedError("FM-USE-01", "--preview: the rows of a table have no pictures")
     with remembered.opened(subject.memory, memory, again=options.again) as known:
@@ -103,7 +104,8 @@ def check(
             subject.data,
             subject.recipe,
             pseudonym_key=subject.key,
-            label_map=subject.label_map,
+            label_map=subject.labelling.label_map,
+            absent=subject.labelling.absent,
             progress=lambda done, total: progress("reading cases", done, total),
             examine=known.examine,
         )
@@ -126,8 +128,8 @@ def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tup
     files.make_private(root / "cache")
     memory = root / "cache" / "check.jsonl"
     key, fitted = desk.pseudonym_key(root), numbers.current(site)
-    label_map = desk.labelling(site, chosen).label_map
-    return Subject(folder, site.data_root, chosen, label_map, key, before, memory, fitted), target
+    labelling = desk.labelling(site, chosen)
+    return Subject(folder, site.data_root, chosen, labelling, key, before, memory, fitted), target
 
 
 def _of_folder(data: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:
@@ -137,7 +139,7 @@ def _of_folder(data: Path, recipe_path: Path | None, out: Path | None) -> tuple[
     chosen = recipe.load(recipe_path)
     folder = described(data, chosen)
     target = _made(out or Path(DEFAULT_OUT), data)
-    return Subject(folder, data, chosen, {}, _key(target), None, target / "check.jsonl"), target
+    return Subject(folder, data, chosen, Labelling({}), _key(target), None, target / "check.jsonl"), target
 
 
 def _made(out: Path, data: Path) -> Path:
@@ -159,7 +161,7 @@ def report_of(seen: Survey, subject: Subject, now: datetime, *, show_ids: bool) 
     """Everything a person needs to see of a survey, with the split that `partition` would make."""
     found = seen.found()
     members, fault = _divided(found, subject)
-    whole = [*seen.folder, *find.judge_folds(members, subject.recipe)]
+    whole = [*seen.folder, *find.judge_folds(members, subject.recipe, subject.labelling.absent)]
     refusal = _refusal(seen, whole, found, subject, fault)
     folds = {fold: [case.case for case in members[fold]] for fold in splits.FOLDS}
     fold_of = {case: SHORT[fold] for fold, members_ in folds.items() for case in members_}
@@ -269,7 +271,7 @@ def _sheets(seen: Survey, report: Report, subject: Subject, most: int, progress:
         [each.case for each in chosen if each.case],
         subject.root,
         subject.recipe,
-        subject.label_map,
+        subject.labelling.label_map,
         subject.preprocessing,
         notes,
         lambda done, total: progress("drawing cases", done, total),

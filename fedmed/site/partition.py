@@ -51,18 +51,20 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
         folder = DataFolder(root=str(site.data_root), layout=site.data.layout)
+        labelling = desk.labelling(site, consent.recipe)
         found = find.find(
             folder,
             consent.recipe,
             pseudonym_key=desk.pseudonym_key(root),
-            label_map=desk.labelling(site, consent.recipe).label_map,
+            label_map=labelling.label_map,
+            absent=labelling.absent,
             progress=progress,
         )
         log(found)
         before = datalist.load(site.cases_file) if site.cases_file.exists() else None
         cases = datalist.build(found, consent.recipe, before)
         folds = {fold: datalist.cases(cases, fold) for fold in splits.FOLDS}
-        find.refuse_errors(find.judge_folds(folds, consent.recipe))
+        find.refuse_errors(find.judge_folds(folds, consent.recipe, labelling.absent))
         datalist.save(site.cases_file, cases)
         outgoing.keep(site, outgoing.collect(site, _aliases(found), lambda _done, _all: None))
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))

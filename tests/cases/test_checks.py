@@ -40,6 +40,7 @@ def test_a_class_that_never_occurs_here() -> None:
     recipe = films.recipe(labels={1: "fracture", 2: "implant"})
     found = list(checks.across([one(0, group="0"), one(1, group="fracture")], recipe))
     assert found == [("", ("FM-CHK-03", "class 2 (implant) occurs in none of 2 cases"))]
+    assert checks.across([one(0, group="0"), one(1, group="fracture")], recipe, frozenset({2})) == []
     assert codes([one(0, group="0"), one(1, group="fracture"), one(2, group="implant")], recipe) == []
 
 
@@ -98,6 +99,7 @@ def test_few_cases_of_a_class_in_a_fold() -> None:
     assert [*checks.of_folds(folds, films.recipe())] == [
         ("FM-CHK-02", "validation: 4 cases of fracture among 20, expected at least 5")
     ]
+    assert [*checks.of_folds(folds, films.recipe(), frozenset({1}))] == []
     assert [*checks.of_folds(folds, phantoms.recipe())] == []
 
 

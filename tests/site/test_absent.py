@@ -10,8 +10,8 @@ import yaml
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, canonical
-from fedmed.site import desk, partition, rounds
-from tests import small
+from fedmed.site import check, desk, partition, rounds
+from tests import radiographs, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,3 +75,21 @@ def test_the_digest_in_an_update(world: small.Federation) -> None:
     assert digest(absent=[], label_map={5: 1}) == artifact.sha256(canonical.encode([[5, 1]]))
     assert digest(absent=["core"], label_map={}) == artifact.sha256(canonical.encode([[], ["core"]]))
     assert len({digest(absent=each, label_map={5: 1}) for each in ([], ["ball"], ["core"])}) == 3
+
+
+def test_nobody_is_told_of_a_class_that_was_declared(tmp_path: Path) -> None:
+    """A classification with a finding that this hospital never reports: a note of the check, until it says so."""
+    data = {"labels": {1: "fracture", 2: "implant"}, "max_excluded": 1}
+    world = radiographs.founded(tmp_path, ("aa",), data=data, limits={"min_sites": 1})
+    site = world.site("aa")
+
+    def noted() -> set[str]:
+        done = check.check(
+            None, site, None, None, small.now(), options=check.Options(), progress=lambda _what, _done, _total: None
+        )
+        return {count.code for count in done.report.counts}
+
+    assert "FM-CHK-03" in noted()
+    settings(site, absent=["implant"])
+    partition.partition(site, small.now())
+    assert "FM-CHK-03" not in noted()

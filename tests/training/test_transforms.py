@@ -80,7 +80,7 @@ def test_masks_are_resampled_by_nearest_neighbour_always(recipe_of, step):
         assert set(np.unique(turned["label"].numpy())) == {0, 5}
         assert len(np.unique(turned["image"].numpy().round(4))) > 2
     expected = volume.label.sum() / 5 * np.linalg.det(affine[:3, :3])
-    assert (sample["label"].numpy() == 5).sum() * step**3 == pytest.approx(expected, rel=0.25)
+    assert (sample["label"].numpy() == 5).sum() * step**3 == pytest.approx(expected, rel=0.3)
 
 
 def test_a_volume_without_a_label_passes(recipe_of):
