@@ -80,7 +80,8 @@ def read(root: Path, said: str | LabelTable) -> Table:
     rows: dict[str, list[Row]] = {}
     left_out = 0
     path = paths.locate(root, columns.file, WHERE)
-    for cells in spreadsheet.read(path, (columns.key, columns.label), (columns.patient,), _unreadable):
+    refuse = _unreadable if isinstance(said, str) else _unlike_its_description
+    for cells in spreadsheet.read(path, (columns.key, columns.label), (columns.patient,), refuse):
         about, label, patient = (cells.pop(name, "") for name in (columns.key, columns.label, columns.patient))
         kept, too_long = covariates(cells)
         left_out += too_long
@@ -210,6 +211,13 @@ def _value(text: str) -> Value:
     if DECIMAL.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     return text
+
+
+def _unlike_its_description(what: str, local: str = "") -> FedmedError:
+    """Without the names of the hospital's columns."""
+    if what.startswith("the first line"):
+        what, local = "the first line: expected the columns that data.layout.labels names", what
+    return _unreadable(what, local)
 
 
 def _unreadable(what: str, local: str = "") -> FedmedError:

@@ -10,12 +10,12 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.cases import boxes, decathlon, labels, paths
+from fedmed.cases import boxes, decathlon, labels, paths, shipped
 from fedmed.errors import FedmedError
 from fedmed.settings import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence, Set
     from pathlib import Path
 
     from fedmed.cases.paths import Tree
@@ -89,7 +89,8 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
     With masks: the Medical Segmentation Decathlon (imagesTr and labelsTr, also with nnU-Net's `_0000`), images and
     labels, dicom and masks, dicom and segmentations, seg or rtstruct (DICOM), and flat `{case}_image` with
     `{case}_label`. With the tables labels.csv and boxes.csv: images, dicom and flat `{case}`; a case is complete when
-    its images have a row in one of them. Localisation needs boxes.csv.
+    its images have a row in one of them. Localisation needs boxes.csv. Where none of these fits, the shipped layouts of
+    public data sets are tried that call their channels so.
 
     Raises FedmedError FM-DAT-04, -05 or -49, or FM-BOX-01.
     """
@@ -104,6 +105,8 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
         complete = sum(_is_named(study, channels, named) for study in studies(tree, layout)[0])
         if complete > most:
             best, most = layout, complete
+    if best is None:
+        best = _best_shipped(tree, root, channels, task)
     if best is not None and decathlon.NAME in tree.files and best.label and best.label.startswith("labelsTr/"):
         return _listed(root, best, channels)
     if best is None and broken is not None:
@@ -119,6 +122,32 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
         shown = " or ".join(text for name, text in examples.items() if task in ("", name))
         raise FedmedError("FM-DAT-05", f"no known layout among {len(tree.files)} files; known is, for example, {shown}")
     return best
+
+
+def _best_shipped(tree: Tree, root: Path, channels: Sequence[str], task: str) -> Layout | None:
+    """The layout of a public data set that gives the most complete cases, among those with these channels."""
+    best, most = None, 0
+    for name in shipped.names():
+        layout = shipped.load(name).layout
+        if set(layout.image) != set(channels) or task not in ("", "segmentation" if layout.label else "classification"):
+            continue
+        found = studies(tree, layout)[0]
+        if layout.labels:
+            named = _cases_in(root, layout)
+            complete = sum(study.case in named and _is_whole(study, channels) for study in found)
+        else:
+            complete = sum(_is_complete(study, channels) for study in found)
+        if complete > most:
+            best, most = layout, complete
+    return best
+
+
+def _cases_in(root: Path, layout: Layout) -> Set[str]:
+    """Those that the table of labels names; none where it is another table."""
+    try:
+        return labels.read(root, layout.labels or TABLE).rows.keys()
+    except FedmedError:
+        return set()
 
 
 def _listed(root: Path, layout: Layout, channels: Sequence[str]) -> Layout:
@@ -190,10 +219,13 @@ def _folders(channels: Sequence[str]) -> dict[str, str]:
 
 
 def _is_complete(study: Study, channels: Sequence[str]) -> bool:
-    return all(len(study.matches.get(name, ())) == 1 for name in (*channels, LABEL))
+    return _is_whole(study, (*channels, LABEL))
 
 
 def _is_named(study: Study, channels: Sequence[str], named: set[str]) -> bool:
-    images = [study.matches.get(name, []) for name in channels]
-    has_row = any(labels.key(path) in named for group in images for path in group)
-    return has_row and all(len(group) == 1 for group in images)
+    paths_ = [path for name in channels for path in study.matches.get(name, ())]
+    return any(labels.key(path) in named for path in paths_) and _is_whole(study, channels)
+
+
+def _is_whole(study: Study, channels: Sequence[str]) -> bool:
+    return all(len(study.matches.get(name, ())) == 1 for name in channels)

@@ -67,7 +67,7 @@ def _hash(image: NDArray[np.float32]) -> str:
     from scipy import fft  # noqa: PLC0415 - only when there is an image
 
     side, kept = SIDE[image.ndim], KEPT[image.ndim]
-    found = image.astype(np.float32)
+    found = image.astype(np.float32, copy=False)
     for axis, length in enumerate(image.shape):
         found = np.moveaxis(np.tensordot(_weights(length, side), found, (1, axis)), 0, axis)
     low = fft.dctn(found, norm="ortho")[(slice(kept),) * image.ndim]

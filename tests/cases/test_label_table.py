@@ -26,7 +26,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
     text = "Bild;Befund;Pat;alter\nimages/a.png;1;Nansen;40\n"
     table = read(tmp_path, text, path="Bild", label="Befund", patient="Pat")
     assert labels.entry(table, ["images/a.png"], "") == (1, "Nansen", {"alter": 40})
-    with phantoms.refuses("FM-DAT-49", "expected the columns Bild and Diagnose"):
+    with phantoms.refuses("FM-DAT-49", "expected the columns that data.layout.labels names"):
         read(tmp_path, text, path="Bild", label="Diagnose")
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fedmed.cases import shipped
 from fedmed.cases.find import Found, find
+from fedmed.cases.layout import detect_layout
 from fedmed.settings import DataFolder
 
 from . import films, phantoms
@@ -57,6 +58,7 @@ def test_brats_of_2023(tmp_path: Path) -> None:
         for index, kind in enumerate(("t1n", "t1c", "t2w", "t2f")):
             volume(tmp_path / name / f"{name}-{kind}.nii.gz", 10 * number + index)
         volume(tmp_path / name / f"{name}-seg.nii.gz", 0, (1, 2, 3))
+    assert detect_layout(tmp_path, ("T1N", "T1C", "T2W", "T2F"), task="segmentation") == shipped.load("brats").layout
     found = look(tmp_path, "brats", segmentation(("T1N", "T1C", "T2W", "T2F"), TUMOUR))
     assert len(found.cases) == 3
     assert len({case.patient for case in found.cases}) == 2, "00002 was seen twice"
@@ -74,6 +76,9 @@ def test_brats_of_2020_needs_label_map(tmp_path: Path) -> None:
         volume(tmp_path / name / f"{name}_seg.nii.gz", 0, (1, 2, 4))
     (tmp_path / "name_mapping.csv").write_text("BraTS_2020_subject_ID\nBraTS20_Training_001\n")
     recipe = segmentation(("T1", "T1CE", "T2", "FLAIR"), TUMOUR)
+    assert (
+        detect_layout(tmp_path, ("T1", "T1CE", "T2", "FLAIR"), task="segmentation") == shipped.load("brats-2020").layout
+    )
     found = look(tmp_path, "brats-2020", recipe, {1: 1, 2: 2, 4: 3})
     assert [case.image["FLAIR"][0][-12:] for case in found.cases] == ["flair.nii.gz"[-12:]] * 2
     with phantoms.refuses("FM-DAT-08", "2 x FM-DAT-28"):
@@ -86,6 +91,7 @@ def test_kits(tmp_path: Path) -> None:
         volume(tmp_path / f"case_0000{number}/segmentation.nii.gz", 0, (1, 2))
         volume(tmp_path / f"case_0000{number}/instances/kidney_instance-1_annotation-1.nii.gz", 0, (1,))
     (tmp_path / "kits.json").write_text("[]")
+    assert detect_layout(tmp_path, ("CT",), task="segmentation") == shipped.load("kits").layout
     found = look(tmp_path, "kits", segmentation(("CT",), {1: "kidney", 2: "tumour"}, "CT"))
     assert [case.label for case in sorted(found.cases, key=lambda case: str(case.label))] == [
         f"case_0000{number}/segmentation.nii.gz" for number in range(3)
@@ -101,6 +107,7 @@ def test_fracatlas(tmp_path: Path) -> None:
         lines.append(f"IMG000000{number}.jpg,1,0,0,0,0,0,0,{number % 2},{number % 2},1,0,0")
     lines.append("IMG0000099.jpg,1,0,0,0,0,0,0,1,1,1,0,0")
     (tmp_path / "dataset.csv").write_text("\n".join(lines))
+    assert detect_layout(tmp_path, ("XR",), task="classification") == shipped.load("fracatlas").layout
     found = look(tmp_path, "fracatlas", films.recipe(max_excluded=0))
     assert {case.image["XR"][0]: case.label for case in found.cases} == {
         f"images/{'Fractured' if number % 2 else 'Non_fractured'}/IMG000000{number}.jpg": number % 2
@@ -122,6 +129,7 @@ def test_grazpedwri_dx(tmp_path: Path) -> None:
         said = ("1", "", "1.0", "", "0", "1")[number]
         lines.append(f"{stem},{number // 2},{number},L,{number % 2 + 1},M,10.5,,,{said}")
     (tmp_path / "dataset.csv").write_text("\n".join(lines))
+    assert detect_layout(tmp_path, ("XR",), task="classification") == shipped.load("grazpedwri-dx").layout
     found = look(tmp_path, "grazpedwri-dx", films.recipe(max_excluded=0))
     assert [case.label for case in sorted(found.cases, key=lambda case: case.image["XR"][0].split("/")[1])] == [
         *(1, 0, 1, 0, 0, 1)
@@ -141,6 +149,7 @@ def test_rsna_cervical_spine(tmp_path: Path) -> None:
         lines.append(f"{uid},{number % 2},0,{number % 2},0,0,0,0,0")
     (tmp_path / "train.csv").write_text("\n".join(lines))
     recipe = films.recipe(modality="CT", channels=("CT",), slices={"axcodes": "LPS"}, max_excluded=0)
+    assert detect_layout(tmp_path, ("CT",), task="classification") == shipped.load("rsna-cervical-spine").layout
     found = look(tmp_path, "rsna-cervical-spine", recipe)
     by_study = sorted(found.cases, key=lambda case: case.image["CT"][0])
     assert [case.label for case in by_study] == [0, 1, 0, 1]
@@ -158,3 +167,16 @@ def test_a_layout_that_is_not_shipped() -> None:
     for name in ("help", "../settings", "BRATS", ""):
         with phantoms.refuses("FM-USE-01", "expected brats, brats-2020, fracatlas, grazpedwri-dx, kits, rsna"):
             shipped.load(name)
+
+
+def test_a_public_data_set_is_recognised_by_its_channels_task_and_table(tmp_path: Path) -> None:
+    picture(tmp_path / "images/Fractured/IMG1.jpg", 1)
+    (tmp_path / "dataset.csv").write_text("image_id,fractured\nIMG1.jpg,1\n")
+    assert detect_layout(tmp_path, ["XR"]) == shipped.load("fracatlas").layout
+    for channels, task in ((["MR"], ""), (["XR"], "segmentation"), (["XR"], "localisation")):
+        with phantoms.refuses("FM-DAT-05"):
+            detect_layout(tmp_path, channels, task=task)
+    for text in ("image_id,fractured\nIMG2.jpg,1\n", "path,label\nIMG1.jpg,1\n"):
+        (tmp_path / "dataset.csv").write_text(text)
+        with phantoms.refuses("FM-DAT-05"):
+            detect_layout(tmp_path, ["XR"])

@@ -32,6 +32,7 @@ def plan(data: Path, tmp_path: Path, **changed: object) -> Plan:
     return Plan(recipe, data, how="folders", leave_out="south", rounds=1, seeds=1, **changed)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_every_model_is_scored_on_the_hospital_that_was_left_out(data: Path, tmp_path: Path, acts: list[str]) -> None:  # noqa: F811
     out = tmp_path / "out"
     found, told = run(plan(data, tmp_path, baselines=True), out)
