@@ -496,6 +496,11 @@ CODES: dict[str, Code] = {
         "a label has a class that fedmed.yaml says is never labelled here",
         "take the class off absent in fedmed.yaml, or map its value in label_map to what it means",
     ),
+    "FM-DAT-74": Code(
+        DATA,
+        "a segment or ROI number of a DICOM mask has another name than in the other cases",
+        "look at it: a number must mean the same in every file; else export the masks with fixed numbers, or as NIfTI",
+    ),
     "FM-DAT-80": Code(
         DATA,
         "different patients have images that look nearly the same",

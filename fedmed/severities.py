@@ -15,7 +15,7 @@ Severity = Literal["ignore", "warn", "exclude", "error"]
 DOUBTS = (
     *("FM-CHK-05", "FM-CHK-07", "FM-CHK-08", "FM-CHK-09", "FM-CHK-10"),
     *("FM-DAT-59", "FM-DAT-60", "FM-DAT-61", "FM-DAT-62", "FM-DAT-63"),
-    *("FM-DAT-67", "FM-DAT-68", "FM-DAT-69", "FM-DAT-70"),
+    *("FM-DAT-67", "FM-DAT-68", "FM-DAT-69", "FM-DAT-70", "FM-DAT-74"),
 )
 OF_THE_FOLDER = (
     *("FM-CHK-02", "FM-CHK-03", "FM-CHK-04", "FM-CHK-06", "FM-DAT-80", "FM-DAT-81", "FM-DAT-82"),

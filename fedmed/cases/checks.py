@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmed.cases import doubts, identifiers, likeness
+from fedmed.cases import doubts, identifiers, likeness, regions
 from fedmed.recipe_fields import Pictures
 from fedmed.recipe_tables import ClassTable
 
@@ -175,9 +175,18 @@ def _far(values: Mapping[str, float], least: float) -> tuple[float, list[str]]:
     return usual, [alias for alias, value in values.items() if abs(value - usual) > ROBUST_Z * spread]
 
 
+def odd_regions(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
+    """A number of a DICOM mask that is called otherwise than in most cases (FM-DAT-74)."""
+    named = {one.alias: one.facts.regions for one in usable if one.facts.regions}
+    for alias, numbers in regions.otherwise(named).items():
+        shown = ", ".join(map(str, numbers))
+        message = f"{alias}: what its mask numbers {shown} is called otherwise than in most of {len(named)} cases"
+        yield alias, ("FM-DAT-74", message)
+
+
 OF_HEADER: tuple[Callable[[Any, str], list[Doubt]], ...] = ()
 OF_VOLUME: tuple[Callable[[Volume, Data, str], list[Doubt]], ...] = (doubts.of_label,)
 OF_PICTURE: tuple[Callable[[Picture, Pictures, str], list[Doubt]], ...] = ()
 ACROSS: tuple[Callable[[Sequence[Examined], Imaging], Iterator[Aliased]], ...] = (
-    *(polarity, odd_spacing, coverage, repeated, alike, odd_intensity),
+    *(polarity, odd_spacing, coverage, repeated, alike, odd_intensity, odd_regions),
 )

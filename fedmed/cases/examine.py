@@ -22,6 +22,7 @@ from fedmed.cases import (
     oddities,
     pictures,
     reading,
+    regions,
     series,
     stack,
 )
@@ -57,7 +58,8 @@ class Facts(Strict):
     """What a case tells the checks that compare cases, and the funnel. No value of a patient's is in here.
 
     `ignored` counts files of its folders that are no image; `low` and `high` are the 1st and 99th percentile of the
-    first channel; `dicom`, `polarity`, `laterality` and `view` count DICOM files, all and by what they say.
+    first channel; `dicom`, `polarity`, `laterality` and `view` count DICOM files, all and by what they say; `regions`
+    has what the numbers of a DICOM mask are called, as digests.
     """
 
     readable: bool = False
@@ -71,6 +73,7 @@ class Facts(Strict):
     polarity: dict[str, int] = Field(default_factory=dict)
     laterality: int = 0
     view: int = 0
+    regions: dict[int, str] = Field(default_factory=dict)
     trace: Trace = Trace()
 
 
@@ -129,6 +132,7 @@ class _Examination:
         self.scanned: dict[str, series.Scan] = {}
         self.range = (0.0, 0.0)
         self.likeness = ""
+        self.regions: dict[int, str] = {}
         self.unnamed = False
 
     def result(self) -> Examined:
@@ -162,6 +166,7 @@ class _Examination:
             polarity=dict(sorted(self.polarity.items())),
             laterality=self.counts["laterality"],
             view=self.counts["view"],
+            regions=self.regions,
             trace=identifiers.together(self.traces),
         )
         return Examined(self.alias, matched, case, tuple(findings), facts)
@@ -177,6 +182,8 @@ class _Examination:
         label = self._mask() if self.ground.has_masks else None
         volume = reading.read_files(self.alias, images.files, label, self.ground.root, self.data, self.ground.label_map)
         self._notice(checks.of_volume(volume, self.data, self.alias))
+        if label is not None:
+            self.regions = regions.names(self.ground.root, label, self.ground.label_map, f"{self.alias} {LABEL}")
         for channel, values in zip(self.data.channels, volume.image, strict=True):
             self._notice(oddities.of_series(images.slices.get(channel, ()), values, f"{self.alias} {channel}"))
         self._measure(volume.image[0])

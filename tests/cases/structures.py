@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 Outline = np.ndarray  # [n, 3], mm in LPS
 
 
-def structure_set(rois: Mapping[int, Sequence[Outline]], like: Dataset, kind: str = "CLOSED_PLANAR") -> Dataset:
+def structure_set(
+    rois: Mapping[int, Sequence[Outline]], like: Dataset, kind: str = "CLOSED_PLANAR", names: Sequence[str] = ()
+) -> Dataset:
     """Regions with their contours, in the frame of reference of `like`."""
     one = Dataset()
     one.file_meta = FileMetaDataset()
@@ -24,6 +26,8 @@ def structure_set(rois: Mapping[int, Sequence[Outline]], like: Dataset, kind: st
     one.Modality, one.PatientID = "RTSTRUCT", like.PatientID
     one.StudyInstanceUID, one.SeriesInstanceUID = like.StudyInstanceUID, generate_uid()
     one.StructureSetROISequence = [named(number, like.FrameOfReferenceUID) for number in rois]
+    for roi, name in zip(one.StructureSetROISequence, names, strict=False):
+        roi.ROIName = name
     one.ROIContourSequence = [drawn(number, outlines, kind) for number, outlines in rois.items()]
     return one
 
