@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.preprocessing import Intensity, Preprocessing
-from fedmed.recipe import Classification, OfPictures, Segmentation
+from fedmed.preprocessing import ColumnNumbers, Intensity, Preprocessing
+from fedmed.recipe import Classification, OfPictures, Rowwise, Segmentation
 from fedmed.recipe_fields import FEDERATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fedmed.recipe import Imaging, Recipe
+    from fedmed.recipe_tables import Table
 
 DIGITS = 5  # significant ones, of all numbers that are no counts
 STEP = 1.02  # from one bin of lengths to the next
@@ -57,6 +58,7 @@ class Lengths:
     untold: int = 0
 
 
+UNTOLD = Grey(0, 0.0, 0.0, None, None)
 Axes = tuple[Lengths, Lengths, Lengths]
 
 
@@ -72,13 +74,18 @@ class Share:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """`spacing` in mm and `shape` in voxels along the recipe's axes (columns, rows and slices of pictures)."""
+    """`spacing` in mm and `shape` in voxels along the recipe's axes (columns, rows and slices of pictures).
+
+    Of rows of a table there are `inputs` alone: each number that the network gets, in its order, over the rows that
+    have it; of a category 0 and 1 for each level but the first.
+    """
 
     num_cases: int
     channels: Mapping[str, Grey]
     spacing: Axes
     shape: Axes
     classes: Mapping[int, Share]
+    inputs: tuple[Grey, ...] = ()
 
 
 def classes_of(recipe: Imaging) -> list[int]:
@@ -112,7 +119,20 @@ def floored(found: Fingerprint, min_count: int) -> Fingerprint:
         spacing=_each(lambda lengths: _widened(lengths, min_count), found.spacing),
         shape=_each(lambda lengths: _widened(lengths, min_count), found.shape),
         classes=_told(found, min_count),
+        inputs=tuple(_of_enough(grey, min_count) for grey in found.inputs),
     )
+
+
+def _of_enough(grey: Grey, min_count: int) -> Grey:
+    """Nothing about fewer than `min_count` rows; nor of 0 and 1, where either stands in so few: a mean is a count then.
+
+    It is decided by what would be told, so that the coordinator can check it.
+    """
+    mean, sd = rounded(grey.mean), rounded(grey.sd)
+    ones = round(mean * grey.n)
+    is_yes_or_no = 0 <= mean <= 1 and math.isclose(sd**2, mean * (1 - mean), abs_tol=1e-4)
+    few = is_yes_or_no and any(0 < part < min_count for part in (ones, grey.n - ones))
+    return UNTOLD if few or grey.n < min_count else Grey(grey.n, mean, sd, None, None)
 
 
 def _each(change: Callable[[Lengths], Lengths], axes: Axes) -> Axes:
@@ -174,6 +194,7 @@ def pool(parts: Sequence[Fingerprint]) -> Fingerprint:
         spacing=_pool_axes([part.spacing for part in parts]),
         shape=_pool_axes([part.shape for part in parts]),
         classes={label: _pool_shares([part.classes[label] for part in whole]) for label in parts[0].classes},
+        inputs=tuple(_pool_grey(each) for each in zip(*(part.inputs for part in parts), strict=True)),
     )
 
 
@@ -237,6 +258,8 @@ def fitted(found: Fingerprint, recipe: Recipe) -> Preprocessing:
     Raises FedmedError FM-NRM-03 where a channel has no two grey values, -04 where the recipe leaves the spacing to the
     fingerprints and too few cases tell theirs.
     """
+    if isinstance(recipe, Rowwise):
+        return Preprocessing(columns=_columns(found.inputs, recipe.data))
     for name, grey in found.channels.items():
         if not grey.n or not rounded(grey.sd) > 0:
             raise FedmedError("FM-NRM-03", f"channel {name}: expected cases with grey values that differ, got none")
@@ -255,6 +278,24 @@ def fitted(found: Fingerprint, recipe: Recipe) -> Preprocessing:
             "class_counts": counts if is_told else None,
         }
     )
+
+
+def _columns(inputs: Sequence[Grey], table: Table) -> dict[str, ColumnNumbers]:
+    """By name. A gap becomes the mean, or the most frequent level. A number that nobody may tell stays as it is, and
+    one that is the same everywhere becomes 0.
+    """
+    found, rest = {}, iter(inputs)
+    for column in table.columns:
+        told = [next(rest) for _ in range(column.width)]
+        if column.levels is None:
+            mean, sd = rounded(told[0].mean), rounded(told[0].sd)
+            found[column.name] = ColumnNumbers(fill=mean, mean=mean, sd=sd or 1.0)
+        else:
+            shares = [grey.mean for grey in told]
+            shares.insert(0, 1 - math.fsum(shares))
+            most = max(shares) - 10**-DIGITS * len(shares)  # what rounding makes of equally frequent levels
+            found[column.name] = ColumnNumbers(fill=next(float(n) for n, share in enumerate(shares) if share >= most))
+    return found
 
 
 def _intensity(grey: Grey) -> Intensity:

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fedmed.recipe_fields import ClassificationMetric, Cohort, Evaluation, Labels, Training
+from fedmed.recipe_fields import FEDERATED, ClassificationMetric, Cohort, Evaluation, Labels, Training
 from fedmed.strict import PlainText, Strict
 
+MAX_INPUTS = 2048
 ColumnName = Annotated[PlainText, Field(min_length=1, max_length=100)]
 Level = Annotated[int, Field(strict=True)] | ColumnName
 
@@ -35,14 +36,20 @@ class Table(Cohort):
     """Which columns of a row the network sees. `imputation` fills gaps from the site's own training rows."""
 
     columns: tuple[Column, ...] = Field(min_length=1, max_length=256)
-    normalisation: Literal["none", "site"] = "site"
+    normalisation: Literal["none", "site", "federated"] = "site"
     imputation: Literal["median", "mean", "drop"] = "median"
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Table:
         if len(set(self.names)) != len(self.names):
             raise ValueError("a column stands twice, or is both input and outcome")
+        if self.width > MAX_INPUTS:
+            raise ValueError(f"columns and levels make {self.width} inputs, expected at most {MAX_INPUTS}")
         return self
+
+    @property
+    def pools(self) -> bool:
+        return self.normalisation == FEDERATED
 
     @property
     def outcomes(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import numpy as np
 from fedmed import recipe as recipes
 from fedmed.cases import boxes, geometry, labels, pictures, reading
 from fedmed.errors import FedmedError
-from fedmed.fingerprint import HIGHEST, LOWEST, Fingerprint, Grey, Share, classes_of, counted
+from fedmed.fingerprint import HIGHEST, LOWEST, UNTOLD, Fingerprint, Grey, Lengths, Share, classes_of, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.case import Case
     from fedmed.fingerprint import Axes
-    from fedmed.recipe import OfPictures, Recipe, Segmentation
+    from fedmed.recipe import OfPictures, Recipe, Rowwise, Segmentation
 
     Floats = NDArray[np.float32]
 
@@ -51,10 +52,12 @@ def measure(
     voxels, so that tables and air do not count (nnU-Net). A case without such a voxel has no part in the grey values.
     Raises FedmedError FM-TRN-03, -04, and what reading a case raises.
     """
-    if not isinstance(recipe, recipes.Imaging):
-        raise TypeError(type(recipe).__name__)
     if not cases:
         raise FedmedError("FM-TRN-04", "fingerprint: expected at least one training case, got none")
+    if isinstance(recipe, recipes.Rowwise):
+        return _of_rows(cases, recipe)
+    if not isinstance(recipe, recipes.Imaging):
+        raise TypeError(type(recipe).__name__)
     sums = _Sums({name: [] for name in recipe.data.channels})
     for done, case in enumerate(cases, start=1):
         if isinstance(recipe, recipes.OfPictures):
@@ -105,6 +108,25 @@ def _classes(case: Case, recipe: OfPictures, label_map: Mapping[int, int]) -> se
     if isinstance(recipe, recipes.Classification) and isinstance(case.label, int):
         return {labels.to_class(case.label, recipe.data, label_map, case.case)}
     raise FedmedError("FM-TRN-03", f"case {case.case}: no class and no boxes to learn from")
+
+
+def _of_rows(cases: Sequence[Case], recipe: Rowwise) -> Fingerprint:
+    rows = [case.row.inputs for case in cases if case.row]
+    inputs: list[Grey] = []
+    for place, column in enumerate(recipe.data.columns):
+        known = [value for row in rows if (value := row[place]) is not None]
+        levels = range(1, len(column.levels or ()))
+        as_numbers = [[float(value == level) for value in known] for level in levels] or [known]
+        inputs += [_over_rows(values) for values in as_numbers]
+    nothing = Lengths(())
+    axes = (nothing, nothing, nothing)
+    return Fingerprint(len(cases), {}, axes, axes, {}, tuple(inputs))
+
+
+def _over_rows(values: Sequence[float]) -> Grey:
+    if not values:
+        return UNTOLD
+    return Grey(len(values), statistics.fmean(values), statistics.pstdev(values), None, None)
 
 
 def _facts(values: Floats) -> list[tuple[float, float, float, float]]:

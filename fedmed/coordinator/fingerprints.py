@@ -15,7 +15,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, sealing, statement
 from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
 from fedmed.learning import params
-from fedmed.recipe import Imaging
+from fedmed.recipe import Imaging, Rowwise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.workspace import Workspace
-    from fedmed.preprocessing import Preprocessing
+    from fedmed.preprocessing import ColumnNumbers, Preprocessing
+    from fedmed.recipe_tables import Column
 
 POOLED = "fingerprints-pooled"
 
@@ -68,15 +69,16 @@ def _equivocated(found: Workspace, name: str) -> bool:
 def _fault(body: bodies.DataFingerprint, running: Started) -> str:
     """What a fingerprint that the site's own fedmed made would not say."""
     recipe, min_count = running.recipe, running.agreement.federation.body.limits.min_count
-    if not isinstance(recipe, Imaging):
-        raise TypeError(type(recipe).__name__)
-    if [grey.channel for grey in body.channels] != sorted(recipe.data.channels):
+    images = recipe if isinstance(recipe, Imaging) else None
+    if [grey.channel for grey in body.channels] != (sorted(images.data.channels) if images else []):
         return "other channels than the recipe's"
-    if [share.label for share in body.classes] != fingerprint.classes_of(recipe):
+    if [share.label for share in body.classes] != (fingerprint.classes_of(images) if images else []):
         return "other classes than the recipe's"
+    if len(body.inputs) != (recipe.data.width if isinstance(recipe, Rowwise) else 0):
+        return "other inputs than the recipe's"
     found = from_body(body)
-    if any(grey.n > body.num_cases or grey.sd < 0 for grey in found.channels.values()):
-        return "grey values of more cases than there are, or with a negative deviation"
+    if any(grey.n > body.num_cases or grey.sd < 0 for grey in (*found.channels.values(), *found.inputs)):
+        return "values of more cases than there are, or with a negative deviation"
     if fingerprint.floored(found, min_count) != found:
         return f"numbers about fewer than {min_count} cases"
     return ""
@@ -102,6 +104,7 @@ def from_body(body: bodies.DataFingerprint) -> Fingerprint:
         spacing=(one, two, three),
         shape=(columns, rows, slices),
         classes={share.label: Share(share.cases, _number(share.voxels)) for share in body.classes},
+        inputs=tuple(Grey(each.n, float(each.mean), float(each.sd), None, None) for each in body.inputs),
     )
 
 
@@ -202,11 +205,21 @@ def told(running: Started) -> list[tuple[str, str]]:
         rows.append((name, f"{cut}, mean {grey.mean:g}, standard deviation {grey.sd:g}"))
     if numbers.spacing is not None:
         rows.append(("spacing", " x ".join(f"{step:g}" for step in numbers.spacing) + " mm"))
+    if isinstance(running.recipe, Rowwise) and numbers.columns:
+        rows += [
+            (column.name, _of_column(column, numbers.columns[column.name])) for column in running.recipe.data.columns
+        ]
     if running.recipe.task == "classification":
         counts = numbers.class_counts
         words = ", ".join(f"{label}: {count}" for label, count in counts.items()) if counts else "each site's own"
         rows.append(("cases by class", words))
     return rows
+
+
+def _of_column(column: Column, numbers: ColumnNumbers) -> str:
+    if column.levels is not None:
+        return f"a gap becomes {column.levels[round(numbers.fill)]}"
+    return f"mean {numbers.mean:g}, standard deviation {numbers.sd:g}; a gap becomes the mean"
 
 
 def initial_file(found: Workspace) -> Path:

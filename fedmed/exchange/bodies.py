@@ -220,14 +220,25 @@ class ClassShare(Sent):
     voxels: Decimal | None
 
 
+class Input(Sent):
+    """One number that a network gets of a row of a table, over the `n` rows that have it; 0 where it is not told."""
+
+    n: Count
+    mean: Decimal
+    sd: Decimal
+
+
 class DataFingerprint(Sent):
-    """What the training cases of a site look like, before the first model. Lengths: three axes each."""
+    """What the training cases of a site look like, before the first model. Lengths: three axes each. Of tables there
+    are `inputs` alone, in the order of the recipe's columns and levels.
+    """
 
     num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
     channels: list[Grey] = Field(max_length=4)
     spacing: list[Lengths] = Field(min_length=3, max_length=3)
     shape: list[Lengths] = Field(min_length=3, max_length=3)
     classes: list[ClassShare] = Field(max_length=33)
+    inputs: list[Input] = Field(default=[], max_length=2048)
 
 
 class Curve(Sent):

@@ -70,8 +70,9 @@ LEAVES = (
 FINGERPRINT = (
     "once, before the first round, a fingerprint of the training cases: their number; per channel mean and standard "
     "deviation of the grey values and the means of the cases' 0.5 and 99.5 percentiles; spacing and size along each "
-    "axis as counts of cases in steps of 2 %; cases and voxels by class; rounded to five digits, and no percentile or "
-    "count by spacing, size or class about fewer cases than the federation's min_count"
+    "axis as counts of cases in steps of 2 %; cases and voxels by class; of a table per input number of rows, mean and "
+    "standard deviation; rounded to five digits, and no percentile, input or count by spacing, size or class about "
+    "fewer cases than the federation's min_count"
 )
 
 

@@ -11,7 +11,7 @@ from fedmed.exchange import bodies, sealing, statement
 from fedmed.site import outgoing, preprocessing, rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -82,6 +82,7 @@ def to_body(found: Fingerprint) -> bodies.DataFingerprint:
             )
             for label, share in sorted(found.classes.items())
         ],
+        inputs=[_input(number, grey) for number, grey in enumerate(found.inputs, start=1)],
     )
 
 
@@ -93,6 +94,11 @@ def told(body: bodies.DataFingerprint) -> list[tuple[str, str]]:
             f"0.5 % {grey.low}, 99.5 % {grey.high}" if grey.low is not None else "percentiles not told: too few cases"
         )
         rows.append((f"{grey.channel}, {grey.n} cases", f"mean {grey.mean}, standard deviation {grey.sd}, {ends}"))
+    for number, each in enumerate(body.inputs, start=1):
+        said = f"mean {each.mean}, standard deviation {each.sd}" if each.n else "not told: too few rows"
+        rows.append((f"input {number}, {each.n} rows", said))
+    if body.inputs:
+        return rows
     for what, axes in (("spacing in mm", body.spacing), ("size in voxels", body.shape)):
         rows += [(f"{what}, axis {axis}", _cells(lengths)) for axis, lengths in enumerate(axes, start=1)]
     for share in body.classes:
@@ -113,12 +119,22 @@ def _cells(lengths: bodies.Lengths) -> str:
 
 def _grey(name: str, grey: Grey) -> bodies.Grey:
     ends = {"mean": grey.mean, "sd": grey.sd, "low": grey.low, "high": grey.high}
+    return bodies.Grey(channel=name, n=grey.n, **_texts(f"channel {name}", grey, ends))  # type: ignore[arg-type]
+
+
+def _input(number: int, grey: Grey) -> bodies.Input:
+    texts = _texts(f"input {number}", grey, {"mean": grey.mean, "sd": grey.sd})
+    return bodies.Input(n=grey.n, **texts)  # type: ignore[arg-type]
+
+
+def _texts(what: str, grey: Grey, ends: Mapping[str, float | None]) -> dict[str, str | None]:
+    """Decimals of a statement, which have nine places and few digits before them. Raises FedmedError FM-NRM-03."""
     texts = {key: None if value is None else bodies.decimal(value) for key, value in ends.items()}
     for key, value in ends.items():
         is_told = value is None or (abs(value) < LARGEST and abs(float(texts[key] or 0) - value) <= 1e-4 * grey.sd)
         if not is_told:
-            raise FedmedError("FM-NRM-03", f"channel {name}: a {key} of {value:.3g}, expected 1e-5 to 1e15 or 0")
-    return bodies.Grey(channel=name, n=grey.n, **texts)  # type: ignore[arg-type]
+            raise FedmedError("FM-NRM-03", f"{what}: a {key} of {value:.3g}, expected 1e-5 to 1e15 or 0")
+    return texts
 
 
 def _axes(axes: Axes) -> list[bodies.Lengths]:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedmed import fingerprint
 from fedmed.cases import encoding
+from fedmed.cases import fingerprint as measuring
 from fedmed.cases.case import NO_GRID, Case, Row
 from fedmed.errors import FedmedError
 from fedmed.preprocessing import ColumnNumbers, Preprocessing, from_bytes
@@ -107,3 +109,59 @@ def test_known_numbers_of_training_rows_get_mean_0_and_sd_1(rows):
         assert statistics.fmean(ages) == pytest.approx(0, abs=1e-6)
         assert statistics.stdev(ages) == pytest.approx(1)
     assert from_bytes(fitted.to_bytes(), "x") == fitted
+
+
+def test_the_fingerprint_of_rows_by_hand():
+    rules = tables.tabular(data={"normalisation": "federated"})
+    found = measuring.measure(TRAINING, rules, None, {})
+    assert (found.num_cases, dict(found.channels), dict(found.classes)) == (4, {}, {})
+    assert [(grey.n, grey.mean) for grey in found.inputs] == [(4, 65), (3, 140), (3, 0), (3, pytest.approx(2 / 3))]
+    assert [grey.sd for grey in found.inputs] == pytest.approx([math.sqrt(125), math.sqrt(1400), 0, math.sqrt(2) / 3])
+    assert fingerprint.fitted(found, rules).columns == {
+        "age": ColumnNumbers(fill=65, mean=65, sd=11.18),
+        "pressure": ColumnNumbers(fill=140, mean=140, sd=37.417),
+        "pain": ColumnNumbers(fill=2),
+    }
+    assert encoding.encode(ROW, rules.data, fingerprint.fitted(found, rules)) == [0.0, 0.0, 0.0, 1.0]
+
+
+LEVELS = st.sampled_from((None, 0.0, 1.0, 2.0))
+ROWS_OF_SITES = st.lists(
+    st.lists(st.tuples(NUMBERS, st.none() | NUMBERS, LEVELS), min_size=1, max_size=8), min_size=1, max_size=4
+)
+
+
+@given(ROWS_OF_SITES)
+def test_pooled_fingerprints_are_that_of_all_rows(sites):
+    rules = tables.tabular(data={"normalisation": "federated"})
+    parts = [measuring.measure(cases(*rows), rules, None, {}) for rows in sites]
+    whole = measuring.measure(cases(*(row for rows in sites for row in rows)), rules, None, {})
+    for ours, theirs in zip(fingerprint.pool(parts).inputs, whole.inputs, strict=True):
+        assert ours.n == theirs.n
+        assert ours.mean == pytest.approx(theirs.mean, abs=1e-6)
+        assert ours.sd == pytest.approx(theirs.sd, rel=1e-6, abs=1e-3)
+
+
+@given(ROWS_OF_SITES, st.integers(1, 5))
+def test_what_is_told_of_rows_is_about_enough_of_them(sites, min_count):
+    rules = tables.tabular(data={"normalisation": "federated"})
+    for rows in sites:
+        exact = measuring.measure(cases(*rows), rules, None, {})
+        told = fingerprint.floored(exact, min_count)
+        assert fingerprint.floored(told, min_count) == told, "the coordinator checks that nothing more was told"
+        for before, after in zip(exact.inputs, told.inputs, strict=True):
+            assert after == fingerprint.UNTOLD or (after.n == before.n >= min_count)
+        for level, grey in enumerate(told.inputs[2:], start=1):
+            shown = sum(row[2] == level for row in rows)
+            known = sum(row[2] is not None for row in rows)
+            if grey != fingerprint.UNTOLD:
+                assert all(part == 0 or part >= min_count for part in (shown, known - shown))
+
+
+def test_a_number_that_nobody_may_tell_stays_as_it_is():
+    rules = tables.tabular(data={"normalisation": "federated"})
+    few = fingerprint.floored(measuring.measure(TRAINING, rules, None, {}), 4)
+    assert few.inputs[1:] == (fingerprint.UNTOLD,) * 3
+    fitted = fingerprint.fitted(few, rules)
+    assert fitted.columns["pressure"] == ColumnNumbers(fill=0, mean=0, sd=1)
+    assert fitted.columns["pain"] == ColumnNumbers(fill=0)

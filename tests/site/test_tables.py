@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fedmed import fingerprint
 from fedmed import preprocessing as preprocessings
+from fedmed.cases import datalist
+from fedmed.cases import fingerprint as measuring
 from fedmed.coordinator import aggregate
 from fedmed.coordinator import evaluate as pool
 from fedmed.errors import FedmedError
 from fedmed.settings import load_workspace
-from fedmed.site import alone, check, evaluate, join, partition, train, virtual
+from fedmed.site import alone, check, desk, evaluate, join, partition, preprocessing, train, virtual
+from fedmed.site import fingerprint as site_fingerprint
 from tests import small, tables
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fedmed.cases.case import Case
 
 COLUMNS = ("pressure", "pain", "grade", "died", "ward.csv")
 
@@ -165,3 +172,60 @@ def test_the_check_tells_rows_and_shows_no_cell(tmp_path: Path) -> None:
     told = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "pseudonym.key")
     assert b"FM-TAB-06" in told
     assert [word for word in (b"seventy", b"Secret", b"p90", b"ward.csv") if word in told] == []
+
+
+FEDERATED = {**tables.SURVIVAL, "data": {**tables.SURVIVAL["data"], "normalisation": "federated"}}
+
+
+def test_three_sites_normalise_alike_by_files_and_as_all_their_rows_in_one_place(tmp_path: Path) -> None:
+    world = tables.founded(tmp_path, ("aa", "bb", "cc"), recipe=FEDERATED)
+    told = [train.train(world.site(name), small.now(), train.Options("cpu"), quiet) for name in world.sites]
+    assert [len(each.body.inputs) for each in told if each.body] == [4, 4, 4]  # type: ignore[union-attr]
+    world.carry()
+    made = aggregate.aggregate(world.coordinator, small.now())
+    assert [name for name, _ in made.numbers] == ["age", "pressure", "pain"]
+    assert made.numbers[2][1].removeprefix("a gap becomes ") in ("none", "mild", "severe")
+    world.carry()
+    for name in world.sites:
+        done = train.train(world.site(name), small.now(), train.Options("cpu"), quiet)
+        assert done.body
+    rows = [case for name in world.sites for case in training(world.site(name))]
+    assert len(rows) == 54
+    sites = [desk.peek(world.site(name)) for name in world.sites]
+    consents = [desk.require_approved(site) for site in sites]
+    pooled = {consent.preprocessing.digest() for consent in consents if consent.preprocessing}
+    assert len(pooled) == 1
+    numbers = consents[0].preprocessing
+    assert numbers
+    assert numbers.columns
+    whole = fingerprint.fitted(measuring.measure(rows, consents[0].recipe, tmp_path, {}), consents[0].recipe)
+    assert whole.columns
+    for column in ("age", "pressure"):
+        ours, theirs = numbers.columns[column], whole.columns[column]
+        assert (ours.mean, ours.sd, ours.fill) == pytest.approx((theirs.mean, theirs.sd, theirs.mean), rel=1e-4)
+    assert numbers.columns["pain"] == whole.columns["pain"]
+    assert {preprocessings.digest_of(preprocessing.current(site)) for site in sites} == pooled
+    assert not any((world.site(name) / "state" / "preprocessing.json").exists() for name in world.sites)
+    world.carry()
+    assert [parent.site for parent in aggregate.aggregate(world.coordinator, small.now()).parents] == ["aa", "bb", "cc"]
+
+
+def training(site: Path) -> list[Case]:
+    return datalist.cases(datalist.load(site / "cases.json"), "training")
+
+
+def test_a_fingerprint_of_other_inputs_than_the_recipes_does_not_count(tmp_path: Path) -> None:
+    world = tables.founded(tmp_path, recipe=FEDERATED)
+    measure = site_fingerprint.numbers.floored
+
+    def one_less(found, min_count):
+        told = measure(found, min_count)
+        return dataclasses.replace(told, inputs=told.inputs[1:])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site_fingerprint.numbers, "floored", one_less)
+        train.train(world.site("aa"), small.now(), train.Options("cpu"), quiet)
+    train.train(world.site("bb"), small.now(), train.Options("cpu"), quiet)
+    world.carry()
+    with pytest.raises(FedmedError, match="other inputs than the recipe's"):
+        aggregate.aggregate(world.coordinator, small.now())
