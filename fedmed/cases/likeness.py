@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedmed.cases.case import Case, Picture, Volume
-    from fedmed.cases.splits import Fold
 
     Words = NDArray[np.uint64]
 
+Side = TypeVar("Side", bound=str)
 SIDE = {2: 64, 3: 32}  # samples along each axis that the transform sees
 KEPT = {2: 32, 3: 10}  # lowest frequencies along each axis: 1023 and 999 bits without the mean
 NEAR = 0.18  # the nearest images of two patients in benchmarks/results/near_duplicates.md lie at .24
@@ -105,17 +105,18 @@ def doubts(cases: Sequence[Case]) -> list[tuple[str, str]]:
     return said
 
 
-def parted(folds: Mapping[Fold, Sequence[Case]]) -> tuple[str, str] | None:
-    """Code and message where patients with nearly the same images lie in several folds."""
-    unit_of = units([case for cases in folds.values() for case in cases])
+def parted(given: Mapping[Side, Sequence[Case]], called: str = "folds") -> tuple[str, str] | None:
+    """Code and message where patients with nearly the same images lie on several sides, which are folds or the like."""
+    unit_of = units([case for cases in given.values() for case in cases])
     size = Counter(unit_of.values())
-    sides: dict[str, set[str]] = defaultdict(set)
-    for fold, cases in folds.items():
+    sides: dict[str, set[Side]] = defaultdict(set)
+    for side, cases in given.items():
         for case in cases:
-            sides[unit_of[case.patient]].add(fold)
+            sides[unit_of[case.patient]].add(side)
     count = sum(size[unit] > 1 and len(each) > 1 for unit, each in sides.items())
-    what = "1 group" if count == 1 else f"{count} groups"
-    return (PARTED, f"{what} of patients with nearly the same images lie in several folds") if count else None
+    what = "1 group of patients" if count == 1 else f"{count} groups of patients"
+    verb = "lies" if count == 1 else "lie"
+    return (PARTED, f"{what} with nearly the same images {verb} in several {called}") if count else None
 
 
 @lru_cache(maxsize=8)  # a data check, the split and its report ask about the same cases

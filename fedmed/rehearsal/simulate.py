@@ -83,11 +83,20 @@ def _check_left_out(plan: Plan, chosen: recipe.Recipe) -> None:
     """Raises FedmedError FM-USE-01 or FM-DAT-42 before anything is trained."""
     if not plan.leave_out:
         return
-    if getattr(chosen.network, "batch_norm", "") == "local":
-        message = "--leave-out: the recipe keeps batch norm at each hospital, and one that takes no part has none"
-        raise FedmedError("FM-USE-01", message)
+    if own := _of_each_hospital(chosen):
+        raise FedmedError("FM-USE-01", f"--leave-out: a hospital that takes no part has no {own} of its own")
     if plan.how == "folders":
         virtual.check_left_out(list(virtual.hospitals(plan.data)), plan.leave_out)
+
+
+def _of_each_hospital(chosen: recipe.Recipe) -> str:
+    """What a model needs beside its weights that a hospital learns from its own training cases."""
+    if getattr(chosen.network, "batch_norm", "") == "local":
+        return "batch norm"
+    if getattr(chosen.data, "normalisation", "") == "site":
+        return "numbers to normalise by (normalisation: site)"
+    gaps = isinstance(chosen, recipe.Rowwise) and chosen.data.imputation != "drop"
+    return "numbers to fill gaps with (imputation)" if gaps else ""
 
 
 def _bind(plan: Plan, chosen: recipe.Recipe, out: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import files, recipe
-from fedmed.cases import content, datalist, find, headers, layout, shifts, splits, tables
+from fedmed.cases import content, datalist, find, headers, layout, likeness, shifts, splits, tables
 from fedmed.errors import FedmedError
 from fedmed.reporting import plots
 from fedmed.settings import DataFolder
@@ -136,6 +136,8 @@ def _by_folders(data: Path, chosen: Recipe, seed: int, progress: Callable[[int, 
         parts.append((name, found.cases))
         excluded.update(each.code for each in found.excluded)
         notes += [f"site-{number}: {note}" for note in found.notes]
+    if alike := likeness.parted(dict(parts), "folders"):
+        notes.append(f"{alike[1]} ({alike[0]})")
     return _Divided(parts, excluded, notes)
 
 

@@ -205,7 +205,7 @@ def test_who_was_assigned_stays_and_that_is_said() -> None:
     assert new in after["training"], "of the two folds of its unit the first"
     assert likeness.parted(after) == (
         "FM-DAT-81",
-        "1 group of patients with nearly the same images lie in several folds",
+        "1 group of patients with nearly the same images lies in several folds",
     )
     assert "FM-DAT-81" in [code for code, _ in checks.of_folds(after, phantoms.recipe())]
     follower = split([*cases, new], 7, shares, known)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fedmed import recipe as recipes
 from fedmed.cases import datalist
 from fedmed.rehearsal import models, simulate, summary
 from fedmed.rehearsal.simulate import Plan
@@ -14,8 +17,7 @@ from tests.coded import code_of
 
 from .test_simulate import acts, run  # noqa: F401 - a fixture
 
-if TYPE_CHECKING:
-    from pathlib import Path
+TOP = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,18 @@ def test_who_cannot_be_left_out(data: Path, tmp_path: Path) -> None:
     assert code_of(lambda: run(Plan(**{**vars(wrong), "recipe": recipe}), out)) == "FM-USE-01"
     assert simulate.recipe.load(recipe).network.batch_norm == "local"
     assert not out.exists()
+
+
+def test_what_a_hospital_that_takes_no_part_cannot_have() -> None:
+    def own(chosen: Any) -> str:
+        return simulate._of_each_hospital(recipes.parse(chosen, "recipe"))
+
+    assert own(radiographs.fields()) == ""
+    assert own(radiographs.fields(network=radiographs.BATCH_NORM["local"])) == "batch norm"
+    assert "normalise" in own(radiographs.fields(data={"normalisation": "site"}))
+    table = json.loads(recipes.to_bytes(recipes.load(TOP / "recipes" / "heart-disease-table.yaml")))
+    assert "normalise" in own(table)
+    table["data"]["normalisation"] = "none"
+    assert "fill gaps" in own(table)
+    table["data"]["imputation"] = "drop"
+    assert own(table) == ""

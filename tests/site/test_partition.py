@@ -75,7 +75,7 @@ def test_who_looks_like_somebody_joins_him_and_two_who_were_apart_stay_so(moved:
     found = partition.partition(site, small.now())
     assert folds(site / "cases.json") == after
     assert found.notes[-1] == (
-        "1 group of patients with nearly the same images lie in several folds: each stays where it was (FM-DAT-81)"
+        "1 group of patients with nearly the same images lies in several folds: each stays where it was (FM-DAT-81)"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,15 @@ def test_folders_are_hospitals_with_patients_of_their_own(folders: tuple[Path, P
             assert content.digest(case, folders[0] / name) == case.content
     assert len(divided.partitioned.notes) == 3
     assert divided.partitioned.notes[0].startswith("site-1: 5 cases do not say")
+
+
+def test_copies_at_two_hospitals_are_told(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    data = shutil.copytree(folders[0], tmp_path / "data")
+    for kind in ("images", "labels"):
+        shutil.copy(data / "north" / kind / "p01.nii.gz", data / "south" / kind / "copy.nii.gz")
+    divided = virtual.virtual_sites(data, folders[1], tmp_path / "out", how="folders")
+    told = "1 group of patients with nearly the same images lies in several folders (FM-DAT-81)"
+    assert divided.partitioned.notes[-1] == told
 
 
 def test_one_hospital_is_left_out(folders: tuple[Path, Path], wards: tuple[Path, Path], tmp_path: Path) -> None:
