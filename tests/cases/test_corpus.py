@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from fedmed.cases import dicom, geometry
 
 TOP = Path(__file__).parents[2]
 CORPUS = TOP.parent / "shared" / "data" / "dicom_corpus"
@@ -45,6 +48,24 @@ def test_one_file_of_every_syntax_and_kind(corpus: Any) -> None:
     decoded = check(corpus, list(smallest.values()))
     assert len(decoded) >= 13
     assert {"RLE Lossless", "JPEG Baseline (Process 1)", "Explicit VR Big Endian"} <= decoded
+
+
+def test_a_real_enhanced_ct_equals_simpleitk() -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    name = "pydicom-data/eCT_Supplemental.dcm"
+    image = sitk.ReadImage(str(CORPUS / name))
+    array, affine = dicom.read(CORPUS, [name], "case-1")
+    same, distance = geometry.onto(array, affine, image.GetSize(), itk_affine(image), 0.1)
+    assert same is not None
+    assert distance < 1e-6
+    np.testing.assert_array_equal(same, sitk.GetArrayFromImage(image).transpose(2, 1, 0))
+
+
+def itk_affine(image: Any) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return geometry.lps_to_ras(affine)
 
 
 @pytest.mark.slow
