@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import struct
 import subprocess
 import sys
 import threading
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -44,6 +46,8 @@ ENVIRONMENT = {
     ),
     "OPENBLAS_NUM_THREADS": "1",  # each thread takes address space, and there is nothing to multiply
 }
+MAX_HEADER = 1 << 16
+WIDEST = 8  # bytes a value
 KINDS = ("u1", "i1", "u2", "i2", "u4", "i4")
 
 
@@ -68,26 +72,23 @@ def decoded(data: Any, indices: Sequence[int], where: str) -> Iterator[NDArray[A
 
 def _ask(header: Mapping[str, Any], frame: bytes, where: str) -> NDArray[Any]:
     """One frame through the process; one that was killed by it is started anew for the next frame."""
+    shape = (header["rows"], header["columns"], *([header["samples_per_pixel"]] * (header["samples_per_pixel"] > 1)))
     with _lock:
         process = _started()
-        timer = threading.Timer(SECONDS, process.kill)
-        timer.start()
         try:
-            _send(process.stdin, header, frame)
-            answer, values = _receive(process.stdout)
+            with _in_time(process):
+                _send(process.stdin, header, frame)
+                answer, values = _receive(process.stdout, WIDEST * math.prod(shape))
         except (OSError, EOFError) as error:
             process.kill()
             process.wait()
             message = f"{where}: the decoder did not survive a frame of {len(frame)} bytes, or took over {SECONDS} s"
             raise FedmedError("FM-DAT-66", message) from error
-        finally:
-            timer.cancel()
     if "error" in answer:
         raise ValueError(answer["error"])
     if answer["kind"] not in KINDS:
         raise ValueError("the decoder gave pixels of another kind")
-    shape = (header["rows"], header["columns"], header["samples_per_pixel"])
-    return np.frombuffer(values, np.dtype(answer["kind"])).reshape(shape[:2] if shape[2] == 1 else shape)
+    return np.frombuffer(values, np.dtype(answer["kind"])).reshape(shape)
 
 
 def _started() -> subprocess.Popen[bytes]:
@@ -105,12 +106,24 @@ def _started() -> subprocess.Popen[bytes]:
             pipesize=1 << 20,  # a frame in one piece, where the system allows it
             env={**os.environ, **ENVIRONMENT},
         )
-        _receive(process.stdout)  # it says that it is there, or a broken installation would look like damaged files
+        with _in_time(process):  # it says that it is there, or a broken installation would look like damaged files
+            _receive(process.stdout, 0)
     except (OSError, EOFError) as error:
         message = "the process that decodes compressed pixels cannot be started"
         raise FedmedError("FM-DAT-64", message, local=str(error)) from error
     _running[os.getpid()] = process
     return process
+
+
+@contextmanager
+def _in_time(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A process that takes longer is killed, which ends its pipes."""
+    timer = threading.Timer(SECONDS, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 _running: dict[int, subprocess.Popen[bytes]] = {}
@@ -134,11 +147,17 @@ def _send(stream: IO[bytes] | None, header: Mapping[str, Any], payload: bytes) -
     stream.flush()
 
 
-def _receive(stream: IO[bytes] | None) -> tuple[dict[str, Any], bytes]:
+def _receive(stream: IO[bytes] | None, most: int) -> tuple[dict[str, Any], bytes]:
+    """A header, and a payload of at most so many bytes. Raises EOFError, also for what nobody would send."""
     if stream is None:
         raise EOFError
-    lengths = struct.unpack("<II", _exactly(stream, 8))
-    return json.loads(_exactly(stream, lengths[0])), _exactly(stream, lengths[1])
+    text, payload = struct.unpack("<II", _exactly(stream, 8))
+    if text > MAX_HEADER or payload > most:
+        raise EOFError
+    try:
+        return dict(json.loads(_exactly(stream, text))), _exactly(stream, payload)
+    except ValueError as error:
+        raise EOFError from error
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes:
@@ -152,7 +171,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """The other side: decode what comes until the pipe closes."""
     while True:
         try:
-            header, frame = _receive(requests)
+            header, frame = _receive(requests, MEMORY)
         except EOFError:
             return
         try:

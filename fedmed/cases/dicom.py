@@ -78,15 +78,16 @@ def _decoded(root: Path, ordered: Sequence[Slice], where: str) -> Iterator[tuple
             if values.shape != (ordered[index].rows, ordered[index].columns):
                 raise FedmedError("FM-DAT-33", f"{where}: the pixels of a file do not fill its rows and columns")
             with pixels.damage(path, where):
-                yield index, _modality(values, data, frame, where)
+                found = _modality(values, data, frame)
+            yield index, found
 
 
-def _modality(stored: NDArray[Any], data: Any, frame: int, where: str) -> NDArray[Any]:
+def _modality(stored: NDArray[Any], data: Any, frame: int) -> NDArray[Any]:
     """Modality values of a frame; padding becomes air in a CT, and in all else 0, which is outside the patient."""
     padding = pixels.padding(stored, data)
     if data.PhotometricInterpretation == "MONOCHROME1" and data.get("Modality") == "MR":
         stored = _turned(stored, int(data.BitsStored), bool(data.PixelRepresentation))
-    values = pixels.modality(stored, data, frame, where)
+    values = pixels.modality(stored, data, frame)
     if padding.any():
         values = np.where(padding, AIR_HU if data.get("Modality") == "CT" else 0.0, values)
     return values

@@ -25,6 +25,7 @@ from fedmed.cases import (
     regions,
     series,
     stack,
+    views,
 )
 from fedmed.cases.case import Case, Geometry
 from fedmed.cases.identifiers import Trace
@@ -402,7 +403,8 @@ def _counted(texts: list[str]) -> str:
 
 def _with_header(images: Images, data: Data, table: Mapping[str, labels.Value]) -> dict[str, labels.Value]:
     """A table's covariates, and what it leaves open of side, view and body part of a radiograph."""
-    return {**(series.agreed(images.slices.values()) if data.modality == "XR" else {}), **table}
+    said = [slices[0].covariates for slices in images.slices.values()] if data.modality == "XR" else []
+    return {**views.agreed(said), **table}
 
 
 def _covariates(volume: Volume) -> dict[str, str | int | float]:

@@ -21,10 +21,17 @@ def of_frames(data: Any, count: int, where: str) -> list[tuple[Any, ...]]:
     Raises FedmedError FM-DAT-33 where their number is not that of the frames.
     """
     own = data.get("PerFrameFunctionalGroupsSequence") or []
-    shared = tuple(data.get("SharedFunctionalGroupsSequence") or ())[:1]
+    shared = (data.get("SharedFunctionalGroupsSequence") or ())[:1]
     if len(own) != count:
         raise FedmedError("FM-DAT-33", f"{where}: {count} frames, and functional groups for {len(own)}")
     return [(item, *shared) for item in own]
+
+
+def of_frame(data: Any, frame: int) -> tuple[Any, ...]:
+    """The same for one frame alone, of a file whose groups are complete; none where it has no groups."""
+    if not data.get("PerFrameFunctionalGroupsSequence"):
+        return ()
+    return (data.PerFrameFunctionalGroupsSequence[frame], *(data.get("SharedFunctionalGroupsSequence") or ())[:1])
 
 
 def macro(groups: tuple[Any, ...], sequence: str) -> Any:

@@ -110,15 +110,12 @@ def dataset(path: Path, where: str, max_bytes: int | None = None) -> Any:
         return data
 
 
-def modality(values: Numbers, data: Any, frame: int = 0, where: str = "") -> Numbers:
+def modality(values: Numbers, data: Any, frame: int = 0) -> Numbers:
     """Stored values through the modality LUT, or rescale slope and intercept (PS3.3 C.11.1). Use within `damage`.
 
     In a file with functional groups the frame's own slope and intercept count (C.7.6.16.2.9).
     """
-    says = data
-    if data.get("PerFrameFunctionalGroupsSequence"):
-        groups = functional.of_frames(data, int(data.get("NumberOfFrames") or 1), where)[frame]
-        says = functional.macro(groups, "PixelValueTransformationSequence") or data
+    says = functional.macro(functional.of_frame(data, frame), "PixelValueTransformationSequence") or data
     if says.get("ModalityLUTSequence"):
         return looked_up(values, says.ModalityLUTSequence[0], data)
     if "RescaleSlope" in says and "RescaleIntercept" in says:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmed.cases import dicomfile, functional, paths
+from fedmed.cases import dicomfile, functional, paths, views
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -39,15 +39,6 @@ RADIOGRAPHS = ("CR", "DX", "RG")  # see radiograph.py
 GREY = ("MONOCHROME1", "MONOCHROME2", "")  # a file that does not say it is found damaged when its pixels are read
 SAME_DIRECTION = 1e-3  # of a direction cosine: 0.06 degrees
 BURNED_IN, OVERLAY = "burned in", "overlay"
-SIDES = ("L", "R", "B")
-VIEWS = ("AP", "PA", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAT", "LATERAL", "OBL", "OBLIQUE")  # PS3.3 C.8.1.2, usage
-SHORTER = {"LATERAL": "LAT", "OBLIQUE": "OBL"}
-BODY_PARTS = (  # of PS3.16 annex L, what radiographs show
-    "ABDOMEN", "ANKLE", "ARM", "CALCANEUS", "CHEST", "CLAVICLE", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER",
-    "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "NECK", "PATELLA",
-    "PELVIS", "RADIUS", "RIB", "SACRUM", "SCAPULA", "SHOULDER", "SKULL", "SPINE", "STERNUM", "TIBIA", "TOE", "TSPINE",
-    "ULNA", "WRIST",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Slice:
 
     A file with functional groups gives one Slice for each `frame` (0-based), each in a `stack`; where a file does not
     say what its frames are, it is one Slice of several `frames`. `gap` is SpacingBetweenSlices, `marks` holds BURNED_IN
-    and OVERLAY, `covariates` what is said of side, view and body part, in closed codes.
+    and OVERLAY, `covariates` what views.py takes from it.
     A structure set has neither rows nor columns.
     """
 
@@ -166,7 +157,7 @@ def _slices(data: Any, relative: str, where: str) -> tuple[Slice, ...]:
         gap=(dicomfile.numbers(data, "SpacingBetweenSlices", 1) or (None,))[0],
         detector_spacing=dicomfile.numbers(data, "ImagerPixelSpacing", 2),
         marks=_marks(data),
-        covariates=_covariates(data),
+        covariates=views.of_header(data),
     )
     return (whole,) if modality in {SEGMENTATION, STRUCTURES} else functional.expanded(data, whole, where)
 
@@ -180,26 +171,6 @@ def _marks(data: Any) -> frozenset[str]:
     burned = dicomfile.code(data, ("BurnedInAnnotation",), ("YES",))
     overlay = any(tag in data for tag in OVERLAY_ROWS)
     return frozenset([BURNED_IN] * bool(burned) + [OVERLAY] * overlay)
-
-
-def _covariates(data: Any) -> dict[str, str]:
-    """Codes alone, for free text may name somebody."""
-    view = dicomfile.code(data, ("ViewPosition",), VIEWS)
-    said = {
-        "laterality": dicomfile.code(data, ("ImageLaterality", "Laterality"), SIDES),
-        "view": SHORTER.get(view, view),
-        "body_part": dicomfile.code(data, ("BodyPartExamined",), BODY_PARTS),
-    }
-    return {name: value for name, value in said.items() if value}
-
-
-def agreed(several: Iterable[Sequence[Slice]]) -> dict[str, str]:
-    """The covariates that images say alike; one that says nothing contradicts nobody."""
-    values: dict[str, set[str]] = {}
-    for one in (one for slices in several for one in slices):
-        for name, value in one.covariates.items():
-            values.setdefault(name, set()).add(value)
-    return {name: found.pop() for name, found in values.items() if len(found) == 1}
 
 
 def _is_directory(data: Any) -> bool:

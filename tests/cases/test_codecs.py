@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -70,10 +72,20 @@ def test_an_answer_that_is_not_the_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: dict[str, str]
 ) -> None:
     stored(tmp_path, compressed())
-    monkeypatch.setattr(codecs, "_receive", lambda _: (answer, b"\0\0"))
+    monkeypatch.setattr(codecs, "_receive", lambda *_: (answer, b"\0\0"))
     with phantoms.refuses("FM-DAT-33"):
         stored(tmp_path, compressed())
     codecs._stop()  # its real answer still waits in the pipe
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [struct.pack("<II", 2, 1 << 31) + b"{}", struct.pack("<II", 1 << 31, 0), struct.pack("<II", 3, 0) + b"{]!"],
+    ids=["more than the frame", "a long header", "no JSON"],
+)
+def test_what_is_no_answer_is_not_waited_for(answer: bytes) -> None:
+    with pytest.raises(EOFError):
+        codecs._receive(io.BytesIO(answer), 1 << 20)
 
 
 def test_a_process_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,8 +157,7 @@ def test_far_more_pixels_declared_than_are_there(tmp_path: Path, codec: str | No
     one.Rows = one.Columns = 8000
     save(tmp_path, one)
     before = peak()
-    with phantoms.refuses("FM-DAT-33"):
-        read(tmp_path)
+    assert phantoms.attempt(lambda: read(tmp_path))[1] in {"FM-DAT-33", "FM-DAT-66"}  # GDCM gives up on it
     assert peak() - before < 300 << 20
     one.Rows = one.Columns = 65535
     with phantoms.refuses("FM-DAT-25"):
