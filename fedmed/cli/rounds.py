@@ -153,6 +153,8 @@ def evaluate(
     tables.warn(out, found.arrivals)
     tables.report(out, found)
     out.say(f"case by case, for this hospital only: {found.case_table}")
+    if found.worst:
+        out.say(f"images that the model points into worst, for this hospital only: {found.worst}")
     out.say(f"next: bring {found.posted} to the coordinator")
     out.result(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from fedmed import files, recipe
 from fedmed import preprocessing as preprocessings
@@ -11,10 +11,10 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import alone, desk, outgoing, own, preprocessing, results, rounds, train
+from fedmed.site import alone, desk, outgoing, own, preprocessing, results, rounds, train, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.site.ratings import Thresholds
     from fedmed.site.results import Scored
+    from fedmed.training.localisation import Located
 
 Split = Literal["validation", "testing"]
 MODELS: tuple[Literal["global", "alone"], ...] = ("global", "alone")
@@ -32,7 +33,9 @@ MODELS: tuple[Literal["global", "alone"], ...] = ("global", "alone")
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The sealed report. `case_table` has the scores of single cases by alias: it stays in this workspace."""
+    """The sealed report. `case_table` has the scores of single cases by alias, and `worst` shows images that a model
+    pointed into: both stay in this workspace.
+    """
 
     round: int
     last: bool
@@ -42,6 +45,7 @@ class Evaluated:
     posted: Path
     case_table: Path
     arrivals: list[Arrival] = field(default_factory=list)
+    worst: Path | None = None
 
 
 def evaluate(
@@ -81,11 +85,25 @@ def evaluate(
         _note_thresholds(site, models, consent, above, now)
         body = _body(consent, cases, split, opening, scored[split], above)
         files.write_atomic(table, results.case_table(scored[split], consent.recipe), mode=0o600)
+        picture = _picture(site, consent, cases, split, scored[split]["global"], model.round_number)
         _bind(site, cases, now)
         known = _say(site, consent, model, body, now)
-        return Evaluated(
-            model.round_number, last, split, True, body, sealing.post(site.workspace, known), table, arrivals
-        )
+        posted = sealing.post(site.workspace, known)
+        return Evaluated(model.round_number, last, split, True, body, posted, table, arrivals, picture)
+
+
+def _picture(
+    site: Site, consent: Approved, cases: datalist.Datalist, split: Split, scored: Scored, round_: int
+) -> Path | None:
+    """Where the model points worst. Of validation cases alone: who looks at test cases tunes on them."""
+    if not isinstance(consent.recipe, recipe.Localisation) or split != "validation":
+        return None
+    path = site.workspace.root / "reports" / f"worst-r{round_:04d}.png"
+    title = f"model r{round_:04d}, validation images it points into worst"
+    seen = datalist.cases(cases, split), site.data_root, consent.recipe, site.settings.label_map
+    located = cast("Sequence[Located]", scored)
+    files.write_atomic(path, worst.sheet(located, *seen, preprocessing.current(site), title), mode=0o600)
+    return path
 
 
 def _needs_thresholds(consent: Approved, split: Split) -> bool:

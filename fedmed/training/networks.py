@@ -149,33 +149,38 @@ def _travelling(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _unet(recipe: Imaging) -> nn.Module:
-    """U-Net with residual units (Ronneberger et al. 2015; Kerfoot et al. 2019), as in MONAI.
-
-    For heat maps it begins with PRIOR everywhere, or the first steps would only learn that most pixels are none (Lin
-    et al. 2017, arXiv:1708.02002).
-    """
+    """U-Net with residual units (Ronneberger et al. 2015; Kerfoot et al. 2019), as in MONAI. Heat maps: see `_head`."""
     network = recipe.network
     if not isinstance(network, recipe_networks.UNet):
         raise TypeError(type(network).__name__)
-    # with residual units MONAI also normalises the last upsampling, whose width is the number of classes
-    widths = (*network.channels, recipe.num_classes) if network.num_res_units else network.channels
     is_flat = isinstance(recipe, recipes.Localisation)
+    out_channels = network.channels[0] if is_flat else recipe.num_classes
+    # with residual units MONAI also normalises the last upsampling, as wide as the output
+    widths = (*network.channels, out_channels) if network.num_res_units else network.channels
     built: nn.Module = nets.UNet(
         spatial_dims=2 if is_flat else 3,
         in_channels=len(recipe.data.channels),
-        out_channels=recipe.num_classes,
+        out_channels=out_channels,
         channels=network.channels,
         strides=network.strides,
         num_res_units=network.num_res_units,
         norm=_norm(network.norm, widths),
         dropout=network.dropout,
     )
-    if is_flat:
-        last = [layer for layer in built.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)][-1]
-        if last.bias is None or last.out_channels != recipe.num_classes:
-            raise TypeError("the last layer is not the one that draws the heat maps")
-        nn.init.constant_(last.bias, math.log(PRIOR / (1 - PRIOR)))
-    return built
+    return nn.Sequential(built, nn.ReLU(), _head(out_channels, recipe.num_classes)) if is_flat else built
+
+
+def _head(width: int, labels: int) -> nn.Module:
+    """From features to a heat map for each label, a pixel at a time (Zhou et al. 2019): a norm over the one map of a
+    single label would give every image a peak.
+
+    It begins at PRIOR everywhere, or the first steps would only learn that most pixels are none (Lin et al. 2017).
+    """
+    head = nn.Conv2d(width, labels, kernel_size=1)
+    with torch.no_grad():
+        head.weight.normal_(std=0.01)
+        head.bias.fill_(math.log(PRIOR / (1 - PRIOR)))  # type: ignore[union-attr]
+    return head
 
 
 def _segresnet(recipe: Imaging) -> nn.Module:
