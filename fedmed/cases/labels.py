@@ -144,7 +144,7 @@ def labelling(label_map: Mapping[int, int], absent: Sequence[str], data: Labelle
             hint = f"; did you mean {near[0]}?" if near else ""
             raise _absent(f"expected names of the recipe's classes{hint}", name)
     found = frozenset(by_name[name] for name in absent)
-    if len(found) == len(by_name):
+    if found and len(found) == len(by_name):
         raise _absent("expected some classes, got all of them")
     for value, target in label_map.items():
         if target in found:
@@ -169,7 +169,7 @@ def check_map(label_map: Mapping[int, int], data: Labelled) -> None:
 def to_class(value: int, data: Labelled, label_map: Mapping[int, int], where: str, shown: str = "the class") -> int:
     """The recipe's class of a hospital's number. Where label_map is given it must name every value but 0.
 
-    Raises FedmedError FM-DAT-28.
+    Raises FedmedError FM-DAT-28, or -73 (a class that is never labelled here, see `labelling`).
     """
     target = label_map.get(value, 0 if value == 0 else None) if label_map else value
     if target is None:

@@ -34,7 +34,7 @@ def read(case: Case, root: Path, data: Data, label_map: Mapping[int, int]) -> Vo
     resampled. Grids count as the same when no corner lies farther apart than the recipe's `grid_tolerance`. What a
     virtual site does to its images (`shifts`) is done here.
 
-    Raises FedmedError FM-DAT-11, -15 to -41, -54 to -58, -64 and -71.
+    Raises FedmedError FM-DAT-11, -15 to -41, -54 to -58, -64, -71 and -73.
     """
     label = case.label if isinstance(case.label, str) else None
     volume = read_files(case.case, case.image, label, root, data, label_map)

@@ -104,7 +104,7 @@ def test_through_the_list_of_cases(tmp_path: Path) -> None:
     assert [case.group for case in sorted(found.cases, key=lambda case: str(case.label))] == ["q1", "q2", "q3", "q4"]
 
 
-@pytest.mark.parametrize("folder", ["segmentations", "seg"])
+@pytest.mark.parametrize("folder", ["segmentations", "seg", "rtstruct"])
 def test_known_layouts(tmp_path: Path, folder: str) -> None:
     study(tmp_path, "a", f"{folder}/a.dcm")
     layout = detect_layout(tmp_path, ["T1"])

@@ -88,3 +88,7 @@ def test_a_mask_with_an_absent_class_is_excluded(tmp_path: Path) -> None:
     assert excluded.code == "FM-DAT-73"
     assert "value 2" in excluded.message
     assert reading.read(found.cases[0], tmp_path, recipe.data, label_map).label.max() == 1
+
+
+def test_a_recipe_without_classes_has_none_absent() -> None:
+    assert labels.labelling({}, [], DATA.model_copy(update={"labels": {}})) == Labelling({})
