@@ -90,7 +90,7 @@ def _image(entry: Any) -> str:
 
 
 def listed(root: Path, layout: Layout, studies: Sequence[Study], data: Data, label_map: Mapping[int, int]) -> Listed:
-    """Raises FedmedError FM-DAT-83."""
+    """Raises FedmedError FM-DAT-83, or -85 where nothing on the list is there."""
     found = read(root, layout.dataset or NAME)
     kept, seen = list(studies), set[str]()
     if found.images is not None:
@@ -101,6 +101,10 @@ def listed(root: Path, layout: Layout, studies: Sequence[Study], data: Data, lab
             if names & found.images:
                 kept.append(study)
             seen |= names
+    if found.images and not kept:
+        next_ = f"correct {NAME}, or leave data.layout.dataset out of fedmed.yaml"
+        message = f"{NAME}: none of its {len(found.images)} training images is there"
+        raise FedmedError("FM-DAT-85", message, next=next_)
     missing = sorted((found.images or frozenset()) - seen)
     differ = [*_classes(found, data, label_map), *_channels(found, layout)]
     return Listed(kept, len(studies) - len(kept), missing, differ)

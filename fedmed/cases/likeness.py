@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Side = TypeVar("Side", bound=str)
 SIDE = {2: 64, 3: 32}  # samples along each axis that the transform sees
 KEPT = {2: 32, 3: 10}  # lowest frequencies along each axis: 1023 and 999 bits without the mean
-NEAR = 0.18  # the nearest images of two patients in benchmarks/results/near_duplicates.md lie at .24
+NEAR = 0.18  # the nearest two real or sample patients of benchmarks/results/near_duplicates.md are .23 apart
 SHARE_OF_USUAL = 0.45  # of the usual distance to the fifth nearest case: in some folders all cases look alike
 FIFTH = 5  # so that a folder that was imported twice does not count as the usual
 SAMPLE = 500  # cases that the usual distance is taken from

@@ -68,6 +68,15 @@ def test_the_training_list_says_what_counts(tmp_path: Path) -> None:
     assert not [note for note in found.notes if "spleen" in note]
 
 
+def test_a_list_of_other_images(tmp_path: Path) -> None:
+    dataset(tmp_path, training=[{"image": "/home/Nansen/imagesTr/spleen_000.nii.gz", "label": "x"}])
+    with phantoms.refuses("FM-DAT-85", "none of its 1 training images is there"):
+        look(tmp_path)
+    dataset(tmp_path, training=[])
+    with phantoms.refuses("FM-DAT-08", "0 cases found"):
+        look(tmp_path)
+
+
 def test_other_names_are_told_and_label_map_answers(tmp_path: Path) -> None:
     dataset(tmp_path, labels={"0": "background", "1": "Liver", "2": "spleen"}, modality={"0": "MRI"})
     found = look(tmp_path)
