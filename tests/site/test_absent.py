@@ -10,7 +10,7 @@ import yaml
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, canonical
-from fedmed.site import check, desk, partition, rounds
+from fedmed.site import check, desk, evaluate, partition, rounds, train
 from tests import radiographs, small
 
 if TYPE_CHECKING:
@@ -93,3 +93,26 @@ def test_nobody_is_told_of_a_class_that_was_declared(tmp_path: Path) -> None:
     settings(site, absent=["implant"])
     partition.partition(site, small.now())
     assert "FM-CHK-03" not in noted()
+
+
+def test_a_round_and_a_report_of_a_hospital_that_labels_one_class_of_two(tmp_path: Path) -> None:
+    """Its update says so by a digest; its report has figures of the class that it knows, and of no other."""
+    told, losses = {}, set()
+    for name, absent in (("declared", ["core"]), ("silent", [])):
+        world = small.founded(
+            tmp_path / name, ("aa",), initial=small.unet_initial, recipe={"data": DATA}, limits={"min_sites": 1}
+        )
+        site = world.site("aa")
+        settings(site, absent=absent)
+        partition.partition(site, small.now())
+        trained = train.train(site, small.now(), train.Options("cpu"), quiet)
+        done = evaluate.evaluate(site, small.now(), "validation", "cpu", quiet)
+        losses.add(trained.body.train_loss)
+        told[name] = trained.body.label_map, {score.label for score in done.body.scores}
+    assert told["declared"] == (artifact.sha256(canonical.encode([[], ["core"]])), {"all", "ball"})
+    assert told["silent"] == (artifact.sha256(canonical.encode([])), {"all", "ball", "core"})
+    assert len(losses) == 2, "the same weights, cases and draws: the loss is another one"
+
+
+def quiet(_what: str, _done: int, _total: int) -> None:
+    """Nobody watches."""
