@@ -56,8 +56,10 @@ class Rows:
             case = self._case(number, alias, name)
         except FedmedError as error:
             findings = [Finding(code=error.code, message=error.message, local=f"row {number}")]
-        unnamed = not (self.layout.case or self.layout.patient)
-        facts = Facts(readable=True, labelled=all(self._outcome_cells(number)), unnamed=unnamed)
+        cells = self.sheet.cells(number)
+        labelled = all(cells[outcome] for outcome in self.rules.outcomes)
+        named = any(cells[column] for column in (self.layout.case, self.layout.patient) if column)
+        facts = Facts(readable=True, labelled=labelled, unnamed=not named)
         return Examined(alias, (self.layout.file,), case, tuple(findings), facts)
 
     def without_image(self) -> dict[str, list[str]]:
@@ -75,10 +77,6 @@ class Rows:
         )
         return [f"{count} {what}" for count, what in counted if count]
 
-    def _outcome_cells(self, number: int) -> list[str]:
-        cells = self.sheet.cells(number)
-        return [cells[name] for name in self.rules.outcomes]
-
     def _case(self, number: int, alias: str, name: str) -> Case:
         cells = self.sheet.cells(number)
         inputs = tuple(_input(column, cells[column.name], self.layout, alias) for column in self.rules.columns)
@@ -86,7 +84,7 @@ class Rows:
         if gaps and self.rules.imputation == "drop":
             raise FedmedError("FM-TAB-09", f"{alias}: {gaps} of {len(inputs)} columns are empty")
         label, group, time = self._outcome(cells, alias)
-        patient = (cells[self.layout.patient] if self.layout.patient else "") or name
+        patient = (cells[self.layout.patient] if self.layout.patient else "") or f"\0{name}"
         known = {*self.rules.names, self.layout.case, self.layout.patient}
         kept, too_long = labels.covariates({name: cell for name, cell in cells.items() if name and name not in known})
         self.left_out += too_long

@@ -127,13 +127,18 @@ def detect(root: Path, columns: Sequence[str] = ()) -> Layout:
 
 
 def _names(text: str, layout: TableLayout, wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The names of the columns and the delimiter: the one with which the first line has most of the wanted columns, or
-    most cells.
+    """The names of the columns and the delimiter: the one that makes most cells of the first line. Where another one
+    makes as many, or more of the wanted columns, a person must say which.
     """
     first = text.partition("\n")[0].rstrip("\r")
     delimiters = (layout.delimiter,) if layout.delimiter else spreadsheet.DELIMITERS
     read_as = {each: _cells(next(csv.reader([first], delimiter=each), []), 0, ()) for each in delimiters}
-    best = max(delimiters, key=lambda each: (len(set(wanted) & set(read_as[each])), len(read_as[each])))
+    best = max(delimiters, key=lambda each: len(read_as[each]))
+    for other in delimiters:
+        is_as_long = 1 < len(read_as[best]) == len(read_as[other])
+        fits_better = len(set(wanted) & set(read_as[other])) > len(set(wanted) & set(read_as[best]))
+        if other != best and (is_as_long or fits_better):
+            raise _unreadable(f"several delimiters are possible: write {WHERE}.delimiter into fedmed.yaml")
     names = tuple(layout.columns or read_as[best])
     named = [name for name in names if name]
     if len(set(named)) != len(named):

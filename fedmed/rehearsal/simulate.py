@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fedmed.rehearsal.summary import Summary
 
 DIVIDED = "parts/done"
+FEW = 4  # numbers of fingerprints that are told in a line
 HELD = f"{virtual.HELD_OUT}/cases.json"
 
 
@@ -190,7 +191,8 @@ def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[
 def told(made: Aggregated, metric: str) -> str:
     """A round in a line: what each site counted, and how good the model before was on the validation cases."""
     if made.federation is not None:
-        return "fingerprints: " + "; ".join(f"{name}: {words}" for name, words in made.numbers)
+        more = [f"and {len(made.numbers) - FEW} more"] if len(made.numbers) > FEW else []
+        return "fingerprints: " + "; ".join([*(f"{name}: {words}" for name, words in made.numbers[:FEW]), *more])
     shares = ", ".join(f"{parent.site} {float(parent.share):.2f}" for parent in made.parents)
     first = next((row for row in made.pooled if row.metric == metric and row.mean is not None), None)
     before = f"; model r{made.round - 1:04d} had {first.metric} {float(first.mean or 0):.3f}" if first else ""

@@ -140,6 +140,13 @@ def test_two_rows_of_one_patient_are_two_cases_on_one_side(tmp_path):
     assert found.notes == []
 
 
+def test_a_row_without_a_patient_is_nobody_else(tmp_path):
+    text = "id,who,age,pressure,pain,grade\n7,,63,140,none,0\n8,7,70,150,mild,1\n,,50,150,mild,1\n"
+    found = wards.found(tmp_path, text, case="id", patient="who")
+    assert len({case.patient for case in found.cases}) == 3
+    assert found.notes == ["1 cases do not say who the patient is: each counts as a patient of its own"]
+
+
 def test_rows_without_an_id_stay_who_they_are_when_others_come_and_move(tmp_path):
     first = wards.found(tmp_path, HEAD + ROWS)
     assert first.notes == ["3 cases do not say who the patient is: each counts as a patient of its own"]

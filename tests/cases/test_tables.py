@@ -42,6 +42,19 @@ def test_names_may_hold_the_delimiter_of_others(tmp_path):
     assert sheet.columns == ("age", "kind; of, pain", "grade")
 
 
+@pytest.mark.parametrize("head", ["age;kind, of, it;grade", "age;kind, of, it, all;grade"], ids=["as many", "more"])
+def test_a_delimiter_that_could_be_another_is_asked_for(tmp_path, head):
+    data = f"{head}\n63;a;1\n"
+    with pytest.raises(FedmedError, match=r"write data\.layout\.table\.delimiter") as caught:
+        read(tmp_path, data)
+    assert caught.value.code == "FM-TAB-01"
+    assert read(tmp_path, data, delimiter=";").rows == (("63", "a", "1"),)
+
+
+def test_a_table_of_one_column_needs_no_delimiter(tmp_path):
+    assert read(tmp_path, "age\n63\n", ("age",)).rows == (("63",),)
+
+
 def test_a_table_without_a_line_of_names(tmp_path):
     sheet = read(tmp_path, "63.0,1.0\n67,?\n", columns=["age", "grade"])
     assert sheet.rows == (("63.0", "1.0"), ("67", ""))
