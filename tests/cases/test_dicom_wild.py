@@ -79,8 +79,9 @@ def test_pet_is_rescaled_slice_by_slice(tmp_path: Path) -> None:
     rule = phantoms.recipe(modality="PT").data
     volume = reading.read_files("case-1", {"T1": tuple(names)}, None, tmp_path, rule, {})
     np.testing.assert_allclose(volume.image[0], phantoms.ramp() * 0.25 * np.arange(1, 11), rtol=1e-6)
-    chosen = series.choose(series.scan(tmp_path, names, "case-1"), rule, "case-1")
-    assert len(chosen) == 10
+    assert len(series.choose(series.scan(tmp_path, names, "case-1"), rule, "case-1")) == 10
+    outside = {modality: phantoms.recipe(modality=modality).data.zero_is_outside for modality in ("MR", "PT", "CT")}
+    assert outside == {"MR": True, "PT": True, "CT": False}
     with phantoms.refuses("FM-DAT-30"):
         series.choose(series.scan(tmp_path, names, "case-1"), phantoms.recipe().data, "case-1")
 
