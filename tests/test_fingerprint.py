@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed import fingerprint
+from fedmed import fingerprint, pooling
 from fedmed.fingerprint import Axes, Cell, Fingerprint, Grey, Lengths, Share
 from fedmed.preprocessing import Intensity, Preprocessing
 from tests import radiographs
@@ -48,22 +48,22 @@ def test_grey_values_of_two_sites_by_hand() -> None:
     one = made(1, channels={"MR": Grey(1, 10.0, 3.0, 4.0, 16.0)})
     three = made(3, channels={"MR": Grey(3, 50.0, 1.0, 40.0, 60.0)})
     # mean (10 + 3 * 50) / 4; variance (9 + 30^2 + 3 * (1 + 10^2)) / 4; (4 + 3 * 40) / 4; (16 + 3 * 60) / 4
-    assert fingerprint.pool([one, three]).channels["MR"] == Grey(4, 40.0, math.sqrt(303), 31.0, 49.0)
+    assert pooling.pool([one, three]).channels["MR"] == Grey(4, 40.0, math.sqrt(303), 31.0, 49.0)
 
 
 def test_percentiles_are_those_of_who_told_them() -> None:
     silent = made(1, channels={"MR": Grey(1, 100.0, 20.0, None, None)})
-    assert fingerprint.pool([silent, made(3)]).channels["MR"] == replace(GREY, n=4)
-    assert fingerprint.pool([silent, silent]).channels["MR"] == Grey(2, 100.0, 20.0, None, None)
+    assert pooling.pool([silent, made(3)]).channels["MR"] == replace(GREY, n=4)
+    assert pooling.pool([silent, silent]).channels["MR"] == Grey(2, 100.0, 20.0, None, None)
 
 
 def test_a_site_without_grey_values_of_its_own_changes_none() -> None:
     empty = made(2, channels={"MR": Grey(0, 0.0, 0.0, None, None)})
-    assert fingerprint.pool([empty, made(4)]).channels["MR"] == GREY
+    assert pooling.pool([empty, made(4)]).channels["MR"] == GREY
 
 
 def test_lengths_and_classes_add_up() -> None:
-    pooled = fingerprint.pool([made(2, spacing=axes(1.0, 2.0)), made(3, spacing=axes(2.0, 2.0, 4.0))])
+    pooled = pooling.pool([made(2, spacing=axes(1.0, 2.0)), made(3, spacing=axes(2.0, 2.0, 4.0))])
     assert pooled.spacing[0] == Lengths(cells((0, 0, 1), (35, 35, 3), (70, 70, 1)))
     assert pooled.num_cases == 5
     assert pooled.classes == {1: Share(5, 2000.0)}
@@ -72,8 +72,8 @@ def test_lengths_and_classes_add_up() -> None:
 def test_class_counts_are_of_the_sites_that_told_all_of_theirs() -> None:
     whole = made(30, classes={0: Share(20, 0.0), 1: Share(10, 0.0)})
     silent = made(4, classes={0: Share(None, None), 1: Share(0, 0.0)})
-    assert fingerprint.pool([whole, silent]).classes == whole.classes
-    assert fingerprint.pool([silent]).classes == {0: Share(None, None), 1: Share(None, None)}
+    assert pooling.pool([whole, silent]).classes == whole.classes
+    assert pooling.pool([silent]).classes == {0: Share(None, None), 1: Share(None, None)}
 
 
 values = st.lists(st.floats(-1000, 1000), min_size=1, max_size=12)
@@ -86,7 +86,7 @@ def test_means_and_deviations_of_parts_pooled_are_those_of_the_whole(sites: list
         for site in sites
     ]
     everything = [value for site in sites for value in site]
-    pooled = fingerprint.pool(parts).channels["MR"]
+    pooled = pooling.pool(parts).channels["MR"]
     assert pooled.n == len(everything)
     assert pooled.mean == pytest.approx(np.mean(everything), abs=1e-9)
     assert pooled.sd == pytest.approx(np.std(everything), abs=1e-6)
@@ -97,20 +97,20 @@ def test_means_and_deviations_of_parts_pooled_are_those_of_the_whole(sites: list
 
 @given(st.lists(st.floats(0.05, 20), min_size=1, max_size=40))
 def test_the_median_is_right_to_one_percent(lengths: list[float]) -> None:
-    found = fingerprint.median(fingerprint.counted(lengths))
+    found = pooling.median(fingerprint.counted(lengths))
     assert found == pytest.approx(sorted(lengths)[(len(lengths) - 1) // 2], rel=0.0101)
 
 
 def test_a_length_that_no_file_says_counts_nowhere() -> None:
     assert fingerprint.counted([0.0, 0.0]) == NOTHING
-    assert fingerprint.median(NOTHING) is None
+    assert pooling.median(NOTHING) is None
 
 
 def test_a_wide_cell_is_spread_over_its_bins() -> None:
     # bins 0, 1, 2 with 4 cases each, and bin 10 with 3: half of 15 is reached in bin 1
-    assert fingerprint.median(Lengths(cells((0, 2, 12), (10, 10, 3)))) == pytest.approx(1.02)
-    assert fingerprint.median(Lengths(cells((0, 0, 5)), untold=5)) == 1
-    assert fingerprint.median(Lengths(cells((0, 0, 5)), untold=6)) is None
+    assert pooling.median(Lengths(cells((0, 2, 12), (10, 10, 3)))) == pytest.approx(1.02)
+    assert pooling.median(Lengths(cells((0, 0, 5)), untold=5)) == 1
+    assert pooling.median(Lengths(cells((0, 0, 5)), untold=6)) is None
 
 
 # what may leave
@@ -184,23 +184,23 @@ def test_what_a_volume_goes_through() -> None:
     found = made(4, spacing=(axes(1.0)[0], axes(2.0)[0], axes(4.0)[0]))
     grey = {"MR": Intensity(mean=100, sd=20, low=60, high=150)}
     spaced = Preprocessing(channels=grey, spacing=(1, 2, 4))
-    assert fingerprint.fitted(found, tiny_recipe(top={"data": data})) == spaced
+    assert pooling.fitted(found, tiny_recipe(top={"data": data})) == spaced
     given_ = tiny_recipe(top={"data": {**data, "spacing": [3, 3, 3]}})
-    assert fingerprint.fitted(found, given_) == Preprocessing(channels=grey)
+    assert pooling.fitted(found, given_) == Preprocessing(channels=grey)
 
 
 def test_what_a_picture_goes_through() -> None:
     recipe = radiographs.recipe(data={"channels": ["MR"], "normalisation": "federated"})
     told = made(4, classes={0: Share(3, 0.0), 1: Share(1, 0.0)})
-    assert fingerprint.fitted(told, recipe).class_counts == {0: 3, 1: 1}
-    assert fingerprint.fitted(made(4, classes={0: Share(None, None), 1: Share(0, 0.0)}), recipe).class_counts is None
+    assert pooling.fitted(told, recipe).class_counts == {0: 3, 1: 1}
+    assert pooling.fitted(made(4, classes={0: Share(None, None), 1: Share(0, 0.0)}), recipe).class_counts is None
 
 
 def test_what_nothing_can_be_made_of() -> None:
     data = {"modality": "MR", "channels": ["MR"], "labels": {1: "ball"}, "normalisation": "federated"}
     recipe = tiny_recipe(top={"data": data})
     flat, none = (made(channels={"MR": grey}) for grey in (replace(GREY, sd=0.0), Grey(0, 0.0, 0.0, None, None)))
-    assert code_of(lambda: fingerprint.fitted(flat, recipe)) == "FM-NRM-03"
-    assert code_of(lambda: fingerprint.fitted(none, recipe)) == "FM-NRM-03"
+    assert code_of(lambda: pooling.fitted(flat, recipe)) == "FM-NRM-03"
+    assert code_of(lambda: pooling.fitted(none, recipe)) == "FM-NRM-03"
     silent = fingerprint.floored(made(4), 10)
-    assert code_of(lambda: fingerprint.fitted(silent, recipe)) == "FM-NRM-04"
+    assert code_of(lambda: pooling.fitted(silent, recipe)) == "FM-NRM-04"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed import files, fingerprint, preprocessing
+from fedmed import files, fingerprint, pooling, preprocessing
 from fedmed.coordinator import model
 from fedmed.coordinator.rounds import Standing
 from fedmed.errors import FedmedError
@@ -122,8 +122,8 @@ def close(found: Workspace, running: Started, everyone: Sequence[Standing], now:
     Raises FedmedError FM-NRM-03, -04 when no numbers can be made of them.
     """
     used = [each.update for each in everyone if each.status == "used" and each.update is not None]
-    pooled = fingerprint.pool([from_body(_body(found, known)) for known in used])
-    numbers = fingerprint.fitted(pooled, running.recipe)
+    pooled = pooling.pool([from_body(_body(found, known)) for known in used])
+    numbers = pooling.fitted(pooled, running.recipe)
     rows = [{"site": known.sender, "fingerprint": known.id} for known in used]
     found.write_entry("aggregate", "note", now, what=POOLED, used=rows)
     _say_federation(found, running, numbers, now)

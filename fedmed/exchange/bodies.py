@@ -238,7 +238,7 @@ class DataFingerprint(Sent):
     spacing: list[Lengths] = Field(min_length=3, max_length=3)
     shape: list[Lengths] = Field(min_length=3, max_length=3)
     classes: list[ClassShare] = Field(max_length=33)
-    inputs: list[Input] = Field(default=[], max_length=2048)
+    inputs: list[Input] = Field(max_length=2048)
 
 
 class Curve(Sent):

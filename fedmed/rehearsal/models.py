@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from fedmed import files, fingerprint
+from fedmed import files, pooling
 from fedmed import preprocessing as fitting
 from fedmed.cases import datalist, encoding
 from fedmed.cases import fingerprint as measuring
@@ -145,7 +145,7 @@ def _pooled_numbers(sites: Sequence[Site], consent: Approved) -> Preprocessing |
     if kept.exists():
         return fitting.from_bytes(files.read_bounded(kept, fitting.MAX_BYTES), kept.name)
     root, cases = _together(sites, lists)
-    found = fingerprint.fitted(measuring.measure(cases, consent.recipe, root, {}), consent.recipe)
+    found = pooling.fitted(measuring.measure(cases, consent.recipe, root, {}), consent.recipe)
     files.write_atomic(kept, found.to_bytes(), mode=0o600)
     return found
 

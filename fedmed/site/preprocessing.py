@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fedmed import files, fingerprint, preprocessing
+from fedmed import files, pooling, preprocessing
 from fedmed.errors import FedmedError
 from fedmed.recipe import Imaging, Rowwise
 from fedmed.site import desk
@@ -54,7 +54,7 @@ def require(site: Site, consent: Approved, cases: Datalist, progress: Callable[[
     if isinstance(chosen, Rowwise):
         found = encoding.fitted(datalist.cases(cases, "training"), chosen.data)
     elif isinstance(chosen, Imaging) and chosen.data.normalisation == "site":
-        found = fingerprint.fitted(measure(site, consent, cases, progress), chosen)
+        found = pooling.fitted(measure(site, consent, cases, progress), chosen)
     if found is not None:
         keep(site, found)
 

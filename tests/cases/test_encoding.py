@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed import fingerprint
+from fedmed import fingerprint, pooling
 from fedmed.cases import encoding
 from fedmed.cases import fingerprint as measuring
 from fedmed.cases.case import NO_GRID, Case, Row
@@ -117,12 +117,12 @@ def test_the_fingerprint_of_rows_by_hand():
     assert (found.num_cases, dict(found.channels), dict(found.classes)) == (4, {}, {})
     assert [(grey.n, grey.mean) for grey in found.inputs] == [(4, 65), (3, 140), (3, 0), (3, pytest.approx(2 / 3))]
     assert [grey.sd for grey in found.inputs] == pytest.approx([math.sqrt(125), math.sqrt(1400), 0, math.sqrt(2) / 3])
-    assert fingerprint.fitted(found, rules).columns == {
+    assert pooling.fitted(found, rules).columns == {
         "age": ColumnNumbers(fill=65, mean=65, sd=11.18),
         "pressure": ColumnNumbers(fill=140, mean=140, sd=37.417),
         "pain": ColumnNumbers(fill=2),
     }
-    assert encoding.encode(ROW, rules.data, fingerprint.fitted(found, rules)) == [0.0, 0.0, 0.0, 1.0]
+    assert encoding.encode(ROW, rules.data, pooling.fitted(found, rules)) == [0.0, 0.0, 0.0, 1.0]
 
 
 LEVELS = st.sampled_from((None, 0.0, 1.0, 2.0))
@@ -136,7 +136,7 @@ def test_pooled_fingerprints_are_that_of_all_rows(sites):
     rules = tables.tabular(data={"normalisation": "federated"})
     parts = [measuring.measure(cases(*rows), rules, None, {}) for rows in sites]
     whole = measuring.measure(cases(*(row for rows in sites for row in rows)), rules, None, {})
-    for ours, theirs in zip(fingerprint.pool(parts).inputs, whole.inputs, strict=True):
+    for ours, theirs in zip(pooling.pool(parts).inputs, whole.inputs, strict=True):
         assert ours.n == theirs.n
         assert ours.mean == pytest.approx(theirs.mean, abs=1e-6)
         assert ours.sd == pytest.approx(theirs.sd, rel=1e-6, abs=1e-3)
@@ -162,6 +162,6 @@ def test_a_number_that_nobody_may_tell_stays_as_it_is():
     rules = tables.tabular(data={"normalisation": "federated"})
     few = fingerprint.floored(measuring.measure(TRAINING, rules, None, {}), 4)
     assert few.inputs[1:] == (fingerprint.UNTOLD,) * 3
-    fitted = fingerprint.fitted(few, rules)
+    fitted = pooling.fitted(few, rules)
     assert fitted.columns["pressure"] == ColumnNumbers(fill=0, mean=0, sd=1)
     assert fitted.columns["pain"] == ColumnNumbers(fill=0)

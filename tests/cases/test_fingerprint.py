@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fedmed import fingerprint as numbers
+from fedmed import pooling
 from fedmed.cases import fingerprint
 from fedmed.cases.case import Case, Geometry
 from fedmed.errors import FedmedError
@@ -82,7 +83,7 @@ def test_grey_values_case_by_case(tmp_path: Path, cases: list[Case], modality: s
 def test_three_sites_pooled_are_all_cases_in_one_place(tmp_path: Path, cases: list[Case]) -> None:
     whole = fingerprint.measure(cases, recipe(), tmp_path, {})
     parts = [fingerprint.measure(cases[a:b], recipe(), tmp_path, {}) for a, b in ((0, 1), (1, 3), (3, 7))]
-    pooled = numbers.pool(parts)
+    pooled = pooling.pool(parts)
     one, other = pooled.channels["MR"], whole.channels["MR"]
     assert [one.n, one.mean, one.sd] == pytest.approx([other.n, other.mean, other.sd], rel=1e-12)
     assert [one.low, one.high] == pytest.approx([other.low, other.high], rel=1e-12)
@@ -112,8 +113,8 @@ def test_spacing_and_shape_lie_along_the_axes_of_the_recipe(tmp_path: Path) -> N
     # stored as S, L, P with 3, 1 and 2 mm: along R, A, S that is 1, 2 and 3 mm, and 5, 4 and 6 voxels
     affine = np.array([[0, -1.0, 0, 0], [0, 0, -2.0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])
     found = fingerprint.measure([write(tmp_path, "case-0", 0, affine=affine)], recipe(), tmp_path, {})
-    assert [numbers.median(each) for each in found.spacing] == pytest.approx([1, 2, 3], rel=0.0101)
-    assert [numbers.median(each) for each in found.shape] == pytest.approx([5, 4, 6], rel=0.0101)
+    assert [pooling.median(each) for each in found.spacing] == pytest.approx([1, 2, 3], rel=0.0101)
+    assert [pooling.median(each) for each in found.shape] == pytest.approx([5, 4, 6], rel=0.0101)
 
 
 def test_a_ct_without_a_labelled_voxel_has_no_part_in_the_grey_values(tmp_path: Path, cases: list[Case]) -> None:

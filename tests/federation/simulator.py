@@ -132,6 +132,7 @@ class Hospital(Actor):
             "data": {"root": "data", "layout": {"image": {"MR": "{case}.nii.gz"}}},
         }
         (self.root / "fedmed.yaml").write_text(yaml.safe_dump(local))
+        files.write_atomic(self.root / "keys" / "pseudonym.key", self.name.encode().ljust(32, b"-"), mode=0o600)
         with site_desk.opened(self.root, now) as site:
             known = join._say_join(site.workspace, "radiology", now)
             return sealing.post(site.workspace, known)

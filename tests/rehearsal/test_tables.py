@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from fedmed import preprocessing
+from fedmed import pooling, preprocessing
 from fedmed.cases import datalist
+from fedmed.cases import fingerprint as measuring
 from fedmed.rehearsal import simulate
 from fedmed.rehearsal.simulate import Plan
+from fedmed.site import desk
+from fedmed.site import preprocessing as preprocessings
 from tests import tables
 from tests.cases.test_rows import HEART, REAL, breast_cancer
 from tests.rehearsal.test_simulate import Inline
@@ -113,4 +116,31 @@ def test_six_regions_out_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.sites == [f"site-{number}" for number in range(1, 7)]
     counts = [sum(folds(tmp_path / "out", 20, name).values()) for name in found.sites]
     assert counts == [311, 196, 206, 162, 162, 51]
+    assert value(found, "global") > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (REAL / "fed_tcga_brca").exists(), reason="the breast cancer table is not here")
+def test_six_regions_normalise_alike_as_if_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    breast_cancer(tmp_path / "data")
+    fields = yaml.safe_load(BREAST.read_text("utf-8"))
+    fields["data"]["normalisation"] = "federated"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
+    plan = Plan(tmp_path / "recipe.yaml", tmp_path / "data", how="column", by="center", rounds=2, seeds=1)
+    found = run(plan, tmp_path / "out", monkeypatch)
+    sites = [desk.peek(tmp_path / "out" / "seed-20" / name) for name in found.sites]
+    used = [preprocessings.current(site) for site in sites]
+    assert len({each.digest() for each in used if each}) == 1
+    consent = desk.require_approved(sites[0])
+    rows = [case for site in sites for case in datalist.cases(datalist.load(site.cases_file), "training")]
+    whole = pooling.fitted(measuring.measure(rows, consent.recipe, tmp_path, {}), consent.recipe)
+    assert len(rows) > 600
+    assert whole.columns
+    assert used[0]
+    assert used[0].columns
+    assert len(whole.columns) == 39
+    for name, numbers in whole.columns.items():
+        ours = used[0].columns[name]
+        assert (ours.mean, ours.sd, ours.fill) == pytest.approx((numbers.mean, numbers.sd, numbers.fill), rel=1e-4)
     assert value(found, "global") > 0.5

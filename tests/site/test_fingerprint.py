@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fedmed import fingerprint as numbers
+from fedmed import pooling
 from fedmed.cases import datalist
 from fedmed.cases import fingerprint as measuring
 from fedmed.coordinator import aggregate
@@ -83,7 +84,7 @@ def everything(world: small.Federation) -> Preprocessing:
     lists = [datalist.cases(datalist.load(site.cases_file), "training") for site in sites]
     root, cases = models._together(sites, lists)
     consent = desk.require_approved(sites[0])
-    return numbers.fitted(measuring.measure(cases, consent.recipe, root, {}), consent.recipe)
+    return pooling.fitted(measuring.measure(cases, consent.recipe, root, {}), consent.recipe)
 
 
 def test_the_pooled_numbers_are_those_of_the_pooled_data(told: small.Federation, tmp_path: Path) -> None:

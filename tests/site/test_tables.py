@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedmed import fingerprint
+from fedmed import pooling
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.cases import fingerprint as measuring
@@ -198,7 +198,7 @@ def test_three_sites_normalise_alike_by_files_and_as_all_their_rows_in_one_place
     numbers = consents[0].preprocessing
     assert numbers
     assert numbers.columns
-    whole = fingerprint.fitted(measuring.measure(rows, consents[0].recipe, tmp_path, {}), consents[0].recipe)
+    whole = pooling.fitted(measuring.measure(rows, consents[0].recipe, tmp_path, {}), consents[0].recipe)
     assert whole.columns
     for column in ("age", "pressure"):
         ours, theirs = numbers.columns[column], whole.columns[column]

@@ -244,6 +244,7 @@ def _fingerprint_body() -> dict[str, Any]:
         "spacing": [lengths] * 3,
         "shape": [lengths] * 3,
         "classes": [{"label": 1, "cases": None, "voxels": None}],
+        "inputs": [],
     }
 
 

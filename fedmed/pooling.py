@@ -1,0 +1,144 @@
+"""From the fingerprints of hospitals to that of all their cases together, and to the numbers that images and rows go
+through.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.fingerprint import DIGITS, STEP, Axes, Cell, Fingerprint, Grey, Lengths, Share, rounded
+from fedmed.preprocessing import ColumnNumbers, Intensity, Preprocessing
+from fedmed.recipe import Classification, Rowwise, Segmentation
+from fedmed.recipe_fields import FEDERATED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedmed.recipe import Recipe
+    from fedmed.recipe_tables import Table
+
+
+def pool(parts: Sequence[Fingerprint]) -> Fingerprint:
+    """The fingerprint of all their cases together.
+
+    Percentiles are those of the parts that told theirs. Class counts are of the parts that told every class; where
+    none did, none is told.
+    """
+    names = parts[0].channels
+    whole = [part for part in parts if all(share.cases is not None for share in part.classes.values())]
+    return Fingerprint(
+        num_cases=sum(part.num_cases for part in parts),
+        channels={name: _pool_grey([part.channels[name] for part in parts]) for name in names},
+        spacing=_pool_axes([part.spacing for part in parts]),
+        shape=_pool_axes([part.shape for part in parts]),
+        classes={label: _pool_shares([part.classes[label] for part in whole]) for label in parts[0].classes},
+        inputs=tuple(_pool_grey(each) for each in zip(*(part.inputs for part in parts), strict=True)),
+    )
+
+
+def _pool_grey(parts: Sequence[Grey]) -> Grey:
+    n = sum(part.n for part in parts)
+    mean = math.fsum(part.n * part.mean for part in parts) / n if n else 0.0
+    spread = math.fsum(part.n * (part.sd**2 + (part.mean - mean) ** 2) for part in parts)
+    told = [part for part in parts if part.low is not None and part.high is not None]
+    weight = sum(part.n for part in told)
+    low, high = (
+        math.fsum(part.n * end for part, end in zip(told, ends, strict=True)) / weight if weight else None
+        for ends in ([part.low or 0.0 for part in told], [part.high or 0.0 for part in told])
+    )
+    return Grey(n, mean, math.sqrt(spread / n) if n else 0.0, low, high)
+
+
+def _pool_axes(parts: Sequence[Axes]) -> Axes:
+    one, two, three = (_pool_lengths([part[axis] for part in parts]) for axis in range(3))
+    return one, two, three
+
+
+def _pool_lengths(parts: Sequence[Lengths]) -> Lengths:
+    """Cells with the same bins add up; wider ones stay beside them."""
+    found: Counter[tuple[int, int]] = Counter()
+    for part in parts:
+        for cell in part.cells:
+            found[cell.first, cell.last] += cell.count
+    cells = tuple(Cell(first, last, found[first, last]) for first, last in sorted(found))
+    return Lengths(cells, sum(part.untold for part in parts))
+
+
+def _pool_shares(parts: Sequence[Share]) -> Share:
+    if not parts:
+        return Share(None, None)
+    return Share(sum(part.cases or 0 for part in parts), math.fsum(part.voxels or 0.0 for part in parts))
+
+
+def median(lengths: Lengths) -> float | None:
+    """The (lower) median length, to the width of a bin; None where more cases are untold than told.
+
+    Cases of a cell of several bins count as spread evenly over them.
+    """
+    total = sum(cell.count for cell in lengths.cells)
+    if not total or lengths.untold > total:
+        return None
+    shares: dict[int, float] = {}
+    for cell in lengths.cells:
+        bins = range(cell.first, cell.last + 1)
+        shares |= {number: shares.get(number, 0.0) + cell.count / len(bins) for number in bins}
+    reached = 0.0
+    for number in sorted(shares):
+        reached += shares[number]
+        if reached >= total / 2 - 1e-9:
+            return float(f"{STEP**number:.4g}")
+    raise ValueError("more cases than there are")
+
+
+def fitted(found: Fingerprint, recipe: Recipe) -> Preprocessing:
+    """What the recipe's images go through, from the fingerprint of one hospital or of all.
+
+    Raises FedmedError FM-NRM-03 where a channel has no two grey values, -04 where the recipe leaves the spacing to the
+    fingerprints and too few cases tell theirs.
+    """
+    if isinstance(recipe, Rowwise):
+        return Preprocessing(columns=_columns(found.inputs, recipe.data))
+    for name, grey in found.channels.items():
+        if not grey.n or not rounded(grey.sd) > 0:
+            raise FedmedError("FM-NRM-03", f"channel {name}: expected cases with grey values that differ, got none")
+    spacing = None
+    if isinstance(recipe, Segmentation) and recipe.data.spacing == FEDERATED:
+        spacing = [median(lengths) for lengths in found.spacing]
+        if None in spacing:
+            untold = max(lengths.untold for lengths in found.spacing)
+            raise FedmedError("FM-NRM-04", f"spacing: {untold} of {found.num_cases} cases are too few to be told")
+    counts = {label: share.cases for label, share in found.classes.items()}
+    is_told = isinstance(recipe, Classification) and None not in counts.values()
+    return Preprocessing.model_validate(
+        {
+            "channels": {name: _intensity(grey) for name, grey in found.channels.items()},
+            "spacing": spacing,
+            "class_counts": counts if is_told else None,
+        }
+    )
+
+
+def _columns(inputs: Sequence[Grey], table: Table) -> dict[str, ColumnNumbers]:
+    """By name. A gap becomes the mean, or the most frequent level. A number that nobody may tell stays as it is, and
+    one that is the same everywhere becomes 0.
+    """
+    found, rest = {}, iter(inputs)
+    for column in table.columns:
+        told = [next(rest) for _ in range(column.width)]
+        if column.levels is None:
+            mean, sd = rounded(told[0].mean), rounded(told[0].sd)
+            found[column.name] = ColumnNumbers(fill=mean, mean=mean, sd=sd or 1.0)
+        else:
+            shares = [grey.mean for grey in told]
+            shares.insert(0, 1 - math.fsum(shares))
+            most = max(shares) - 10**-DIGITS * len(shares)  # what rounding makes of equally frequent levels
+            found[column.name] = ColumnNumbers(fill=next(float(n) for n, share in enumerate(shares) if share >= most))
+    return found
+
+
+def _intensity(grey: Grey) -> Intensity:
+    low, high = (None if end is None else rounded(end) for end in (grey.low, grey.high))
+    return Intensity(mean=rounded(grey.mean), sd=rounded(grey.sd), low=low, high=high)
