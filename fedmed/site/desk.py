@@ -116,8 +116,8 @@ def require_approved(site: Site) -> Approved:
 def labelling(site: Site, chosen: Recipe) -> Labelling:
     """`label_map` and `absent` of fedmed.yaml, checked against the recipe. Raises FedmedError FM-DAT-07 or -72."""
     absent = site.settings.absent
-    if absent and not isinstance(chosen, recipe.Segmentation | recipe.Classification):
-        message = "expected nothing: it is for the classes of masks and of whole images"
+    if absent and not isinstance(chosen, recipe.Imaging):
+        message = "expected nothing: it is for the classes that images are labelled with"
         raise FedmedError("FM-DAT-72", f"fedmed.yaml: absent: {message}")
     return labels.labelling(site.settings.label_map, absent, cast("Labelled", chosen.data))
 

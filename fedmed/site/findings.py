@@ -31,7 +31,7 @@ def rows(
 
     `n` of sensitivities is the number of boxes, that of AUROC the number of images.
     """
-    by_label = {label: _figures(located, label) for label in sorted(recipe.data.labels)}
+    by_label = {label: _figures(_of(located, label), label) for label in sorted(recipe.data.labels)}
     named = [*(detection.MEAN, *detection.NAMES)] if "froc" in recipe.evaluation.metrics else []
     metrics = [*named, *(["auroc"] if "auroc" in recipe.evaluation.metrics else [])]
     found = []
@@ -40,7 +40,7 @@ def rows(
         n = (max if metric == "auroc" else sum)([count for count, _ in defined] or [0])
         found.append(_row(model, metric, ALL, n, sum(v for _, v in defined) / len(defined) if defined else None))
         for label, figures in by_label.items() if len(by_label) > 1 else ():
-            if _enough(located, label, min_count):
+            if _enough(_of(located, label), label, min_count):
                 found.append(_row(model, metric, recipe.data.labels[label], *figures[metric]))
     return found
 
@@ -51,16 +51,17 @@ def frocs(
     """Counts of hits and false positives by score, for the labels of which enough images have a box."""
     found = []
     for label, name in sorted(recipe.data.labels.items()):
-        if _enough(located, label, min_count):
-            hits, false_positives = _scores(located, label)
+        mine = _of(located, label)
+        if _enough(mine, label, min_count):
+            hits, false_positives = _scores(mine, label)
             found.append(
                 bodies.Froc(
                     model=model,
                     label=name,
                     hits=discrimination.histogram(hits),
                     false_positives=discrimination.histogram(false_positives),
-                    boxes=_boxes(located, label),
-                    images=len(located),
+                    boxes=_boxes(mine, label),
+                    images=len(mine),
                 )
             )
     return found
@@ -72,7 +73,7 @@ def curves(
     """Of each image the highest score, in histograms by label, where both kinds of images are at least `min_count`."""
     found = []
     for label, name in sorted(recipe.data.labels.items()):
-        truth, scores = _images(located, label)
+        truth, scores = _images(_of(located, label), label)
         if min(truth.sum(), (~truth).sum()) >= min_count:
             with_, without = discrimination.histogram(scores[truth]), discrimination.histogram(scores[~truth])
             found.append(bodies.Curve(model=model, label=name, positives=with_, negatives=without))
@@ -86,16 +87,14 @@ def lines(model: str, located: Sequence[Located], recipe: Localisation) -> Itera
             numbers = (f"{one.score:.6f}", f"{one.x:.1f}", f"{one.y:.1f}", "", "")
             yield (model, each.case, recipe.data.labels[one.label], one.outcome, *numbers)
         hit = {one.box for one in each.candidates}
-        for number, box in enumerate(each.boxes):
-            if number not in hit:
-                yield (
-                    model,
-                    each.case,
-                    recipe.data.labels[box.label],
-                    "missed",
-                    "",
-                    *(f"{side:.1f}" for side in box[:4]),
-                )
+        for box in (box for number, box in enumerate(each.boxes) if number not in hit):
+            sides = (f"{side:.1f}" for side in box[:4])
+            yield (model, each.case, recipe.data.labels[box.label], "missed", "", *sides)
+
+
+def _of(located: Sequence[Located], label: int) -> list[Located]:
+    """The images from where the label is labelled at all."""
+    return [each for each in located if label not in each.absent]
 
 
 def _figures(located: Sequence[Located], label: int) -> Figures:

@@ -41,11 +41,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Located:
-    """An image by its alias: reference boxes with the recipe's classes, and candidates, the highest score first."""
+    """An image by its alias: reference boxes with the recipe's classes, and candidates, the highest score first.
+
+    Of the `absent` classes nothing is known here: nobody labels them where the image comes from.
+    """
 
     case: str
     boxes: tuple[Box, ...]
     candidates: tuple[Candidate, ...]
+    absent: frozenset[int] = frozenset()
 
 
 def evaluate(
@@ -55,6 +59,7 @@ def evaluate(
     *,
     root: Path,
     label_map: Mapping[int, int],
+    absent: frozenset[int] = frozenset(),
     device: torch.device,
     preprocessing: Preprocessing | None = None,
     disk: Cache | None = None,
@@ -73,8 +78,9 @@ def evaluate(
         make = partial(boxed.seen, case, root, recipe, label_map, preprocessing)
         prepared = cache.prepared(disk, "boxed", case, recipe, label_map, preprocessing, make).tensors
         place = boxed.place_in(prepared)
-        points = [(peak, place.back(peak.x, peak.y)) for peak in _peaks(network, prepared, recipe, device)]
-        found.append(Located(case.case, reference, matched(points, reference)))
+        peaks = [peak for peak in _peaks(network, prepared, recipe, device) if peak.label not in absent]
+        points = [(peak, place.back(peak.x, peak.y)) for peak in peaks]
+        found.append(Located(case.case, reference, matched(points, reference), absent))
         if progress:
             progress(done, len(cases))
     return found

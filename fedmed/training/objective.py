@@ -38,7 +38,8 @@ def loss_function(
     `focal` of (logits [B, labels, rows, columns], heat maps of the same shape).
 
     `absent` classes are never labelled where this loss is used. In a segmentation what shows one is labelled
-    background, so their probability counts as background's (`merged`). In a classification their logits are left out.
+    background, so their probability counts as background's (`merged`). In a classification their logits are left out,
+    in a localisation their heat maps.
     """
     if isinstance(recipe, recipes.Survival):
         return cox_loss
@@ -49,7 +50,8 @@ def loss_function(
         weighed = nn.CrossEntropyLoss(weight=class_weights if class_weights is None else class_weights[present])
         return _among(present, lambda logits: logits[:, present], weighed) if absent else weighed
     if isinstance(recipe, recipes.Localisation):
-        return focal
+        maps = [label - 1 for label in sorted(recipe.data.labels.keys() - absent)]
+        return lambda logits, drawn: focal(logits[:, maps], drawn[:, maps])
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     loss = recipe.training.loss

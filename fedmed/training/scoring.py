@@ -49,7 +49,7 @@ def evaluate(
     if isinstance(recipe, recipes.Classification):
         return classification.evaluate(recipe, params, cases, **where, absent=absent, progress=progress)
     if isinstance(recipe, recipes.Localisation):
-        return localisation.evaluate(recipe, params, cases, **where, progress=progress)
+        return localisation.evaluate(recipe, params, cases, **where, absent=absent, progress=progress)
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     return metrics.evaluate(recipe, params, cases, **where, absent=absent, progress=progress)

@@ -11,7 +11,7 @@ from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, canonical
 from fedmed.site import check, desk, evaluate, partition, rounds, train
-from tests import radiographs, small
+from tests import boxed, radiographs, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +56,14 @@ def test_checked_before_a_case_is_read(world: small.Federation) -> None:
         assert code_of(site) == code, (absent, label_map)
 
 
-def test_only_masks_and_whole_images_have_absent_classes(world: small.Federation) -> None:
+def test_only_images_have_absent_classes(world: small.Federation) -> None:
     settings(world.site("aa"), absent=["core"], label_map={})
     with desk.opened(world.site("aa"), small.now()) as site:
-        boxes = recipes.Localisation.model_construct(task="localisation")
+        rows = recipes.Tabular.model_construct(task="tabular")
         with pytest.raises(FedmedError) as refused:
-            desk.labelling(site, boxes)
+            desk.labelling(site, rows)
+        marks = boxed.recipe(data={"labels": {1: "mark", 2: "core"}})
+        assert desk.labelling(site, marks).absent == frozenset({2})
     assert refused.value.code == "FM-DAT-72"
 
 

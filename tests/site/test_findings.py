@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +77,18 @@ def test_several_labels_are_averaged_and_broken_down_where_there_are_enough() ->
     by_label = {(row.metric, row.label): row.n for row in findings.rows("global", images, TWO, 1)}
     assert (by_label["froc", "all"], by_label["froc", "one"], by_label["froc", "two"]) == (3, 2, 1)
     assert (by_label["auroc", "all"], by_label["auroc", "two"]) == (4, 4)
+
+
+def test_images_from_where_a_label_is_absent_say_nothing_of_it() -> None:
+    """Not that it is not there: such an image would count as one without the finding."""
+    elsewhere = [replace(image("d0", [2], (2, 0.9, "hit", 0)), absent=frozenset({1}))] * 2
+    here = [image("c0", [1], (1, 0.5, "hit", 0)), image("c1", [], (1, 0.9, "false positive", None))]
+    rows = {(row.metric, row.label): row for row in findings.rows("global", [*here, *elsewhere], TWO, 1)}
+    assert (rows["auroc", "one"].n, rows["auroc", "one"].mean) == (2, "0")
+    assert rows["sensitivity_at_0.25fp", "one"].mean == "0", "a false positive in two images is more than a quarter"
+    assert (rows["sensitivity_at_0.5fp", "one"].mean, rows["sensitivity_at_0.5fp", "one"].n) == ("1", 1)
+    one, two = findings.frocs("global", [*here, *elsewhere], TWO, 1)
+    assert (one.images, two.images) == (2, 4)
 
 
 def test_without_a_box_nothing_is_said_of_sensitivity_and_without_images_nothing_at_all() -> None:

@@ -73,6 +73,21 @@ def test_focal_loss_by_hand():
     assert float(nothing) == pytest.approx(-sum(q**2 * math.log(1 - q) for q in p), rel=1e-6)
 
 
+def test_the_heat_map_of_an_absent_class_is_left_out_of_loss_and_candidates(root):
+    recipe = films.recipe(data=TWO)
+    logits, maps = torch.randn(2, 2, 8, 8), torch.rand(2, 2, 8, 8)
+    whole, without = objective.loss_function(recipe), objective.loss_function(recipe, absent=frozenset({1}))
+    assert torch.equal(whole(logits, maps), objective.focal(logits, maps))
+    assert torch.equal(without(logits, maps), objective.focal(logits[:, 1:], maps[:, 1:]))
+    cases = films.cases(root / "absent", [0, 0])
+    params = networks.get_params(networks.build(recipe))
+    where = {"root": root / "absent", "label_map": {}, "device": CPU}
+    for absent, labels in ((frozenset(), {1, 2}), (frozenset({1}), {2})):
+        located = scoring.evaluate(recipe, params, cases, absent=absent, **where)
+        assert {one.label for each in located for one in each.candidates} == labels
+        assert {each.absent for each in located} == {absent}
+
+
 def test_focal_loss_is_finite_at_the_ends():
     logits = torch.tensor([[[[-200.0, 200.0]]]], requires_grad=True)
     loss = objective.focal(logits, torch.tensor([[[[1.0, 0.0]]]]))
