@@ -7,7 +7,7 @@ write a function, put it into its table here, and its code into `severities`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from fedmed.recipe_tables import ClassTable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from fedmed.cases.case import Case, Picture, Volume
+    from fedmed.cases.case import Case, Volume
     from fedmed.cases.examine import Examined
     from fedmed.cases.splits import Fold
     from fedmed.recipe import Imaging, Recipe
@@ -34,19 +34,9 @@ FEWEST = 8  # cases that have a usual value
 POLARITY_GAP = 0.3  # between classes, of the share of MONOCHROME1
 
 
-def of_header(data: Any, where: str) -> list[Doubt]:
-    """About one DICOM file, from its whole header."""
-    return [doubt for check in OF_HEADER for doubt in check(data, where)]
-
-
 def of_volume(volume: Volume, data: Data, where: str) -> list[Doubt]:
     """About a volume and its mask, as training would read them."""
     return [doubt for check in OF_VOLUME for doubt in check(volume, data, where)]
-
-
-def of_picture(picture: Picture, data: Pictures, where: str) -> list[Doubt]:
-    """About the slices of a classification, as training would read them."""
-    return [doubt for check in OF_PICTURE for doubt in check(picture, data, where)]
 
 
 def across(examined: Sequence[Examined], recipe: Imaging, absent: frozenset[int] = frozenset()) -> list[Aliased]:
@@ -184,9 +174,7 @@ def odd_regions(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
         yield alias, ("FM-DAT-74", message)
 
 
-OF_HEADER: tuple[Callable[[Any, str], list[Doubt]], ...] = ()
 OF_VOLUME: tuple[Callable[[Volume, Data, str], list[Doubt]], ...] = (doubts.of_label,)
-OF_PICTURE: tuple[Callable[[Picture, Pictures, str], list[Doubt]], ...] = ()
 ACROSS: tuple[Callable[[Sequence[Examined], Imaging], Iterator[Aliased]], ...] = (
     *(polarity, odd_spacing, coverage, repeated, alike, odd_intensity, odd_regions),
 )

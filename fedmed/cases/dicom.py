@@ -28,15 +28,16 @@ AIR_HU = -1000.0
 
 
 def read(
-    root: Path, relative: Sequence[str], where: str, rule: Data | None = None
+    root: Path, relative: Sequence[str], where: str, rule: Data | None = None, known: Sequence[Slice] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The volume [column, row, slice], and its affine to RAS+ mm; the order of the files does not matter.
 
-    Where one file holds several stacks, as a localizer and the series, the one that fits the `rule` is read.
+    Where one file holds several stacks, as a localizer and the series, the one that fits the `rule` is read. Who has
+    read the headers already gives them as `known`.
 
     Raises FedmedError FM-DAT-15, -16, -22, -23, -25, -30 to -41 and -64 to -66.
     """
-    ordered, affine = stack.stacked(slices(root, relative, where, rule), where)
+    ordered, affine = stack.stacked(known or slices(root, relative, where, rule), where)
     volume: NDArray[np.float32] | None = None
     for index, values in _decoded(root, ordered, where):
         if volume is None:  # only now: a damaged header may ask for more memory than its pixels ever fill

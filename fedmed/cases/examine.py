@@ -181,7 +181,10 @@ class _Examination:
         if isinstance(self.data, Pictures):
             return self._picture(images, self.data)
         label = self._mask() if self.ground.has_masks else None
-        volume = reading.read_files(self.alias, images.files, label, self.ground.root, self.data, self.ground.label_map)
+        ground = self.ground
+        volume = reading.read_files(
+            self.alias, images.files, label, ground.root, self.data, ground.label_map, images.slices
+        )
         self._notice(checks.of_volume(volume, self.data, self.alias))
         if label is not None:
             self.regions = regions.names(self.ground.root, label, self.ground.label_map, f"{self.alias} {LABEL}")
@@ -204,11 +207,10 @@ class _Examination:
         return Case(self.alias, self._patient(named, images), group, images.files, label, covariates, grid)
 
     def _look(self, images: Images, data: Pictures) -> Geometry:
-        picture, grid = pictures.look(self.alias, images.files, self.ground.root, data)
+        picture, grid = pictures.look(self.alias, images.files, self.ground.root, data, images.slices)
         if data.modality == "XR":
             for channel, slices in images.slices.items():
                 self._notice(oddities.of_radiograph(slices[0], f"{self.alias} {channel}"))
-        self._notice(checks.of_picture(picture, data, self.alias))
         self._measure(picture.slices[:, 0])
         self.likeness = likeness.of_picture(picture)
         return grid
@@ -368,7 +370,7 @@ class _Examination:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                trace, doubts = identifiers.of_dicom(data, relative), checks.of_header(data, self.alias)
+                trace = identifiers.of_dicom(data, relative)
                 polarity = str(data.get("PhotometricInterpretation") or "")
                 sided = data.get("Laterality") or data.get("ImageLaterality")
                 self.counts.update(dicom=1, laterality=bool(sided), view=bool(data.get("ViewPosition")))
@@ -376,7 +378,6 @@ class _Examination:
                 self.traces.append(identifiers.UNREADABLE)
                 return
         self.traces.append(trace)
-        self._notice(doubts)
         self.polarity[polarity] += 1
 
     def _look_at_others(self, matched: tuple[str, ...]) -> None:
@@ -391,8 +392,8 @@ class _Examination:
 
     def _measure(self, image: np.ndarray) -> None:
         """From an even sample: the percentiles of a whole-body CT would take as long as reading it."""
-        values = image.reshape(-1)[:: -(-image.size // SAMPLE)]
-        low, high = np.percentile(values, (1, 99))
+        step = max(1, round((image.size / SAMPLE) ** (1 / image.ndim)))
+        low, high = np.percentile(image[(slice(None, None, step),) * image.ndim], (1, 99))
         self.range = float(low), float(high)
 
 

@@ -15,7 +15,7 @@ from fedmed.cases.case import Geometry, Picture
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -46,8 +46,14 @@ def read(case: Case, root: Path, data: Pictures, label_map: Mapping[int, int]) -
     return replace(picture, label=label)
 
 
-def look(alias: str, image: Mapping[str, tuple[str, ...]], root: Path, data: Pictures) -> tuple[Picture, Geometry]:
-    """As `read`, before there is a Case: without the class, but with the grid.
+def look(
+    alias: str,
+    image: Mapping[str, tuple[str, ...]],
+    root: Path,
+    data: Pictures,
+    known: Mapping[str, Sequence[Slice]] | None = None,
+) -> tuple[Picture, Geometry]:
+    """As `read`, before there is a Case: without the class, but with the grid; `known` as in reading.read_files.
 
     The grid counts columns, rows and slices, also those that are not looked at; its spacing is 0 where no file says
     it and across a radiograph, which has no axcodes either. A slice of a volume that was saved as PNG or JPEG is read
@@ -55,7 +61,7 @@ def look(alias: str, image: Mapping[str, tuple[str, ...]], root: Path, data: Pic
     """
     single = all(raster.is_named(files[0]) for files in image.values() if files)
     if data.slices is not None and not single:
-        return _volume(alias, image, root, data, data.slices)
+        return _volume(alias, image, root, data, data.slices, known)
     channels: list[Floats] = []
     spacing: tuple[float, float] | None = None
     for channel in data.channels:
@@ -110,14 +116,19 @@ def _radiograph(root: Path, relative: str, data: Pictures, where: str) -> tuple[
 
 
 def _volume(
-    alias: str, image: Mapping[str, tuple[str, ...]], root: Path, data: Pictures, rule: Slices
+    alias: str,
+    image: Mapping[str, tuple[str, ...]],
+    root: Path,
+    data: Pictures,
+    rule: Slices,
+    known: Mapping[str, Sequence[Slice]] | None,
 ) -> tuple[Picture, Geometry]:
     """The middle slices of a volume across the third of the axcodes, the first axis along a slice's columns.
 
     `middle` of all slices is rounded to the nearest number, half up, and is at least one; where as many cannot be
     left out on both sides, one more is left out at the end.
     """
-    volume = reading.read_files(alias, image, None, root, data, {})
+    volume = reading.read_files(alias, image, None, root, data, {}, known)
     turned, affine = geometry.turned(np.moveaxis(volume.image, 0, -1), volume.affine, rule.axcodes)
     columns, rows, count, _ = turned.shape
     kept = max(1, int(rule.middle * count + 0.5))

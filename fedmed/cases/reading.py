@@ -15,12 +15,13 @@ from fedmed.cases.case import Volume
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from fedmed.cases.case import Case
+    from fedmed.cases.series import Slice
     from fedmed.recipe_fields import Data
 
     Floats = NDArray[np.float32]
@@ -52,15 +53,18 @@ def read_files(
     root: Path,
     data: Data,
     label_map: Mapping[int, int],
+    known: Mapping[str, Sequence[Slice]] | None = None,
 ) -> Volume:
-    """As `read`, before there is a Case."""
+    """As `read`, before there is a Case. `known` has the headers of the channels that are DICOM series, if they were
+    read already.
+    """
     channels: list[Floats] = []
     affine: Affine | None = None
     for channel in data.channels:
         where = f"{alias} {channel}"
         if not image.get(channel):
             raise FedmedError("FM-DAT-11", f"{where}: no image")
-        array, grid = _image(root, image[channel], data, where)
+        array, grid = _image(root, image[channel], data, where, (known or {}).get(channel))
         if array.min() == array.max():
             raise FedmedError("FM-DAT-26", f"{where}: every voxel is {float(array.min()):g}")
         if affine is None:
@@ -90,10 +94,12 @@ def _frame_of_reference(root: Path, relative: tuple[str, ...], where: str) -> st
     return None if nifti.is_nifti(relative[0]) else dicom.frame_of_reference(root, relative, where)
 
 
-def _image(root: Path, relative: tuple[str, ...], data: Data, where: str) -> tuple[Floats, Affine]:
+def _image(
+    root: Path, relative: tuple[str, ...], data: Data, where: str, known: Sequence[Slice] | None
+) -> tuple[Floats, Affine]:
     if len(relative) == 1 and nifti.is_nifti(relative[0]):
         return nifti.read(paths.locate(root, relative[0], where), where)
-    return dicom.read(root, relative, where, data)
+    return dicom.read(root, relative, where, data, known)
 
 
 def _onto(

@@ -214,3 +214,20 @@ def test_every_kind_of_risk_is_told() -> None:
 def test_a_header_that_cannot_be_read_to_its_end_is_counted() -> None:
     assert identifiers.UNREADABLE.files == 1
     assert "FM-IDN-01" in dict(identifiers.doubts(identifiers.UNREADABLE))
+
+
+def test_a_file_of_a_series_is_parsed_for_its_header_and_for_its_pixels_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[Any] = []
+    parse = dicomfile.parse
+
+    def counting(stream: Any, *words: Any, **options: Any) -> Any:
+        parsed.append(stream)
+        return parse(stream, *words, **options)
+
+    monkeypatch.setattr(dicomfile, "parse", counting)
+    phantoms.save(tmp_path / "dicom/a", phantoms.slices())
+    (study,) = survey(tmp_path, Layout(image={"T1": "dicom/{case}/"}), phantoms.recipe()).studies
+    assert study.is_usable
+    assert len(parsed) == 20
