@@ -1,7 +1,7 @@
 """Decodes compressed frames in a process of its own, because a damaged codestream can kill the one that decodes it.
 
-GDCM aborts or crashes on about one in two hundred damaged JPEG files (benchmarks/dicom_mutations.py), and a
-codestream may claim any size. The process gets one frame at a time with what the header says of it, in bounded memory
+GDCM aborts or crashes on some damaged JPEG files (FM-DAT-66 in benchmarks/results/dicom_mutations.md), and a codestream
+may claim any size. The process gets one frame at a time with what the header says of it, in bounded memory
 and time; it answers with bare pixels, whose type and number are checked here. It ends with its owner. No other decoder
 of compressed pixels is called in fedmed, but that of RLE, which is plain Python.
 """
