@@ -739,7 +739,7 @@ CODES: dict[str, Code] = {
     "FM-NRM-02": Code(
         DATA,
         "the recipe has images normalised by fitted numbers, and there are none here",
-        "fedmed train-local",
+        "have them fitted first: fedmed train-local",
     ),
     "FM-NRM-03": Code(
         DATA,

@@ -69,10 +69,12 @@ def work(call: str, root: Path, now: datetime) -> dict[str, Any]:
     posted: dict[str, Callable[[], Path | None]] = {
         "train": lambda: train.train(root, now, train.Options(device="cpu"), progress).posted,
         "evaluate": lambda: evaluate.evaluate(root, now, "validation", "cpu", progress).posted,
+        "fingerprint": lambda: train.train(root, now, train.Options(device="cpu"), progress).posted,
         "aggregate": lambda: next_model(root, now),
+        "first-model": lambda: next_model(root, now),
         "init-coordinator": lambda: new_workspace(root, lambda: found.init(root, root.parent / "recipe.yaml", now)),
         "init-site": lambda: new_workspace(root, lambda: join.init(root, "aa", root.parent / "data", now)),
-        "start": lambda: start.start(root, small.numpy_initial, now).posted[1],
+        "start": lambda: start.start(root, small.numpy_initial, now).posted[-1],
         "approve": lambda: (
             approve.approve(root, now, by="Dr. Test", ask=lambda found: found[0].statement_id[:32]).posted
         ),

@@ -17,7 +17,7 @@ import pytest
 
 from fedmed.auditor import books, inspection
 from fedmed.exchange.ledger import Ledger
-from fedmed.site import partition
+from fedmed.site import partition, train
 from tests import small
 from tests.warm import TRAINING, Warm
 
@@ -192,6 +192,38 @@ def test_aggregate_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -
         small.seal_update(world.site(name), value)
     world.carry()
     assert bench_of(light, "aggregate", world.coordinator, tmp_path, world).every(mode, stride) >= 60 // stride
+
+
+def pooling(root: Path) -> small.Federation:
+    """A federation that waits for fingerprints of two sites, which have partitioned."""
+    data = {**small.RECIPE["data"], "normalisation": "federated", "spacing": "federated"}
+    world = small.founded(root, recipe={"data": data})
+    for name in world.sites:
+        partition.partition(world.site(name), small.now())
+    return world
+
+
+@HOW
+def test_train_local_killed_over_a_fingerprint(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = pooling(tmp_path / "world")
+    assert bench_of(light, "fingerprint", world.site("aa"), tmp_path, world).every(mode, stride) >= 12 // stride
+
+
+@HOW
+def test_aggregate_killed_over_the_first_model(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = pooling(tmp_path / "world")
+    for name in world.sites:
+        train.train(world.site(name), small.now(), train.Options("cpu"), lambda *_: None)
+    world.carry()
+    bench = Bench(light, "first-model", world.coordinator, tmp_path)
+    assert bench.every(mode, stride) >= 40 // stride
+
+
+@HOW
+def test_start_killed_while_it_keeps_the_weights(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    data = {**small.RECIPE["data"], "normalisation": "federated"}
+    world = small.joined(tmp_path / "world", recipe={"data": data})
+    assert Bench(light, "start", world.coordinator, tmp_path).every(mode, stride) >= 15 // stride
 
 
 @HOW

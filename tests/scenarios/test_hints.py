@@ -51,7 +51,8 @@ def test_a_remedy_that_is_a_command_can_be_run(
     code: str, training_fedmed: Fedmed, torch_world: small.Federation
 ) -> None:
     """Not in its own situation, which the tests below do for what can be provoked, but at the right desk."""
-    place = {"FM-FED-02": torch_world.coordinator, "FM-SET-04": torch_world.root}.get(code, torch_world.site("aa"))
+    desks = {"FM-FED-02": torch_world.coordinator, "FM-NRM-08": torch_world.coordinator, "FM-SET-04": torch_world.root}
+    place = desks.get(code, torch_world.site("aa"))
     if code in ("FM-FED-01", "FM-FED-03"):
         place = small.joined(torch_world.root / "joined").coordinator
     if code == "FM-USE-02":
