@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 200  # characters of a covariate: longer ones are reports
 WHERE = "data.layout.labels"
-NEVER = -1  # what a class that is never labelled here becomes in the map of the reader; see `labelling`
+NEVER = -1  # what a class that is never labelled here becomes in the map of the reader; see `Labelling`
 WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")  # pandas writes 1.0 where another row has no label
 INTEGER, DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})"), re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
 
@@ -169,12 +169,12 @@ def check_map(label_map: Mapping[int, int], data: Labelled) -> None:
 def to_class(value: int, data: Labelled, label_map: Mapping[int, int], where: str, shown: str = "the class") -> int:
     """The recipe's class of a hospital's number. Where label_map is given it must name every value but 0.
 
-    Raises FedmedError FM-DAT-28, or -73 (a class that is never labelled here, see `labelling`).
+    Raises FedmedError FM-DAT-28, or -73 (a class that is never labelled here, see `Labelling`).
     """
     target = label_map.get(value, 0 if value == 0 else None) if label_map else value
     if target is None:
         raise FedmedError("FM-DAT-28", f"{where}: {shown} is not in label_map")
-    if target == NEVER:
+    if label_map and target == NEVER:  # without a map -1 is a number of the hospital's
         raise FedmedError("FM-DAT-73", f"{where}: {shown} is of a class that absent in fedmed.yaml lists")
     if target != 0 and target not in data.labels:
         raise FedmedError("FM-DAT-28", f"{where}: {shown}, expected 0 to {len(data.labels)}")
