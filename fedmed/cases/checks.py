@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed.cases import doubts, identifiers, likeness, regions
+from fedmed.recipe import Localisation
 from fedmed.recipe_fields import Pictures
 from fedmed.recipe_tables import ClassTable
 
@@ -56,7 +57,7 @@ def of_folds(
     """
     if parted := likeness.parted(folds):
         yield parted
-    if not isinstance(recipe.data, Pictures | ClassTable):
+    if not isinstance(recipe.data, Pictures | ClassTable) or _several_in_one(recipe):
         return
     for fold in ("validation", "testing"):
         cases = folds[fold]
@@ -72,10 +73,15 @@ def absent_classes(
 ) -> Iterator[Aliased]:
     """Classes that no case has (FM-CHK-03), but for those that the site says it never labels."""
     groups = {one.case.group for one in usable if one.case and one.case.group}
-    if isinstance(recipe.data, Pictures) and groups:
+    if isinstance(recipe.data, Pictures) and groups and not _several_in_one(recipe):
         for number, name in sorted(recipe.data.labels.items()):
             if name not in groups and number not in absent:
                 yield "", ("FM-CHK-03", f"class {number} ({name}) occurs in none of {len(usable)} cases")
+
+
+def _several_in_one(recipe: Recipe) -> bool:
+    """An image with boxes of several classes is in the group of the first: the groups then count no class."""
+    return isinstance(recipe, Localisation) and len(recipe.data.labels) > 1
 
 
 def polarity(usable: Sequence[Examined], recipe: Imaging) -> Iterator[Aliased]:

@@ -15,6 +15,7 @@ from fedmed.cases.examine import Examined, Facts
 from fedmed.cases.identifiers import Trace
 from fedmed.errors import CODES, FedmedError
 from fedmed.settings import DataFolder, Layout
+from tests import boxed
 from tests.coded import code_of
 
 from . import films, phantoms
@@ -101,6 +102,16 @@ def test_few_cases_of_a_class_in_a_fold() -> None:
     ]
     assert [*checks.of_folds(folds, films.recipe(), frozenset({1}))] == []
     assert [*checks.of_folds(folds, phantoms.recipe())] == []
+
+
+def test_the_group_of_an_image_with_boxes_counts_no_class_where_there_are_several() -> None:
+    cases = [one(number, group="mark") for number in range(9)]
+    folds: Any = {"training": [], "validation": [each.case for each in cases], "testing": []}
+    several = boxed.recipe(data={"labels": {1: "mark", 2: "metal"}})
+    assert [*checks.of_folds(folds, several)] == [*checks.absent_classes(cases, several)] == []
+    single = boxed.recipe(data={"labels": {1: "metal"}})
+    assert [code for code, _ in checks.of_folds(folds, single)] == ["FM-CHK-02"]
+    assert [code for _, (code, _) in checks.absent_classes(cases, single)] == ["FM-CHK-03"]
 
 
 def test_identifiers_are_told_of_all_cases_in_counts() -> None:
