@@ -4,11 +4,13 @@ in state/preprocessing.json.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fedmed import files, pooling, preprocessing
 from fedmed.errors import FedmedError
+from fedmed.fingerprint import Share
 from fedmed.recipe import Imaging, Rowwise
 from fedmed.site import desk
 
@@ -60,8 +62,8 @@ def require(site: Site, consent: Approved, cases: Datalist, progress: Callable[[
 
 
 def measure(site: Site, consent: Approved, cases: Datalist, progress: Callable[[str, int, int], None]) -> Fingerprint:
-    """Of the training cases, exact. Raises FedmedError FM-DAT-46 when they are not those of `partition`, and what
-    reading a case raises.
+    """Of the training cases, exact; of a class that this site never labels nothing is told. Raises FedmedError
+    FM-DAT-46 when they are not those of `partition`, and what reading a case raises.
     """
     from fedmed.cases import content, datalist  # noqa: PLC0415 - image libraries, only when there is work
     from fedmed.cases import fingerprint as measuring  # noqa: PLC0415
@@ -69,10 +71,13 @@ def measure(site: Site, consent: Approved, cases: Datalist, progress: Callable[[
     used = datalist.cases(cases, "training")
     told = partial(progress, "checking the data")
     content.check(used, site.data_root, told, site.data.layout.table)
-    return measuring.measure(
-        used, consent.recipe, site.data_root, desk.labelling(site, consent.recipe).label_map,
-        lambda done, total: progress("measuring the training cases", done, total),
+    labelling = desk.labelling(site, consent.recipe)
+    found = measuring.measure(
+        used, consent.recipe, site.data_root, labelling.label_map,
+        partial(progress, "measuring the training cases"),
     )  # fmt: skip
+    unknown = dict.fromkeys(set(labelling.absent) & set(found.classes), Share(None, None))
+    return replace(found, classes={**found.classes, **unknown})
 
 
 def keep(site: Site, fitted: Preprocessing) -> None:

@@ -239,3 +239,17 @@ def test_radiographs_are_pooled_with_their_classes(films: small.Federation) -> N
         assert found.channels
         assert expected.channels
         assert vars(found.channels["XR"]) == pytest.approx(vars(expected.channels["XR"]), rel=1e-4)
+
+
+def test_nothing_is_told_of_a_class_that_a_site_never_labels(tmp_path: Path) -> None:
+    data = {**small.RECIPE["data"], **FEDERATED, "labels": {1: "ball", 2: "core"}}
+    world = small.founded(tmp_path / "world", recipe={"data": data})
+    settings = world.site("aa") / "fedmed.yaml"
+    settings.write_text(settings.read_text().replace("absent: []", "absent: [core]"))
+    told = {}
+    for name in world.sites:
+        partition.partition(world.site(name), small.now())
+        body = train.train(world.site(name), small.now(), train.Options("cpu"), quiet).body
+        assert isinstance(body, bodies.DataFingerprint)
+        told[name] = [(share.label, share.cases) for share in body.classes]
+    assert told == {"aa": [(1, 3), (2, None)], "bb": [(1, 3), (2, 0)]}
