@@ -127,7 +127,7 @@ def _columns(inputs: Sequence[Grey], table: Table) -> dict[str, ColumnNumbers]:
     """
     found, rest = {}, iter(inputs)
     for column in table.columns:
-        told = [next(rest) for _ in range(column.width)]
+        told = [next(rest) for _ in column.inputs]
         if column.levels is None:
             mean, sd = rounded(told[0].mean), rounded(told[0].sd)
             found[column.name] = ColumnNumbers(fill=mean, mean=mean, sd=sd or 1.0)

@@ -27,9 +27,9 @@ class Column(Strict):
         return self
 
     @property
-    def width(self) -> int:
-        """Inputs of the network: the number, or 0 or 1 for each level but the first."""
-        return len(self.levels) - 1 if self.levels else 1
+    def inputs(self) -> tuple[str, ...]:
+        """Of the network: the number, or 0 or 1 for each level but the first."""
+        return tuple(f"{self.name}: {level}" for level in self.levels[1:]) if self.levels else (self.name,)
 
 
 class Table(Cohort):
@@ -64,7 +64,12 @@ class Table(Cohort):
     @property
     def width(self) -> int:
         """Inputs of the network."""
-        return sum(column.width for column in self.columns)
+        return len(self.inputs)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What each input is called where a person reads of it."""
+        return tuple(name for column in self.columns for name in column.inputs)
 
 
 class ClassOutcome(Strict):

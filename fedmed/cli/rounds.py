@@ -68,7 +68,7 @@ def train_local(
         )
     tables.warn(out, trained.arrivals)
     if isinstance(trained, fingerprint.Fingerprinted):
-        tables.fingerprint(out, fingerprint.told(trained.body))
+        tables.fingerprint(out, fingerprint.told(trained.body, trained.inputs))
         out.say(f"{'sealed' if trained.is_new else 'was sealed before'}; the first model comes when all are pooled")
         out.say(f"next: bring {trained.posted} to the coordinator")
     elif trained.over:

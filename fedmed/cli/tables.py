@@ -52,7 +52,7 @@ def shares(out: Screen, made: Aggregated) -> None:
 def pooled_fingerprints(out: Screen, made: Aggregated) -> None:
     """Which fingerprints count, and the numbers that came of them."""
     out.table("fingerprints", ["site", "status", "why"], [[ack.site, ack.status, ack.reason] for ack in made.acks])
-    out.table("every image goes through", ["what", "numbers"], list(made.numbers))
+    out.table("every case goes through", ["what", "numbers"], list(made.numbers))
     out.say("model r0000 made, and version 2 of the federation: the approvals of the first hold")
 
 

@@ -219,6 +219,8 @@ def told(running: Started) -> list[tuple[str, str]]:
 def _of_column(column: Column, numbers: ColumnNumbers) -> str:
     if column.levels is not None:
         return f"a gap becomes {column.levels[round(numbers.fill)]}"
+    if (numbers.mean, numbers.sd) == (0, 1):
+        return "as it stands: no site told it; a gap becomes 0"
     return f"mean {numbers.mean:g}, standard deviation {numbers.sd:g}; a gap becomes the mean"
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from fedmed import fingerprint as numbers
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, sealing, statement
+from fedmed.recipe import Rowwise
 from fedmed.site import outgoing, preprocessing, rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -26,11 +27,14 @@ LARGEST = 1e15  # more digits than a decimal of a statement has
 
 @dataclass(frozen=True)
 class Fingerprinted:
-    """The fingerprint that is in the outbox. `is_new` is false when it had been sealed before."""
+    """The fingerprint that is in the outbox. `is_new` is false when it had been sealed before; `inputs` are the names
+    of those of a table, which the body has in this order.
+    """
 
     is_new: bool
     body: bodies.DataFingerprint
     posted: Path
+    inputs: tuple[str, ...]
     arrivals: list[Arrival] = field(default_factory=list)
 
 
@@ -66,7 +70,8 @@ def make(
     body = sealing.read_archived(site.workspace, known.id).predicate.body
     if not isinstance(body, bodies.DataFingerprint):
         raise TypeError("a fingerprint has the body of a fingerprint")
-    return Fingerprinted(is_new, body, sealing.post(site.workspace, known), arrivals)
+    inputs = consent.recipe.data.inputs if isinstance(consent.recipe, Rowwise) else ()
+    return Fingerprinted(is_new, body, sealing.post(site.workspace, known), inputs, arrivals)
 
 
 def to_body(found: Fingerprint) -> bodies.DataFingerprint:
@@ -86,7 +91,7 @@ def to_body(found: Fingerprint) -> bodies.DataFingerprint:
     )
 
 
-def told(body: bodies.DataFingerprint) -> list[tuple[str, str]]:
+def told(body: bodies.DataFingerprint, inputs: Sequence[str] = ()) -> list[tuple[str, str]]:
     """What it says, for the person who lets it leave: name and words, line by line."""
     rows = [("training cases", str(body.num_cases))]
     for grey in body.channels:
@@ -94,9 +99,9 @@ def told(body: bodies.DataFingerprint) -> list[tuple[str, str]]:
             f"0.5 % {grey.low}, 99.5 % {grey.high}" if grey.low is not None else "percentiles not told: too few cases"
         )
         rows.append((f"{grey.channel}, {grey.n} cases", f"mean {grey.mean}, standard deviation {grey.sd}, {ends}"))
-    for number, each in enumerate(body.inputs, start=1):
+    for name, each in zip(inputs, body.inputs, strict=True):
         said = f"mean {each.mean}, standard deviation {each.sd}" if each.n else "not told: too few rows"
-        rows.append((f"input {number}, {each.n} rows", said))
+        rows.append((f"{name}, {each.n} rows" if each.n else name, said))
     if body.inputs:
         return rows
     for what, axes in (("spacing in mm", body.spacing), ("size in voxels", body.shape)):

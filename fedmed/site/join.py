@@ -87,7 +87,8 @@ def init(
     if channels and shipped_layout:
         raise FedmedError("FM-USE-01", "--channel: not with --layout, which names its channels")
     layout = _shipped(data, shipped_layout) if shipped_layout else _layout(data, channels, columns, task)
-    folder = {"data": {"root": str(data.resolve()), "layout": layout.model_dump(mode="json", exclude_none=True)}}
+    written = {key: value for key, value in layout.model_dump(mode="json", exclude_none=True).items() if value}
+    folder = {"data": {"root": str(data.resolve()), "layout": written}}
     text = _SETTINGS.format(name=name, data=yaml.safe_dump(folder, sort_keys=False, allow_unicode=True).rstrip())
     with workspace.founded(root, desk.ROLE, name, now) as found:
         logs.open_logs(root / "logs")

@@ -127,6 +127,7 @@ def test_init_recognises_a_table_without_being_told(tmp_path: Path) -> None:
     joined = join.init(tmp_path / "site", "st-olav", data, small.now())
     assert joined.layout.table
     assert (joined.layout.table.file, joined.layout.table.patient) == ("ward.csv", "patient")
+    assert "image" not in (tmp_path / "site" / "fedmed.yaml").read_text().partition("data:")[2].partition("#")[0]
     assert load_workspace(tmp_path / "site").data.layout == joined.layout  # type: ignore[union-attr]
 
 
@@ -180,7 +181,11 @@ FEDERATED = {**tables.SURVIVAL, "data": {**tables.SURVIVAL["data"], "normalisati
 def test_three_sites_normalise_alike_by_files_and_as_all_their_rows_in_one_place(tmp_path: Path) -> None:
     world = tables.founded(tmp_path, ("aa", "bb", "cc"), recipe=FEDERATED)
     told = [train.train(world.site(name), small.now(), train.Options("cpu"), quiet) for name in world.sites]
-    assert [len(each.body.inputs) for each in told if each.body] == [4, 4, 4]  # type: ignore[union-attr]
+    assert all(isinstance(each, site_fingerprint.Fingerprinted) and each.is_new for each in told)
+    shown = site_fingerprint.told(told[0].body, told[0].inputs)  # type: ignore[arg-type, union-attr]
+    assert [name.partition(",")[0] for name, _ in shown] == [
+        "training cases", "age", "pressure", "pain: mild", "pain: severe",
+    ]  # fmt: skip
     world.carry()
     made = aggregate.aggregate(world.coordinator, small.now())
     assert [name for name, _ in made.numbers] == ["age", "pressure", "pain"]
