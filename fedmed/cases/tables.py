@@ -127,13 +127,14 @@ def detect(root: Path, columns: Sequence[str] = ()) -> Layout:
 
 
 def _names(text: str, layout: TableLayout, wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The names of the columns and the delimiter: the one that makes most cells of the first line. Where another one
-    makes as many, or more of the wanted columns, a person must say which.
+    """The names of the columns and the delimiter: the one that makes as many cells of the first line as `columns`, or
+    most. Where another one makes as many, or more of the wanted columns, a person must say which.
     """
     first = text.partition("\n")[0].rstrip("\r")
     delimiters = (layout.delimiter,) if layout.delimiter else spreadsheet.DELIMITERS
     read_as = {each: _cells(next(csv.reader([first], delimiter=each), []), 0, ()) for each in delimiters}
-    best = max(delimiters, key=lambda each: len(read_as[each]))
+    expected = len(layout.columns or ())
+    best = max(delimiters, key=lambda each: (len(read_as[each]) == expected, len(read_as[each])))
     for other in delimiters:
         is_as_long = 1 < len(read_as[best]) == len(read_as[other])
         fits_better = len(set(wanted) & set(read_as[other])) > len(set(wanted) & set(read_as[best]))

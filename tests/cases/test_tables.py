@@ -60,6 +60,11 @@ def test_a_table_without_a_line_of_names(tmp_path):
     assert sheet.rows == (("63.0", "1.0"), ("67", ""))
 
 
+def test_a_table_without_names_and_with_decimal_commas(tmp_path):
+    sheet = read(tmp_path, "63,5;1,0\n67;?\n", columns=["age", "grade"], decimal=",")
+    assert sheet.rows == (("63,5", "1,0"), ("67", ""))
+
+
 def test_empty_cells_left_away_at_the_end_are_gaps(tmp_path):
     assert read(tmp_path, "age,grade,ward\n63,1\n").rows == (("63", "1", ""),)
 
