@@ -717,7 +717,7 @@ CODES: dict[str, Code] = {
     ),
     "FM-IDN-05": Code(
         DATA,
-        "NIfTI headers or pictures hold text beside the image",
+        "text stands beside the image in NIfTI headers or pictures",
         "nothing leaves with it; look at it before you give the files to anybody",
     ),
     "FM-IDN-06": Code(

@@ -143,10 +143,11 @@ def _of_folder(data: Path, recipe_path: Path | None, out: Path | None) -> tuple[
 
 
 def _made(out: Path, data: Path) -> Path:
-    """The folder of the report, private. Raises FedmedError FM-USE-01 where it would lie among the data."""
+    """The folder of the report, private if new. Raises FedmedError FM-USE-01 where it would lie among the data."""
     if out.resolve().is_relative_to(data.resolve()):
         raise FedmedError("FM-USE-01", "--out: inside the data folder, which is only ever read", next="choose another")
-    files.make_private(out)
+    if not out.is_dir():  # somebody else's folder keeps its rights, and the files are private in any case
+        files.make_private(out)
     return out
 
 
@@ -288,6 +289,8 @@ def _write(out: Path, report: Report) -> tuple[Path, ...]:
     for suffix, data in ((".html", report_page.to_html(report)), (".csv", report_page.to_csv(report))):
         files.write_atomic(out / f"{name}{suffix}", data, mode=0o600)
         written.append(out / f"{name}{suffix}")
+    for stale in out.glob("preview-[0-9][0-9].png"):
+        stale.unlink()
     for number, sheet in enumerate(report.sheets, start=1):
         files.write_atomic(out / f"preview-{number:02d}.png", sheet, mode=0o600)
         written.append(out / f"preview-{number:02d}.png")

@@ -271,3 +271,12 @@ def test_rows_of_a_table_are_checked_too(tmp_path: Path) -> None:
     assert funnel.found == funnel.used + found.report.statuses["excluded"] == found.read
     assert funnel.used > 0
     assert code_of(lambda: run(data, tmp_path, recipe, tmp_path / "out", preview=1)) == "FM-USE-01"
+
+
+def test_a_folder_that_was_there_keeps_its_rights(folder: Path) -> None:
+    (folder / "mine").mkdir(mode=0o755)
+    (folder / "mine").chmod(0o755)
+    run(folder / "data", folder, folder / "recipe.yaml", folder / "mine")
+    run(folder / "data", folder, folder / "recipe.yaml", folder / "new")
+    assert (folder / "mine").stat().st_mode & 0o777 == 0o755
+    assert (folder / "new").stat().st_mode & 0o777 == 0o700

@@ -166,3 +166,5 @@ def test_a_preview_is_on_the_page_and_marked_local(tmp_path: Path) -> None:
     assert seen.count("drawing cases") == 4
     assert found.written[2].stat().st_mode & 0o777 == 0o600
     assert not found.report.names_files
+    check.check(data, tmp_path, recipe, tmp_path / "out", small.now(), options=check.Options(), progress=silent)
+    assert not (tmp_path / "out/preview-01.png").exists(), "it is not of this check"
