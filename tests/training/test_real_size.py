@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from fedmed import fingerprint
 from fedmed import recipe as recipes
+from fedmed.cases import fingerprint as measuring
 from fedmed.cases.case import Box
 from fedmed.training import fit, networks, scoring
 from fedmed.training.classification import Rated
@@ -39,7 +41,7 @@ def phantom(root, recipe):
     if recipe.data.modality == "XR":
         radiographs.write(root / "case-00.png", random.randint(0, 255, (700, 560)))
         return replace(case, label=(Box(100, 200, 60, 40, 1),)) if recipe.task == "localisation" else case
-    labels = None
+    affine = np.eye(4)
     shape = recipe.training.patch_size if recipe.task == "segmentation" else (200, 240, 10)
     image = random.randint(50, 100, shape).astype(np.float32)
     if recipe.task == "segmentation":
@@ -47,10 +49,11 @@ def phantom(root, recipe):
         for label in recipe.data.labels:
             labels[8 * label : 8 * label + 8, 8:24, 8:24] = label
         image += 100 * labels
-        phantoms.write_nifti(root / "label.nii.gz", labels, np.diag([*recipe.data.spacing, 1.0]))
-    phantoms.write_nifti(root / "image.nii.gz", image, np.eye(4))
+        affine = np.diag([*recipe.data.spacing, 1.0])
+        phantoms.write_nifti(root / "label.nii.gz", labels, affine)
+    phantoms.write_nifti(root / "image.nii.gz", image, affine)
     path = "label.nii.gz" if recipe.task == "segmentation" else 1
-    return type(case)(**{**vars(case), "image": {"MR": ("image.nii.gz",)}, "label": path})
+    return type(case)(**{**vars(case), "image": {recipe.data.channels[0]: ("image.nii.gz",)}, "label": path})
 
 
 @pytest.mark.slow
@@ -59,16 +62,21 @@ def test_one_step_and_one_prediction_at_real_size(tmp_path, path):
     recipe = reduced(path)
     start, rows = networks.initial_params(recipe)
     case, device = phantom(tmp_path, recipe), torch.device("cpu")
+    numbers = None
+    if recipe.data.normalisation != "image":
+        numbers = fingerprint.fitted(measuring.measure([case], recipe, tmp_path, {}), recipe)
     fitted = fit.fit(
         recipe, start, [case], root=tmp_path, label_map={}, site="a", round=0, rounds=1, attempt=1, num_steps=1,
-        device=device,
+        device=device, preprocessing=numbers,
     )  # fmt: skip
     assert fitted.params.keys() == start.keys() == {row["name"] for row in rows}
     assert all(np.isfinite(array).all() for array in fitted.params.values())
     changed = {name for name in start if not np.array_equal(start[name], fitted.params[name])}
     assert len(changed) > 0.9 * len(start)
     assert 0 < fitted.train_loss < 100
-    (scored,) = scoring.evaluate(recipe, fitted.params, [case], root=tmp_path, label_map={}, device=device)
+    (scored,) = scoring.evaluate(
+        recipe, fitted.params, [case], root=tmp_path, label_map={}, device=device, preprocessing=numbers
+    )
     if isinstance(scored, Rated):
         assert sum(scored.probabilities) == pytest.approx(1)
     elif isinstance(scored, Located):
