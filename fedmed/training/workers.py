@@ -22,7 +22,7 @@ SHARED = Path("/dev/shm")  # noqa: S108 - the memory in which batches wait
 def count(asked: int | Literal["auto"], drawn: Samples, device: torch.device) -> int:
     """As many as were asked for; with `auto` one for each core that the network leaves idle, at most MOST.
 
-    On a CPU the network wants two cores: with two in all, loader processes bring nothing (benchmarks/cache.py). None
+    On a CPU the network wants two cores: with two in all, loader processes gain little (benchmarks/cache.py). None
     where a process cannot be forked (Windows, macOS: torch would be loaded again every round), where this process is
     told to use one core, where samples are small, and where batches would not fit into a container's shared memory.
     """
