@@ -107,6 +107,7 @@ def fit(
     """Train `params` for `num_steps` on `cases`; `progress(step, num_steps, loss)` is called behind each step.
 
     `absent` classes are never labelled in these cases, and the loss leaves them out (`objective.loss_function`).
+    Prepared cases are kept in `disk`, else in memory; for `num_workers` see `workers.count`.
 
     With `checkpoint` the state is kept there every `checkpoint_minutes` (0: every step) and behind the last step, and
     a call with the same inputs goes on from it. The caller deletes the file when the update is safe.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedmed import fingerprint
+from fedmed import pooling
 from fedmed import recipe as recipes
 from fedmed.cases import fingerprint as measuring
 from fedmed.cases.case import Box
@@ -64,7 +64,7 @@ def test_one_step_and_one_prediction_at_real_size(tmp_path, path):
     case, device = phantom(tmp_path, recipe), torch.device("cpu")
     numbers = None
     if recipe.data.normalisation != "image":
-        numbers = fingerprint.fitted(measuring.measure([case], recipe, tmp_path, {}), recipe)
+        numbers = pooling.fitted(measuring.measure([case], recipe, tmp_path, {}), recipe)
     fitted = fit.fit(
         recipe, start, [case], root=tmp_path, label_map={}, site="a", round=0, rounds=1, attempt=1, num_steps=1,
         device=device, preprocessing=numbers,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydicom.uid import CTImageStorage
 
-from fedmed import fingerprint
+from fedmed import pooling
 from fedmed import recipe as recipes
 from fedmed.cases import datalist, find, layout, reading
 from fedmed.cases import fingerprint as measuring
@@ -89,7 +89,7 @@ def test_tumours_in_ct(tmp_path, writers, hospital, as_dicom):
     training, validation = (datalist.cases(cases, fold) for fold in ("training", "validation"))
     lowest = reading.read(training[0], tmp_path, recipe.data, {}).image.min()
     assert lowest == -1000, "the rescale intercept is applied"
-    numbers = fingerprint.fitted(measuring.measure(training, recipe, tmp_path, {}), recipe)
+    numbers = pooling.fitted(measuring.measure(training, recipe, tmp_path, {}), recipe)
     start, params = trained(recipe, cases, tmp_path, 60, numbers)
 
     def dice(weights):
