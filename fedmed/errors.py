@@ -501,32 +501,32 @@ CODES: dict[str, Code] = {
         "a segment or ROI number of a DICOM mask has another name than in the other cases",
         "look at it: a number must mean the same in every file; else export the masks with fixed numbers, or as NIfTI",
     ),
-    "FM-DAT-80": Code(
+    "FM-DAT-75": Code(
         DATA,
         "different patients have images that look nearly the same",
         "look whether it is one patient under two names; fedmed keeps them in one fold and at one site meanwhile",
     ),
-    "FM-DAT-81": Code(
+    "FM-DAT-76": Code(
         DATA,
         "patients with nearly the same images lie in different folds",
         "if it is one patient, move one of the copies out of the data folder, then fedmed partition",
     ),
-    "FM-DAT-82": Code(
+    "FM-DAT-77": Code(
         DATA,
         "most patients have images that look nearly the same, so that copies cannot be told from them",
         "look at some of the images; where one patient has several names, correct them in the data",
     ),
-    "FM-DAT-83": Code(
+    "FM-DAT-78": Code(
         CONFIG,
         "dataset.json is not that of the Medical Segmentation Decathlon or of nnU-Net",
         "correct the file, or leave data.layout.dataset out of fedmed.yaml",
     ),
-    "FM-DAT-84": Code(
+    "FM-DAT-79": Code(
         CONFIG,
         "dataset.json names a class or a channel otherwise than the recipe",
         "write label_map into fedmed.yaml, or correct data.layout.image; logs/local.log has both names",
     ),
-    "FM-DAT-85": Code(
+    "FM-DAT-80": Code(
         DATA,
         "dataset.json lists an image for training that is not there",
         "copy the image into the data folder; its path is in logs/local.log",

@@ -18,7 +18,7 @@ DOUBTS = (
     *("FM-DAT-67", "FM-DAT-68", "FM-DAT-69", "FM-DAT-70", "FM-DAT-74"),
 )
 OF_THE_FOLDER = (
-    *("FM-CHK-02", "FM-CHK-03", "FM-CHK-04", "FM-CHK-06", "FM-DAT-80", "FM-DAT-81", "FM-DAT-82"),
+    *("FM-CHK-02", "FM-CHK-03", "FM-CHK-04", "FM-CHK-06", "FM-DAT-75", "FM-DAT-76", "FM-DAT-77"),
     *("FM-IDN-01", "FM-IDN-02", "FM-IDN-03", "FM-IDN-04", "FM-IDN-05"),
 )
 AREAS = ("FM-DAT-", "FM-BOX-", "FM-TAB-")  # of what the reader refuses

@@ -142,7 +142,7 @@ def repeated(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
 
 
 def alike(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
-    """Patients who have nearly the same images (FM-DAT-80, or -82 where most of them do)."""
+    """Patients who have nearly the same images (FM-DAT-75, or -77 where most of them do)."""
     for doubt in likeness.doubts([one.case for one in usable if one.case]):
         yield "", doubt
 

@@ -55,7 +55,7 @@ class Listed:
 
 
 def read(root: Path, relative: str) -> Dataset:
-    """Raises FedmedError FM-DAT-83, or -15."""
+    """Raises FedmedError FM-DAT-78, or -15."""
     try:
         data = json.loads(files.read_bounded(paths.locate(root, relative, WHERE), MAX_BYTES))
         channels = data.get("channel_names") or data.get("modality") or {}
@@ -67,7 +67,7 @@ def read(root: Path, relative: str) -> Dataset:
             None if training is None else frozenset(_image(each) for each in training),
         )
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        raise FedmedError("FM-DAT-83", f"{NAME}: expected channels, labels and training", local=str(error)) from error
+        raise FedmedError("FM-DAT-78", f"{NAME}: expected channels, labels and training", local=str(error)) from error
 
 
 def channel_name(name: str) -> str:
@@ -90,7 +90,7 @@ def _image(entry: Any) -> str:
 
 
 def listed(root: Path, layout: Layout, studies: Sequence[Study], data: Data, label_map: Mapping[int, int]) -> Listed:
-    """Raises FedmedError FM-DAT-83, or -85 where nothing on the list is there."""
+    """Raises FedmedError FM-DAT-78, or -80 where nothing on the list is there."""
     found = read(root, layout.dataset or NAME)
     kept, seen = list(studies), set[str]()
     if found.images is not None:
@@ -104,7 +104,7 @@ def listed(root: Path, layout: Layout, studies: Sequence[Study], data: Data, lab
     if found.images and not kept:
         next_ = f"correct {NAME}, or leave data.layout.dataset out of fedmed.yaml"
         message = f"{NAME}: none of its {len(found.images)} training images is there"
-        raise FedmedError("FM-DAT-85", message, next=next_)
+        raise FedmedError("FM-DAT-80", message, next=next_)
     missing = sorted((found.images or frozenset()) - seen)
     differ = [*_classes(found, data, label_map), *_channels(found, layout)]
     return Listed(kept, len(studies) - len(kept), missing, differ)

@@ -108,7 +108,7 @@ class Survey:
         """What training needs of it, whatever the limits say."""
         usable = [each.case for each in self.studies if each.case and each.is_usable]
         excluded = [_excluded(each) for each in self.studies if not each.is_usable]
-        alike = [f"{one.message} ({one.code})" for one in self.folder if one.code == "FM-DAT-80"]
+        alike = [f"{one.message} ({one.code})" for one in self.folder if one.code == "FM-DAT-75"]
         return Found(usable, excluded, [*self.notes, *alike], self.local)
 
 

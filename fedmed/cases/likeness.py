@@ -32,7 +32,7 @@ SHARE_OF_USUAL = 0.45  # of the usual distance to the fifth nearest case: in som
 FIFTH = 5  # so that a folder that was imported twice does not count as the usual
 SAMPLE = 500  # cases that the usual distance is taken from
 ROWS = 256  # cases that are compared with all others at a time: 20,000 cases need 40 MB
-PARTED = "FM-DAT-81"
+PARTED = "FM-DAT-76"
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def doubts(cases: Sequence[Case]) -> list[tuple[str, str]]:
     found, said = near(cases), []
     if found.pairs:
         pairs = "1 pair of cases looks" if found.pairs == 1 else f"{found.pairs} pairs of cases look"
-        said.append(("FM-DAT-80", f"{pairs} nearly the same, said to be of {found.patients} patients"))
+        said.append(("FM-DAT-75", f"{pairs} nearly the same, said to be of {found.patients} patients"))
     if found.unclear:
-        said.append(("FM-DAT-82", f"{found.unclear} of {len(found.unit_of)} patients look nearly the same"))
+        said.append(("FM-DAT-77", f"{found.unclear} of {len(found.unit_of)} patients look nearly the same"))
     return said
 
 

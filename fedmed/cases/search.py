@@ -69,7 +69,7 @@ class Search:
         named = cases if self.table and self.table.by == "case" else matched
         found = {"FM-DAT-51": sorted(self.table.rows.keys() - named)} if self.table else {}
         found |= {"FM-BOX-03": sorted(self.boxes.rows.keys() - matched)} if self.boxes else {}
-        return found | ({"FM-DAT-84": self.listed.differ, "FM-DAT-85": self.listed.missing} if self.listed else {})
+        return found | ({"FM-DAT-79": self.listed.differ, "FM-DAT-80": self.listed.missing} if self.listed else {})
 
     def notes(self, examined: Sequence[Examined]) -> list[str]:
         """What is worth a line about the folder, in counts."""
@@ -80,8 +80,8 @@ class Search:
             (astray.get("FM-DAT-51", 0), "rows of the table of labels have no image (FM-DAT-51)"),
             (astray.get("FM-BOX-03", 0), "images that the table of boxes names are not there (FM-BOX-03)"),
             (self.listed.others if self.listed else 0, "images are not in the training list of dataset.json"),
-            (astray.get("FM-DAT-85", 0), "images of the training list of dataset.json are not there (FM-DAT-85)"),
-            (astray.get("FM-DAT-84", 0), "names of dataset.json are others than the recipe's (FM-DAT-84)"),
+            (astray.get("FM-DAT-80", 0), "images of the training list of dataset.json are not there (FM-DAT-80)"),
+            (astray.get("FM-DAT-79", 0), "names of dataset.json are others than the recipe's (FM-DAT-79)"),
             (self.table.repeated if self.table else 0, "rows of the table of labels only repeat another"),
             (self.boxes.repeated if self.boxes else 0, "rows of the table of boxes only repeat another"),
             (sum(table.left_out for table in tables), f"covariates are over {labels.MAX_TEXT} characters: left out"),

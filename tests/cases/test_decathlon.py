@@ -63,14 +63,14 @@ def test_the_training_list_says_what_counts(tmp_path: Path) -> None:
     assert noted(found) == ["1 images are not in the training list of dataset.json"]
     (tmp_path / "imagesTr/spleen_002.nii.gz").unlink()
     found = look(tmp_path)
-    assert "1 images of the training list of dataset.json are not there (FM-DAT-85)" in found.notes
-    assert "FM-DAT-85 imagesTr/spleen_002.nii.gz" in found.local
+    assert "1 images of the training list of dataset.json are not there (FM-DAT-80)" in found.notes
+    assert "FM-DAT-80 imagesTr/spleen_002.nii.gz" in found.local
     assert not [note for note in found.notes if "spleen" in note]
 
 
 def test_a_list_of_other_images(tmp_path: Path) -> None:
     dataset(tmp_path, training=[{"image": "/home/Nansen/imagesTr/spleen_000.nii.gz", "label": "x"}])
-    with phantoms.refuses("FM-DAT-85", "none of its 1 training images is there"):
+    with phantoms.refuses("FM-DAT-80", "none of its 1 training images is there"):
         look(tmp_path)
     dataset(tmp_path, training=[])
     with phantoms.refuses("FM-DAT-08", "0 cases found"):
@@ -80,14 +80,14 @@ def test_a_list_of_other_images(tmp_path: Path) -> None:
 def test_other_names_are_told_and_label_map_answers(tmp_path: Path) -> None:
     dataset(tmp_path, labels={"0": "background", "1": "Liver", "2": "spleen"}, modality={"0": "MRI"})
     found = look(tmp_path)
-    assert "3 names of dataset.json are others than the recipe's (FM-DAT-84)" in found.notes
-    assert [line for line in found.local if "FM-DAT-84" in line] == [
-        "FM-DAT-84 label 1 is 'Liver' there, 'spleen' in the recipe",
-        "FM-DAT-84 label 2 is 'spleen' there, 'background' in the recipe",
-        "FM-DAT-84 channel 0 is 'MR' there, 'CT' in fedmed.yaml",
+    assert "3 names of dataset.json are others than the recipe's (FM-DAT-79)" in found.notes
+    assert [line for line in found.local if "FM-DAT-79" in line] == [
+        "FM-DAT-79 label 1 is 'Liver' there, 'spleen' in the recipe",
+        "FM-DAT-79 label 2 is 'spleen' there, 'background' in the recipe",
+        "FM-DAT-79 channel 0 is 'MR' there, 'CT' in fedmed.yaml",
     ]
     mapped = look(tmp_path, {1: 0, 2: 1})
-    assert "1 names of dataset.json are others than the recipe's (FM-DAT-84)" in mapped.notes, "the channel alone"
+    assert "1 names of dataset.json are others than the recipe's (FM-DAT-79)" in mapped.notes, "the channel alone"
 
 
 def test_names_are_compared_without_case_and_hyphens(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_nnunet_numbers_channels_and_writes_labels_the_other_way_round(tmp_path:
     assert noted(found) == []
     (tmp_path / "dataset.json").write_text(json.dumps({**said, "channel_names": {"0": "T2", "1": "T1"}}))
     found = look(tmp_path, modality="MR", channels=("T1", "FLAIR"), labels={1: "tumour"})
-    assert "2 names of dataset.json are others than the recipe's (FM-DAT-84)" in found.notes
+    assert "2 names of dataset.json are others than the recipe's (FM-DAT-79)" in found.notes
 
 
 def test_a_list_of_the_decathlon_for_files_that_nnunet_renamed(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_list_of_the_decathlon_for_files_that_nnunet_renamed(tmp_path: Path) -
 def test_a_file_that_is_something_else(tmp_path: Path, text: str) -> None:
     dataset(tmp_path)
     (tmp_path / "dataset.json").write_text(text)
-    with phantoms.refuses("FM-DAT-83"):
+    with phantoms.refuses("FM-DAT-78"):
         decathlon.read(tmp_path, "dataset.json")
     assert detect_layout(tmp_path, ["CT"]).dataset is None
     assert len(look(tmp_path).cases) == 5
@@ -147,5 +147,5 @@ def test_a_file_that_is_something_else(tmp_path: Path, text: str) -> None:
 def test_any_json_is_a_dataset_or_a_code(tmp_path: Path, data: Any) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps(data))
     found, code = phantoms.attempt(lambda: decathlon.read(tmp_path, "dataset.json"))
-    assert code in ("", "FM-DAT-83")
+    assert code in ("", "FM-DAT-78")
     assert found is not None or code

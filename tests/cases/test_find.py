@@ -73,12 +73,12 @@ def test_patients_who_look_nearly_the_same_are_told(tmp_path: Path) -> None:
         image = random.randn(12, 12, 12)
         phantoms.write_nifti(tmp_path / f"images/Nansen{index}.nii", image, np.eye(4))
         phantoms.write_nifti(tmp_path / f"labels/Nansen{index}.nii", np.ones((12, 12, 12)), np.eye(4))
-    assert not [note for note in look(tmp_path).notes if "FM-DAT-80" in note]
+    assert not [note for note in look(tmp_path).notes if "FM-DAT-75" in note]
     for name in ("images", "labels"):
         brighter = (image * 3 + 100) if name == "images" else np.ones((12, 12, 12))
         phantoms.write_nifti(tmp_path / name / "Amundsen.nii", brighter, np.eye(4))
     found = look(tmp_path)
-    assert "1 pair of cases looks nearly the same, said to be of 2 patients (FM-DAT-80)" in found.notes
+    assert "1 pair of cases looks nearly the same, said to be of 2 patients (FM-DAT-75)" in found.notes
     hashes = [case.likeness for case in found.cases]
     assert {len(each) for each in hashes} == {250}
     assert len(set(hashes)) in (6, 7), "scaled numbers may round a coefficient of nothing to the other side"

@@ -111,7 +111,7 @@ def test_pairs_patients_and_units() -> None:
     assert (found.pairs, found.patients) == (4, 5), "0 with 10; 1, 11 and 12 with each other; 2 is one patient"
     joined = {patient: unit for patient, unit in found.unit_of.items() if patient != unit}
     assert joined == {"patient-0010": "patient-0000", "patient-0011": "patient-0001", "patient-0012": "patient-0001"}
-    assert likeness.doubts(cases) == [("FM-DAT-80", "4 pairs of cases look nearly the same, said to be of 5 patients")]
+    assert likeness.doubts(cases) == [("FM-DAT-75", "4 pairs of cases look nearly the same, said to be of 5 patients")]
     assert likeness.near(cases[::-1]) == found
 
 
@@ -150,11 +150,11 @@ def test_where_most_patients_look_the_same_they_are_not_joined() -> None:
         cases = [case(number, each) for number, each in enumerate([*others, *[same] * copies])]
         units = set(likeness.units(cases).values())
         assert len(units) == (11 if joined else 21)
-    assert likeness.doubts(cases) == [("FM-DAT-82", "11 of 21 patients look nearly the same")]
+    assert likeness.doubts(cases) == [("FM-DAT-77", "11 of 21 patients look nearly the same")]
     both = likeness.doubts([*cases, case(50, others[0]), case(51, same), case(52, same)])
     assert both == [
-        ("FM-DAT-80", "1 pair of cases looks nearly the same, said to be of 2 patients"),
-        ("FM-DAT-82", "13 of 24 patients look nearly the same"),
+        ("FM-DAT-75", "1 pair of cases looks nearly the same, said to be of 2 patients"),
+        ("FM-DAT-77", "13 of 24 patients look nearly the same"),
     ]
     everybody = likeness.near([case(number, same) for number in range(600)])
     assert (everybody.pairs, everybody.patients, everybody.unclear) == (0, 0, 600)
@@ -204,10 +204,10 @@ def test_who_was_assigned_stays_and_that_is_said() -> None:
     assert {each.patient: fold for fold, members in after.items() for each in members if each != new} == known
     assert new in after["training"], "of the two folds of its unit the first"
     assert likeness.parted(after) == (
-        "FM-DAT-81",
+        "FM-DAT-76",
         "1 group of patients with nearly the same images lies in several folds",
     )
-    assert "FM-DAT-81" in [code for code, _ in checks.of_folds(after, phantoms.recipe())]
+    assert "FM-DAT-76" in [code for code, _ in checks.of_folds(after, phantoms.recipe())]
     follower = split([*cases, new], 7, shares, known)
     assert new in follower["testing"]
     assert likeness.parted(follower) is None

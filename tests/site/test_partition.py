@@ -67,15 +67,15 @@ def test_who_looks_like_somebody_joins_him_and_two_who_were_apart_stay_so(moved:
     for kind, path in (("images", files_of[tested].image["MR"][0]), ("labels", str(files_of[tested].label))):
         shutil.copy(data / path, data / kind / "copy.nii.gz")
     found = partition.partition(site, small.now())
-    assert "1 pair of cases looks nearly the same, said to be of 2 patients (FM-DAT-80)" in found.notes
+    assert "1 pair of cases looks nearly the same, said to be of 2 patients (FM-DAT-75)" in found.notes
     after = folds(site / "cases.json")
     assert [fold for patient, fold in after.items() if patient not in before] == ["testing"]
-    assert not [note for note in found.notes if "FM-DAT-81" in note]
+    assert not [note for note in found.notes if "FM-DAT-76" in note]
     shutil.copy(data / files_of[tested].image["MR"][0], data / files_of[trained].image["MR"][0])
     found = partition.partition(site, small.now())
     assert folds(site / "cases.json") == after
     assert found.notes[-1] == (
-        "1 group of patients with nearly the same images lies in several folds: each stays where it was (FM-DAT-81)"
+        "1 group of patients with nearly the same images lies in several folds: each stays where it was (FM-DAT-76)"
     )
 
 

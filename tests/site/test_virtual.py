@@ -67,7 +67,7 @@ def test_copies_at_two_hospitals_are_told(folders: tuple[Path, Path], tmp_path: 
     for kind in ("images", "labels"):
         shutil.copy(data / "north" / kind / "p01.nii.gz", data / "south" / kind / "copy.nii.gz")
     divided = virtual.virtual_sites(data, folders[1], tmp_path / "out", how="folders")
-    told = "1 group of patients with nearly the same images lies in several folders (FM-DAT-81)"
+    told = "1 group of patients with nearly the same images lies in several folders (FM-DAT-76)"
     assert divided.partitioned.notes[-1] == told
 
 
