@@ -504,7 +504,7 @@ CODES: dict[str, Code] = {
     "FM-DAT-75": Code(
         DATA,
         "different patients have images that look nearly the same",
-        "look whether it is one patient under two names; fedmed keeps them in one fold and at one site meanwhile",
+        "look whether it is one patient under two names; meanwhile they are kept in one fold and at one site",
     ),
     "FM-DAT-76": Code(
         DATA,

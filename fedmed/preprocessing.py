@@ -1,4 +1,4 @@
-"""Numbers fitted on training cases that every image goes through: a site's own, or those of the whole federation.
+"""Numbers fitted on training cases that every case goes through: a site's own, or those of the whole federation.
 
 They belong to the model as the recipe does: whoever trains, scores or predicts uses the same. Recipes with
 `normalisation: image` need none.

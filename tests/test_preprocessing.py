@@ -16,7 +16,7 @@ FITTED = Preprocessing(
 )
 BYTES = (
     b'{"channels":{"MR":{"high":250.0,"low":1.0,"mean":100.5,"sd":20.0}},"class_counts":{"0":30,"1":12},'
-    b'"spacing":[1.0,1.0,2.5]}'
+    b'"columns":null,"spacing":[1.0,1.0,2.5]}'
 )
 
 

@@ -49,11 +49,14 @@ def split(
     fold_of: dict[str, Fold] = {patient: known[patient] for patient in patients if patient in known}
     wanted = _sizes(len(patients), shares)
     have = Counter(fold_of.values())
-    for unit in sorted(members, key=lambda unit: _number("split", seed, unit)):
+    order = sorted(members, key=lambda unit: _number("split", seed, unit))
+    for unit in order:
         new = [patient for patient in members[unit] if patient not in known]
         before = [known[patient] for patient in members[unit] if patient in known]
         free = (name for name in SCORED if _has_room(have[name], wanted[name], len(new)))
         fold: Fold = min(before, key=FOLDS.index) if before else next(free, "training")
+        if unit == order[-1] and not before and not have["training"]:
+            fold = "training"  # large units can be nearer to what the scored folds want than to what is left
         fold_of.update(dict.fromkeys(new, fold))
         have[fold] += len(new)
     ordered = sorted(cases, key=lambda case: case.case)

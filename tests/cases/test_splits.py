@@ -52,11 +52,12 @@ cohorts = st.builds(alike, st.lists(st.integers(0, 30), min_size=1, max_size=80)
 def sides(folds: dict[str, list[Case]], *, together: bool = True) -> dict[str, str]:
     """Patient to fold; fails where a patient, or patients who look the same, stand on two sides."""
     seen: dict[str, str] = {}
-    looks_of: dict[str, str] = {}
     for fold, members in folds.items():
         for one in members:
             assert seen.setdefault(one.patient, fold) == fold
-            assert not together or not one.likeness or looks_of.setdefault(one.likeness, fold) == fold
+    fold_of_unit: dict[str, str] = {}  # more than half of all patients make no unit: see test_likeness
+    for patient, unit in likeness.units([one for members in folds.values() for one in members]).items():
+        assert not together or fold_of_unit.setdefault(unit, seen[patient]) == seen[patient]
     return seen
 
 
@@ -71,7 +72,7 @@ def test_split_is_complete_by_patient_and_meets_the_shares(
     count = Counter(sides(folds).values())
     total = sum(count.values())
     units = Counter(likeness.units(cases).values())
-    assert count["training"] >= 1 or len(units) < 3
+    assert count["training"] >= 1
     for fold, share in (("validation", validation), ("testing", testing)):
         if total >= 3 and len(units) == total:
             assert count[fold] >= (share > 0)

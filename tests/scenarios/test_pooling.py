@@ -49,7 +49,7 @@ def test_by_hand(fedmed: Fedmed, waiting: small.Federation, tmp_path: Path) -> N
     fedmed.ok("train-local", "-w", "bb", cwd=world.root)
     world.carry()
     ran = fedmed.ok("aggregate", "-w", "coordinator", cwd=world.root)
-    for words in ("every image goes through", "cut off at", "2 x 2 x 2 mm", "the approvals of the first hold"):
+    for words in ("every case goes through", "cut off at", "2 x 2 x 2 mm", "the approvals of the first hold"):
         assert words in ran.out
     assert "federation-v0002.fedmed and coordinator/outbox/model-r0000.fedmed to every site" in ran.out
     world.carry()
