@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fedmed.cases.case import Case, Volume
-    from fedmed.cases.examine import Examined
+    from fedmed.cases.doubts import Doubt
+    from fedmed.cases.examined import Examined
     from fedmed.cases.splits import Fold
     from fedmed.recipe import Imaging, Recipe
     from fedmed.recipe_fields import Data
 
-    Doubt = tuple[str, str]
     Aliased = tuple[str, Doubt]  # the case it is about, or nothing for the whole folder
 
 FEW_POSITIVES = 5  # of a class in a fold that is scored: with fewer, an interval of AUROC spans half its range

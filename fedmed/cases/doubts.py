@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Volume
     from fedmed.recipe_fields import Data
 
-    Doubt = tuple[str, str]
+    Doubt = tuple[str, str]  # its code and message
 
 ROUNDING = 0.01  # of the tolerance: below, two grids differ by how many digits a header keeps
 

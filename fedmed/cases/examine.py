@@ -2,91 +2,39 @@
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
 from fedmed.cases import (
     boxes,
     checks,
     content,
     geometry,
-    identifiers,
     labels,
     likeness,
-    nifti,
     oddities,
     pictures,
     reading,
     regions,
-    series,
-    stack,
     views,
 )
 from fedmed.cases.case import Case, Geometry
-from fedmed.cases.identifiers import Trace
+from fedmed.cases.examined import Examined, Facts, Finding
 from fedmed.cases.layout import LABEL
+from fedmed.cases.noticed import Noticed
+from fedmed.cases.sources import Images, Sources
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import Pictures
-from fedmed.strict import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from fedmed.cases.case import Volume
-    from fedmed.cases.checks import Doubt
     from fedmed.cases.layout import Study
     from fedmed.recipe_fields import Data
-
-SAMPLE = 1 << 18  # voxels that the range of an image is taken from
-
-
-class Finding(Strict):
-    """What was noticed about a case. `part` is a channel, `label` or nothing; `local` has paths: for local.log only."""
-
-    code: str
-    message: str
-    part: str = ""
-    local: str = ""
-
-
-class Facts(Strict):
-    """What a case tells the checks that compare cases, and the funnel. No value of a patient's is in here.
-
-    `ignored` counts files of its folders that are no image; `low` and `high` are the 1st and 99th percentile of the
-    first channel; `dicom`, `polarity`, `laterality` and `view` count DICOM files, all and by what they say; `regions`
-    has what the numbers of a DICOM mask are called, as digests.
-    """
-
-    readable: bool = False
-    labelled: bool = False
-    unnamed: bool = False
-    ignored: int = 0
-    images: str = ""
-    low: float = 0.0
-    high: float = 0.0
-    dicom: int = 0
-    polarity: dict[str, int] = Field(default_factory=dict)
-    laterality: int = 0
-    view: int = 0
-    regions: dict[int, str] = Field(default_factory=dict)
-    trace: Trace = Trace()
-
-
-@dataclass(frozen=True)
-class Examined:
-    """A study: `case` where it can be used, else at least one finding says why not. `paths` are those that matched."""
-
-    alias: str
-    paths: tuple[str, ...]
-    case: Case | None
-    findings: tuple[Finding, ...]
-    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -103,38 +51,19 @@ class Ground:
     name: Callable[[str, str], str]
 
 
-@dataclass
-class Images:
-    """The files of a case by channel, what DICOM says of each slice and whom they show, and the paths that a table of
-    labels may name.
-    """
-
-    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    slices: dict[str, list[series.Slice]] = field(default_factory=dict)
-    patients: set[tuple[str, str]] = field(default_factory=set)
-    named: list[str] = field(default_factory=list)
-
-
 def examine(ground: Ground, study: Study, alias: str) -> Examined:
     """Read in full. Raises nothing: what is wrong is a finding."""
     return _Examination(ground, study, alias).result()
 
 
 class _Examination:
-    """The steps of `examine` for one study, and what was noticed on the way."""
+    """The steps of `examine` for one study."""
 
     def __init__(self, ground: Ground, study: Study, alias: str) -> None:
         self.ground, self.data, self.study, self.alias = ground, ground.data, study, alias
-        self.doubts: dict[str, list[str]] = {}
-        self.counts: Counter[str] = Counter()
-        self.polarity: Counter[str] = Counter()
-        self.traces: list[Trace] = []
-        self.seen: set[str] = set()
-        self.scanned: dict[str, series.Scan] = {}
-        self.range = (0.0, 0.0)
+        self.noticed = Noticed()
+        self.sources = Sources(ground.root, ground.data, ground.files_below, study, alias, self.noticed)
         self.likeness = ""
-        self.regions: dict[int, str] = {}
-        self.unnamed = False
 
     def result(self) -> Examined:
         matched = tuple(path for group in self.study.matches.values() for path in group)
@@ -148,49 +77,51 @@ class _Examination:
         except FedmedError as error:
             faults = self._faults() or [(LABEL if error.code.startswith("FM-BOX") else "", error)]
             readable = all(part == LABEL for part, _ in faults)
-        self._look_at_others(matched)
+        self.noticed.others(self.ground.root, matched, self.alias)
         findings = [
             Finding(code=error.code, message=error.message, part=part, local="; ".join([*matched, error.local]))
             for part, error in faults
         ]
-        findings += [Finding(code=code, message=_counted(texts)) for code, texts in self.doubts.items()]
-        low, high = self.range
-        facts = Facts(
+        facts = self._facts(case, images, readable=readable)
+        return Examined(self.alias, matched, case, (*findings, *self.noticed.findings()), facts)
+
+    def _facts(self, case: Case | None, images: str, *, readable: bool) -> Facts:
+        noticed, (low, high) = self.noticed, self.noticed.range
+        return Facts(
             readable=readable,
             labelled=case is not None and case.label is not None,
-            unnamed=self.unnamed,
-            ignored=self.counts["ignored"],
+            unnamed=noticed.unnamed,
+            ignored=noticed.counts["ignored"],
             images=images,
             low=low,
             high=high,
-            dicom=self.counts["dicom"],
-            polarity=dict(sorted(self.polarity.items())),
-            laterality=self.counts["laterality"],
-            view=self.counts["view"],
-            regions=self.regions,
-            trace=identifiers.together(self.traces),
+            dicom=noticed.counts["dicom"],
+            polarity=dict(sorted(noticed.polarity.items())),
+            laterality=noticed.counts["laterality"],
+            view=noticed.counts["view"],
+            regions=noticed.regions,
+            trace=noticed.trace(),
         )
-        return Examined(self.alias, matched, case, tuple(findings), facts)
 
     def _case(self) -> Case:
         images = Images()
         for channel in self.data.channels:
-            self._channel(channel, images)
+            self.sources.channel(channel, images)
         if len(images.patients) > 1:
             raise FedmedError("FM-DAT-14", f"{self.alias}: images of {len(images.patients)} patients, expected 1")
         if isinstance(self.data, Pictures):
             return self._picture(images, self.data)
-        label = self._mask() if self.ground.has_masks else None
+        label = self.sources.mask() if self.ground.has_masks else None
         ground = self.ground
         volume = reading.read_files(
             self.alias, images.files, label, ground.root, self.data, ground.label_map, images.slices
         )
-        self._notice(checks.of_volume(volume, self.data, self.alias))
+        self.noticed.doubt(checks.of_volume(volume, self.data, self.alias))
         if label is not None:
-            self.regions = regions.names(self.ground.root, label, self.ground.label_map, f"{self.alias} {LABEL}")
+            self.noticed.regions = regions.names(ground.root, label, ground.label_map, f"{self.alias} {LABEL}")
         for channel, values in zip(self.data.channels, volume.image, strict=True):
-            self._notice(oddities.of_series(images.slices.get(channel, ()), values, f"{self.alias} {channel}"))
-        self._measure(volume.image[0])
+            self.noticed.doubt(oddities.of_series(images.slices.get(channel, ()), values, f"{self.alias} {channel}"))
+        self.noticed.measure(volume.image[0])
         self.likeness = likeness.of_volume(volume)
         return Case(
             self.alias, self._patient("", images), "", images.files, label, _covariates(volume), _geometry(volume)
@@ -210,8 +141,8 @@ class _Examination:
         picture, grid = pictures.look(self.alias, images.files, self.ground.root, data, images.slices)
         if data.modality == "XR":
             for channel, slices in images.slices.items():
-                self._notice(oddities.of_radiograph(slices[0], f"{self.alias} {channel}"))
-        self._measure(picture.slices[:, 0])
+                self.noticed.doubt(oddities.of_radiograph(slices[0], f"{self.alias} {channel}"))
+        self.noticed.measure(picture.slices[:, 0])
         self.likeness = likeness.of_picture(picture)
         return grid
 
@@ -271,7 +202,7 @@ class _Examination:
         images, good = Images(), ""
         for channel in self.data.channels:
             try:
-                self._channel(channel, images)
+                self.sources.channel(channel, images)
                 self._read_alone(channel, images, None)
                 good = good or channel
             except FedmedError as error:
@@ -282,7 +213,7 @@ class _Examination:
             elif isinstance(self.data, Pictures):
                 self._class(images, self.data)
             elif self.ground.has_masks:
-                label = self._mask()
+                label = self.sources.mask()
                 if good:
                     self._read_alone(good, images, label)
         except FedmedError as error:
@@ -297,58 +228,6 @@ class _Examination:
         else:
             reading.read_files(self.alias, files, label, ground.root, alone, ground.label_map)
 
-    def _channel(self, channel: str, found: Images) -> None:
-        path = self._one(channel)
-        found.named.append(path)
-        where = f"{self.alias} {channel}"
-        if path.endswith("/"):
-            chosen = found.slices[channel] = self._series(path, where)
-            found.files[channel] = tuple(dict.fromkeys(one.path for one in chosen))  # a file may hold many slices
-            found.patients |= {one.patient for one in chosen}
-            return
-        found.files[channel] = (path,)
-        if self.data.modality == "XR" and (header := pictures.header(self.ground.root, path, where, self._see)):
-            found.slices[channel] = [header]
-            found.patients.add(header.patient)
-
-    def _one(self, name: str) -> str:
-        matches = self.study.matches.get(name, [])
-        if not matches:
-            raise FedmedError("FM-DAT-12" if name == LABEL else "FM-DAT-11", f"{self.alias}: no file for {name}")
-        if len(matches) > 1:
-            raise FedmedError("FM-DAT-13", f"{self.alias}: {len(matches)} files for {name}, expected 1")
-        return matches[0]
-
-    def _mask(self) -> str:
-        """The file of the mask; in a folder, which may be that of the images, the one segmentation or structure set."""
-        path = self._one(LABEL)
-        if not path.endswith("/"):
-            return path
-        known = path in self.scanned
-        scan = self._scan(path, f"{self.alias} {LABEL}")
-        images = [match for name, group in self.study.matches.items() if name != LABEL for match in group]
-        if not known and not any(image.startswith(path) or path.startswith(image) for image in images):
-            self.counts["ignored"] += scan.ignored + len(scan.slices)  # elsewhere they are counted with the images
-        if len(scan.segmentations) != 1:
-            code, count = "FM-DAT-13" if scan.segmentations else "FM-DAT-12", len(scan.segmentations)
-            raise FedmedError(code, f"{self.alias}: {count} DICOM masks in the folder for {LABEL}, expected 1")
-        return scan.segmentations[0]
-
-    def _scan(self, folder: str, where: str) -> series.Scan:
-        """Every header of a folder, once."""
-        if folder not in self.scanned:
-            found = self.ground.files_below(folder)
-            self.scanned[folder] = series.scan(self.ground.root, found, where, self._see)
-        return self.scanned[folder]
-
-    def _series(self, folder: str, where: str) -> list[series.Slice]:
-        """The slices of the one series in `folder`, in reading order; of radiographs the one image."""
-        known = folder in self.scanned
-        scan = self._scan(folder, where)
-        self.counts["ignored"] += 0 if known else scan.ignored
-        chosen = series.choose(scan, self.data, where)
-        return chosen if self.data.modality == "XR" else stack.stacked(chosen, where)[0]
-
     def _patient(self, named: str, images: Images) -> str:
         """By the table of labels, else the layout's {patient}, else DICOM (PatientID and its issuer), else nobody
         but this case.
@@ -357,49 +236,10 @@ class _Examination:
         if named or self.study.patient:
             identity, issuer = named or self.study.patient, ""
         if not identity:
-            self.unnamed = True
-            self._notice([("FM-CHK-07", f"{self.alias}: nothing says who the patient is")])
+            self.noticed.unnamed = True
+            self.noticed.doubt([("FM-CHK-07", f"{self.alias}: nothing says who the patient is")])
             return self.ground.name("patient", f"\0{self.alias}")
         return self.ground.name("patient", f"{identity}\0{issuer}" if issuer else identity)
-
-    def _see(self, data: Any, relative: str) -> None:
-        """Told of every DICOM header. What the reader needs of it was judged before; here nothing may fail."""
-        if relative in self.seen:
-            return
-        self.seen.add(relative)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                trace = identifiers.of_dicom(data, relative)
-                polarity = str(data.get("PhotometricInterpretation") or "")
-                sided = data.get("Laterality") or data.get("ImageLaterality")
-                self.counts.update(dicom=1, laterality=bool(sided), view=bool(data.get("ViewPosition")))
-            except Exception:  # noqa: BLE001 - pydicom converts a value when it is asked for, and may raise anything
-                self.traces.append(identifiers.UNREADABLE)
-                return
-        self.traces.append(trace)
-        self.polarity[polarity] += 1
-
-    def _look_at_others(self, matched: tuple[str, ...]) -> None:
-        """What NIfTI files and pictures say in words."""
-        for path in matched:
-            if nifti.is_nifti(path) or identifiers.is_picture(path):
-                self.traces.append(identifiers.of_other(self.ground.root, path, self.alias))
-
-    def _notice(self, doubts: list[Doubt]) -> None:
-        for code, message in doubts:
-            self.doubts.setdefault(code, []).append(message)
-
-    def _measure(self, image: np.ndarray) -> None:
-        """From an even sample: the percentiles of a whole-body CT would take as long as reading it."""
-        step = max(1, round((image.size / SAMPLE) ** (1 / image.ndim)))
-        low, high = np.percentile(image[(slice(None, None, step),) * image.ndim], (1, 99))
-        self.range = float(low), float(high)
-
-
-def _counted(texts: list[str]) -> str:
-    """What was said of several files of a case, once."""
-    return texts[0] if len(texts) == 1 else f"{texts[0]} ({len(texts)} times)"
 
 
 def _with_header(images: Images, data: Data, table: Mapping[str, labels.Value]) -> dict[str, labels.Value]:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fedmed.cases.case import Case
-    from fedmed.cases.checks import Doubt
-    from fedmed.cases.examine import Examined, Finding
+    from fedmed.cases.doubts import Doubt
+    from fedmed.cases.examined import Examined, Finding
     from fedmed.cases.layout import Study
     from fedmed.cases.splits import Fold
     from fedmed.recipe import Recipe

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedmed.cases.doubts import Doubt
     from fedmed.cases.series import Slice
-
-    Doubt = tuple[str, str]
 
 AIR_HU = -500.0  # air is -1000; noise, fat and a border half within the patient stay on their sides of this
 GAP_SHARE, GAP_MM = 0.01, 0.01

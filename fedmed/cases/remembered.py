@@ -21,7 +21,7 @@ from fedmed import __version__, files
 from fedmed import recipe as recipes
 from fedmed.cases import datalist, labels
 from fedmed.cases.datalist import Entry
-from fedmed.cases.examine import Examined, Facts, Finding
+from fedmed.cases.examined import Examined, Facts, Finding
 from fedmed.strict import Strict
 
 if TYPE_CHECKING:

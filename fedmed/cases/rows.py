@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.cases import labels, tables
 from fedmed.cases.case import NO_GRID, Case, Row
-from fedmed.cases.examine import Examined, Facts, Finding
+from fedmed.cases.examined import Examined, Facts, Finding
 from fedmed.cases.search import pseudonym
 from fedmed.errors import FedmedError
 from fedmed.recipe_tables import ClassTable, SurvivalTable

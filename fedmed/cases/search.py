@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from fedmed.cases.examine import Examined
+    from fedmed.cases.examined import Examined
     from fedmed.cases.layout import Study
     from fedmed.recipe import Imaging
     from fedmed.settings import Layout

@@ -11,7 +11,7 @@ from fedmed import recipe as recipes
 from fedmed import severities
 from fedmed.cases import checks, find
 from fedmed.cases.case import Case, Geometry
-from fedmed.cases.examine import Examined, Facts
+from fedmed.cases.examined import Examined, Facts
 from fedmed.cases.identifiers import Trace
 from fedmed.errors import CODES, FedmedError
 from fedmed.settings import DataFolder, Layout
