@@ -22,7 +22,7 @@ SAMPLE = 1 << 18  # voxels that the range of an image is taken from
 
 
 class Noticed:
-    """Grows while a study is read. `counts` is of files: `ignored`, `dicom`, and DICOM that tells `laterality`, `view`."""
+    """Grows while a study is read. `counts` is of files: `ignored`, `dicom`, and who tells `laterality` or `view`."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

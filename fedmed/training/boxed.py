@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Localisation
-    from fedmed.training.cache import Cache, Tensors
+    from fedmed.training.cache import Tensors
 
 
 class Boxed(samples.Samples):
@@ -35,26 +35,9 @@ class Boxed(samples.Samples):
     keys = ("image",)
     recipe: Localisation
 
-    def __init__(
-        self,
-        recipe: Localisation,
-        cases: Sequence[Case],
-        root: Path,
-        label_map: Mapping[int, int],
-        where: tuple[str | int, ...],
-        preprocessing: Preprocessing | None = None,
-        disk: Cache | None = None,
-        memory_limit: int = samples.MEMORY_BYTES,
-    ) -> None:
-        super().__init__(recipe, cases, root, label_map, where, preprocessing, disk, memory_limit)
-        self.members: dict[int, list[int]] = {}
-        for number, case in enumerate(self.cases):
-            for label in {box.label for box in boxes_of(case, recipe, label_map)} or {0}:
-                self.members.setdefault(label, []).append(number)
-
-    def case_number(self, i: int) -> int:
-        """With balanced sampling images with each label, and those without any, are equally likely."""
-        return self.balanced(self.members, i) if self.recipe.training.balance == "sampling" else super().case_number(i)
+    def classes(self, case: Case) -> set[int]:
+        """Every label that has a box, or 0 for a case without any."""
+        return {box.label for box in boxes_of(case, self.recipe, self.label_map)} or {0}
 
     @property
     def sample_bytes(self) -> int:

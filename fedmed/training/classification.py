@@ -55,9 +55,7 @@ def evaluate(
 
     Raises FedmedError FM-TRN-03 for a case without a class, FM-TEN-01, FM-RES-04, and what reading a case raises.
     """
-    network = networks.build(recipe)
-    networks.set_params(network, params)
-    network = network.to(device).eval()
+    network = networks.loaded(recipe, params, device)
     found: dict[str, tuple[int, list[NDArray[np.float64]]]] = {}
     for done, case in enumerate(cases, start=1):
         truth = pictures.class_of(case, recipe, label_map)

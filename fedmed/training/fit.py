@@ -170,9 +170,7 @@ def _samples(
 def _begin(
     recipe: Recipe, params: Params, drawn: Drawn, absent: frozenset[int], device: torch.device, lr: float
 ) -> _Run:
-    network = networks.build(recipe)
-    networks.set_params(network, params)
-    network = network.to(device)
+    network = networks.loaded(recipe, params, device)
     networks.set_training(network, recipe)
     start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
     optimizer = objective.optimizer(recipe, network.parameters(), lr)

@@ -73,9 +73,7 @@ def evaluate(
 
     Raises FedmedError FM-TRN-03 for a case without a label, FM-TEN-01, FM-RES-04, and what reading a case raises.
     """
-    network = networks.build(recipe)
-    networks.set_params(network, params)
-    network = network.to(device)
+    network = networks.loaded(recipe, params, device)
     scores = []
     for case in cases:
         make = partial(_seen, case, root, recipe, label_map, preprocessing)

@@ -60,6 +60,13 @@ def build(recipe: Recipe) -> nn.Module:
     return network
 
 
+def loaded(recipe: Recipe, params: Mapping[str, np.ndarray], device: torch.device) -> nn.Module:
+    """The recipe's network with `params` on `device`, in evaluation mode. Raises FedmedError FM-TEN-01."""
+    network = build(recipe)
+    set_params(network, params)
+    return network.to(device).eval()
+
+
 def batch_norm(recipe: Recipe) -> BatchNorm | None:
     """The recipe's policy for batch norm layers; None where it has none."""
     network = recipe.network

@@ -17,14 +17,14 @@ from fedmed.errors import FedmedError
 from fedmed.training import samples, transforms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from fedmed.cases.case import Case, Picture
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Classification, Classifying, Survival
     from fedmed.recipe_fields import Pictures as Rules
-    from fedmed.training.cache import Cache, Tensors
+    from fedmed.training.cache import Tensors
 
 DARKEST, BRIGHTEST = fingerprint.LOWEST, fingerprint.HIGHEST  # beyond lie letters of lead, screws and dead pixels
 
@@ -36,25 +36,8 @@ class Pictures(samples.Samples):
     keys = ("image",)
     recipe: Classification
 
-    def __init__(
-        self,
-        recipe: Classification,
-        cases: Sequence[Case],
-        root: Path,
-        label_map: Mapping[int, int],
-        where: tuple[str | int, ...],
-        preprocessing: Preprocessing | None = None,
-        disk: Cache | None = None,
-        memory_limit: int = samples.MEMORY_BYTES,
-    ) -> None:
-        super().__init__(recipe, cases, root, label_map, where, preprocessing, disk, memory_limit)
-        self.members: dict[int, list[int]] = {}
-        for number, case in enumerate(self.cases):
-            self.members.setdefault(class_of(case, recipe, label_map), []).append(number)
-
-    def case_number(self, i: int) -> int:
-        """With balanced sampling every class is as likely as every other, and within it every case."""
-        return self.balanced(self.members, i) if self.recipe.training.balance == "sampling" else super().case_number(i)
+    def classes(self, case: Case) -> tuple[int]:
+        return (class_of(case, self.recipe, self.label_map),)
 
     def class_weights(self) -> torch.Tensor | None:
         """float32 [num_classes] for `balance: loss`, else None: n / (number of classes there are * n of the class).
@@ -114,8 +97,8 @@ def standardise(picture: Picture, rules: Rules, preprocessing: Preprocessing | N
 
     Each channel, over all slices, is cut off at its 0.5 and 99.5 percentile and given mean 0 and standard deviation 1;
     in MR over what is not 0, and 0 becomes as dark as the darkest of it. With `preprocessing.channels` all of this by
-    those numbers. Then each slice is brought into `image_size`
-    with its proportions in mm kept, in the middle of a frame as dark as its darkest pixel.
+    those numbers. Then each slice is brought into `image_size` with its proportions in mm kept, in the middle of a
+    frame as dark as its darkest pixel.
     """
     slices = np.array(picture.slices, np.float32)
     by_name = transforms.channels(rules, preprocessing)

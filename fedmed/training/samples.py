@@ -20,7 +20,7 @@ from fedmed.errors import FedmedError
 from fedmed.training import cache, seeds, transforms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from fedmed.cases.case import Case
@@ -69,6 +69,10 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal]):
         self.disk, self.memory_limit, self.memory_bytes = disk, memory_limit, 0
         self.kept: OrderedDict[int, Kept] = OrderedDict()
         self.order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        self.members: dict[int, list[int]] = {}
+        for number, case in enumerate(self.cases):
+            for each in self.classes(case):
+                self.members.setdefault(each, []).append(number)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a loader process that is no fork: it maps what it needs itself, a copy of everything would fill it."""
@@ -103,18 +107,23 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal]):
         step, index = divmod(i, self.batch_size)
         return self.draw(self.prepared(self.case_number(i)), seeds.stream(*self.where, step, index))
 
+    def classes(self, case: Case) -> Collection[int]:  # noqa: ARG002
+        """What a case can be drawn as, where the recipe balances. Raises FedmedError FM-TRN-03 without a label."""
+        return ()
+
     def case_number(self, i: int) -> int:
-        """Every case once per epoch, in an order of the epoch's own; a batch may lie across two epochs."""
+        """Every case once per epoch, in an order of the epoch's own; a batch may lie across two epochs.
+
+        With balanced sampling every class is as likely as every other, and within it every case.
+        """
+        if getattr(self.recipe.training, "balance", "none") == "sampling":
+            random = seeds.stream(*self.where, "balanced", i)
+            chosen = self.members[sorted(self.members)[random.randint(len(self.members))]]
+            return chosen[random.randint(len(chosen))]
         epoch, place = divmod(i, len(self.cases))
         if self.order[0] != epoch:
             self.order = epoch, seeds.stream(*self.where, "epoch", epoch).permutation(len(self.cases))
         return int(self.order[1][place])
-
-    def balanced(self, members: Mapping[int, Sequence[int]], i: int) -> int:
-        """A case of one of the kinds in `members` (kind -> cases), each kind and each of its cases equally likely."""
-        random = seeds.stream(*self.where, "balanced", i)
-        chosen = members[sorted(members)[random.randint(len(members))]]
-        return chosen[random.randint(len(chosen))]
 
     def prepared(self, number: int) -> Tensors:
         """The case behind the fixed chain. Raises what `prepare` raises."""

@@ -46,9 +46,7 @@ def evaluate(
 
     Raises FedmedError FM-TRN-03 for a case without an outcome, FM-DAT-28, FM-TEN-01, FM-RES-04.
     """
-    network = networks.build(recipe)
-    networks.set_params(network, params)
-    network = network.to(device).eval()
+    network = networks.loaded(recipe, params, device)
     outputs: list[list[float]] = []
     for first in range(0, len(cases), BATCH):
         part = [rows.prepared(case, recipe, label_map, preprocessing) for case in cases[first : first + BATCH]]
