@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tree:
-    """POSIX paths below a root, sorted; `outside` counts the links that lead out of it and were not followed."""
+    """POSIX paths below a root, sorted; `outside` counts the links that lead out of it, or round in a ring, and were not
+    followed. Bytes of a name that are no UTF-8 stand as `\\udcff`: such a path is listed, and refused by `locate`.
+    """
 
     files: tuple[str, ...]
     folders: tuple[str, ...]
@@ -40,18 +42,27 @@ def walk(root: Path) -> Tree:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    real = (folder / entry.name).resolve() if entry.is_symlink() else folder / entry.name
-                    if not real.is_relative_to(real_root):
+                    real = _target(folder / entry.name) if entry.is_symlink() else folder / entry.name
+                    name = prefix + entry.name.encode("utf-8", "backslashreplace").decode()
+                    if real is None or not real.is_relative_to(real_root):
                         outside += 1
                     elif entry.is_file():
-                        found.append(prefix + entry.name)
+                        found.append(name)
                     elif entry.is_dir() and real not in seen:  # a link back up would never end
                         seen.add(real)
-                        folders.append(prefix + entry.name)
-                        todo.append((real, f"{prefix}{entry.name}/"))
+                        folders.append(name)
+                        todo.append((real, f"{name}/"))
     except (OSError, RuntimeError) as error:
         raise FedmedError("FM-DAT-04", "the data folder cannot be listed", local=f"{root}: {error}") from error
     return Tree(tuple(sorted(found)), tuple(sorted(folders)), outside)
+
+
+def _target(link: Path) -> Path | None:
+    """Where a link leads; None for links that lead to each other."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):
+        return None
 
 
 def require_folder(root: Path) -> None:
@@ -66,7 +77,12 @@ def require_folder(root: Path) -> None:
 
 
 def locate(root: Path, relative: str, where: str) -> Path:
-    """The real place of a path below the root. Raises FedmedError FM-DAT-15 where it leads outside."""
+    """The real place of a path below the root. Raises FedmedError FM-DAT-15 where it leads outside, -16 for a name that
+    cases.json could not hold.
+    """
+    if "\\" in relative:
+        message = f"{where}: the name of a file or folder is not UTF-8, or has a backslash in it"
+        raise FedmedError("FM-DAT-16", message, next="rename it in a copy of the folder", local=relative)
     try:
         path, real_root = (root / relative).resolve(), root.resolve()
     except (OSError, RuntimeError, ValueError) as error:

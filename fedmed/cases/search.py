@@ -89,7 +89,7 @@ class Search:
                 sum(one.facts.ignored for one in examined),
                 "files in DICOM folders are no DICOM image and were left alone",
             ),
-            (self.tree.outside, "links lead out of the data folder and were not followed"),
+            (self.tree.outside, "links lead out of the data folder or nowhere and were not followed"),
             (
                 sum(one.facts.unnamed for one in examined),
                 "cases do not say who the patient is: each counts as a patient of its own",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ def test_dicom_patients_by_id_and_issuer(tmp_path: Path) -> None:
     assert found.notes == [
         "1 masks belong to no image",
         "1 files in DICOM folders are no DICOM image and were left alone",
-        "1 links lead out of the data folder and were not followed",
+        "1 links lead out of the data folder or nowhere and were not followed",
         "1 cases do not say who the patient is: each counts as a patient of its own",
     ]
     assert "Nansen" not in json.dumps([asdict(case) for case in found.cases])
@@ -140,6 +141,39 @@ def test_what_is_unusable_is_excluded_with_its_code(tmp_path: Path) -> None:
         assert one.message.startswith(one.alias)
         assert "Nansen" not in one.message
         assert "Nansen" in one.local
+
+
+@pytest.mark.parametrize("name", [b"Na\\nsen.nii", b"N\xe5nsen.nii"])
+def test_a_name_that_cases_json_cannot_hold_costs_its_case_alone(tmp_path: Path, name: bytes) -> None:
+    """A Latin-1 name of an old disk, and a backslash."""
+    niftis(tmp_path, 4)
+    for folder in ("images", "labels"):
+        (tmp_path / folder / "Nansen1.nii").rename(tmp_path / folder / os.fsdecode(name))
+    found = look(tmp_path)
+    (one,) = found.excluded
+    assert (one.code, one.message) == (
+        "FM-DAT-16",
+        f"{one.alias} T1: the name of a file or folder is not UTF-8, or has a backslash in it",
+    )
+    assert len(found.cases) == 3
+
+
+def test_a_slice_with_such_a_name_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        study(tmp_path, name, name)
+    first = min((tmp_path / "dicom/a").iterdir())
+    first.rename(first.with_name(os.fsdecode(b"\xe5.dcm")))
+    found = look(tmp_path, DICOM)
+    assert (codes(found), len(found.cases)) == (["FM-DAT-16"], 1)
+
+
+def test_links_in_a_ring_do_not_hide_the_folder(tmp_path: Path) -> None:
+    niftis(tmp_path, 4)
+    (tmp_path / "images/one.nii").symlink_to("two.nii")
+    (tmp_path / "images/two.nii").symlink_to("one.nii")
+    found = look(tmp_path)
+    assert len(found.cases) == 4
+    assert found.notes[0] == "2 links lead out of the data folder or nowhere and were not followed"
 
 
 def test_missing_channels_and_two_files_for_one_case(tmp_path: Path) -> None:
