@@ -748,7 +748,7 @@ CODES: dict[str, Code] = {
     ),
     "FM-NRM-04": Code(
         PROTOCOL,
-        "most hospitals have too few cases of one spacing to tell it, so no common spacing can be found",
+        "no common spacing can be found: most hospitals have too few cases of one to tell it, or it is above 20 mm",
         "give data.spacing in the recipe, and found a new federation with it",
     ),
     "FM-NRM-05": Code(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fedmed.recipe import OfPictures
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 DIGITS = 5  # significant ones, of all numbers that are no counts
 STEP = 1.02  # from one bin of lengths to the next
+LARGEST = 1e15  # more digits than a decimal of a statement has
 LOWEST, HIGHEST = 0.5, 99.5  # percent; never the extremes, which are single voxels
 
 
@@ -101,6 +103,25 @@ def counted(lengths: Iterable[float]) -> Lengths:
 
 def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+def impossible(found: Fingerprint) -> str:
+    """What no data set can be like, in words; nothing where one could be. For what somebody else sent."""
+    for grey in (*found.channels.values(), *found.inputs):
+        if grey.n > found.num_cases or grey.sd < 0:
+            return "values of more cases than there are, or with a negative deviation"
+        if (grey.low is None) != (grey.high is None) or (grey.low or 0) > (grey.high or 0):
+            return "percentiles that are not in order"
+    for lengths in (*found.spacing, *found.shape):
+        ends = [end for cell in lengths.cells for end in (cell.first, cell.last)]
+        twice = any(one.last == other.first for one, other in pairwise(lengths.cells))
+        if ends != sorted(ends) or twice:
+            return "lengths in bins that are not in order"
+        if sum(cell.count for cell in lengths.cells) + lengths.untold > found.num_cases:
+            return "lengths of more cases than there are"
+    if any((share.cases or 0) > found.num_cases or (share.voxels or 0) < 0 for share in found.classes.values()):
+        return "classes of more cases than there are"
+    return ""
 
 
 def floored(found: Fingerprint, min_count: int) -> Fingerprint:

@@ -9,10 +9,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.fingerprint import DIGITS, STEP, Axes, Cell, Fingerprint, Grey, Lengths, Share, rounded
+from fedmed.fingerprint import DIGITS, LARGEST, STEP, Axes, Cell, Fingerprint, Grey, Lengths, Share, classes_of, rounded
 from fedmed.preprocessing import ColumnNumbers, Intensity, Preprocessing
-from fedmed.recipe import Classification, Rowwise, Segmentation
-from fedmed.recipe_fields import FEDERATED
+from fedmed.recipe import Classification, Imaging, Rowwise, Segmentation
+from fedmed.recipe_fields import FEDERATED, MAX_MILLIMETRES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def fitted(found: Fingerprint, recipe: Recipe) -> Preprocessing:
     """What the recipe's images go through, from the fingerprint of one hospital or of all.
 
     Raises FedmedError FM-NRM-03 where a channel has no two grey values, -04 where the recipe leaves the spacing to the
-    fingerprints and too few cases tell theirs.
+    fingerprints and too few cases tell theirs, or it is more than a recipe may ask for.
     """
     if isinstance(recipe, Rowwise):
         return Preprocessing(columns=_columns(found.inputs, recipe.data))
@@ -110,6 +110,9 @@ def fitted(found: Fingerprint, recipe: Recipe) -> Preprocessing:
         if None in spacing:
             untold = max(lengths.untold for lengths in found.spacing)
             raise FedmedError("FM-NRM-04", f"spacing: {untold} of {found.num_cases} cases are too few to be told")
+        if max(step for step in spacing if step) > MAX_MILLIMETRES:
+            shown = " x ".join(f"{step:g}" for step in spacing)
+            raise FedmedError("FM-NRM-04", f"spacing: {shown} mm, expected at most {MAX_MILLIMETRES} mm")
     counts = {label: share.cases for label, share in found.classes.items()}
     is_told = isinstance(recipe, Classification) and None not in counts.values()
     return Preprocessing.model_validate(
@@ -118,6 +121,28 @@ def fitted(found: Fingerprint, recipe: Recipe) -> Preprocessing:
             "spacing": spacing,
             "class_counts": counts if is_told else None,
         }
+    )
+
+
+def fits(numbers: Preprocessing, recipe: Recipe) -> bool:
+    """Whether `fitted` could have made these numbers for the recipe: all the parts it asks for, no others, and sizes
+    with which a network can count.
+    """
+    channels, columns, counts = numbers.channels or {}, numbers.columns or {}, numbers.class_counts or {}
+    names: set[str] = set(recipe.data.channels) if isinstance(recipe, Imaging) else set()
+    levels = {column.name: column.levels for column in recipe.data.columns} if isinstance(recipe, Rowwise) else {}
+    has_spacing = isinstance(recipe, Segmentation) and recipe.data.spacing == FEDERATED
+    classes = set(classes_of(recipe)) if isinstance(recipe, Classification) else set()
+    of_channels = [(each.sd, each.mean, each.low or 0.0, each.high or 0.0) for each in channels.values()]
+    of_columns = [(each.sd, each.mean, each.fill) for each in columns.values()]
+    return (
+        set(channels) == names
+        and set(columns) == set(levels)
+        and (numbers.spacing is not None) == has_spacing
+        and (not counts or set(counts) == classes)
+        and all(count <= LARGEST for count in counts.values())
+        and all(columns[name].fill in range(len(known)) for name, known in levels.items() if known)
+        and all(sd >= 1 / LARGEST and max(sd, *map(abs, rest)) <= LARGEST for sd, *rest in [*of_channels, *of_columns])
     )
 
 

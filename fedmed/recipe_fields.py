@@ -21,7 +21,8 @@ Size3 = tuple[
     Annotated[int, Field(ge=1, le=512)],
     Annotated[int, Field(ge=1, le=512)],
 ]
-Millimetres = Annotated[float, Field(gt=0, le=20)]
+MAX_MILLIMETRES = 20
+Millimetres = Annotated[float, Field(gt=0, le=MAX_MILLIMETRES)]
 Axis = Annotated[int, Field(ge=0, le=2)]
 Side = Annotated[int, Field(ge=16, le=4096)]
 FEDERATED: Literal["federated"] = "federated"  # found from all hospitals' fingerprints

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fedmed import fingerprint, pooling
 from fedmed.fingerprint import Axes, Cell, Fingerprint, Grey, Lengths, Share
 from fedmed.preprocessing import Intensity, Preprocessing
-from tests import radiographs
+from tests import radiographs, tables
 from tests.coded import code_of
 from tests.training.conftest import tiny_recipe
 
@@ -204,3 +204,21 @@ def test_what_nothing_can_be_made_of() -> None:
     assert code_of(lambda: pooling.fitted(none, recipe)) == "FM-NRM-03"
     silent = fingerprint.floored(made(4), 10)
     assert code_of(lambda: pooling.fitted(silent, recipe)) == "FM-NRM-04"
+
+
+def test_what_was_fitted_fits_its_recipe_and_no_other() -> None:
+    data = {"modality": "MR", "channels": ["MR"], "labels": {1: "ball"}, "normalisation": "federated"}
+    volumes = tiny_recipe(top={"data": data})
+    films = radiographs.recipe(data={"channels": ["MR"], "normalisation": "federated"})
+    told = made(4, classes={0: Share(3, 0.0), 1: Share(1, 0.0)})
+    one, two = pooling.fitted(made(4), volumes), pooling.fitted(told, films)
+    table = tables.tabular(data={"normalisation": "federated", "imputation": "mean"})
+    rows = pooling.fitted(replace(told, inputs=(replace(GREY, low=None, high=None),) * table.data.width), table)
+    numbers, recipes = [one, two, rows], [volumes, films, table]
+    found = [[pooling.fits(each, recipe) for recipe in recipes] for each in numbers]
+    assert found == [[True, False, False], [False, True, False], [False, False, True]]
+    assert not pooling.fits(two.model_copy(update={"class_counts": {0: 3}}), films)
+    assert rows.columns
+    level = next(column.name for column in table.data.columns if column.levels)
+    wrong = {**rows.columns, level: rows.columns[level].model_copy(update={"fill": 99.0})}
+    assert not pooling.fits(Preprocessing(columns=wrong), table)

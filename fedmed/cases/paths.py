@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tree:
-    """POSIX paths below a root, sorted; `outside` counts the links that lead out of it, or round in a ring, and were not
+    """POSIX paths below a root, sorted; `outside` counts the links that lead out of it, or in a ring, and were not
     followed. Bytes of a name that are no UTF-8 stand as `\\udcff`: such a path is listed, and refused by `locate`.
     """
 

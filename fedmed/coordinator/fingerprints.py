@@ -77,8 +77,8 @@ def _fault(body: bodies.DataFingerprint, running: Started) -> str:
     if len(body.inputs) != (recipe.data.width if isinstance(recipe, Rowwise) else 0):
         return "other inputs than the recipe's"
     found = from_body(body)
-    if any(grey.n > body.num_cases or grey.sd < 0 for grey in (*found.channels.values(), *found.inputs)):
-        return "values of more cases than there are, or with a negative deviation"
+    if wrong := fingerprint.impossible(found):
+        return wrong
     if fingerprint.floored(found, min_count) != found:
         return f"numbers about fewer than {min_count} cases"
     return ""

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from fedmed import files, logs, preprocessing, recipe, settings
+from fedmed import files, logs, pooling, preprocessing, recipe, settings
 from fedmed.cases import labels
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import agreement, intake, keys, sealing, statement, workspace
@@ -96,13 +96,18 @@ def approved(site: Site) -> Approved | None:
 
 
 def fitted_numbers(chosen: Recipe, data: bytes | None) -> Preprocessing | None:
-    """The numbers that a federation brings. Raises FedmedError FM-NRM-01, and -05 where its recipe asks for none."""
+    """The numbers that a federation brings. Raises FedmedError FM-NRM-01, and -05 where its recipe asks for none or for
+    others.
+    """
     if data is None:
         return None
     if not chosen.data.pools:
         raise FedmedError("FM-NRM-05", "federation: it brings fitted numbers that its recipe does not ask for")
     next_ = "tell the coordinator: the federation's own numbers are damaged, and it must be founded anew"
-    return preprocessing.from_bytes(data, f"federation: {statement.PREPROCESSING}", next_)
+    found = preprocessing.from_bytes(data, f"federation: {statement.PREPROCESSING}", next_)
+    if not pooling.fits(found, chosen):
+        raise FedmedError("FM-NRM-05", "federation: it brings fitted numbers that do not fit its recipe")
+    return found
 
 
 def require_approved(site: Site) -> Approved:

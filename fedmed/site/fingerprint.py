@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fedmed.fingerprint import Axes, Fingerprint, Grey
     from fedmed.site.desk import Approved, Site
 
-LARGEST = 1e15  # more digits than a decimal of a statement has
-
 
 @dataclass(frozen=True)
 class Fingerprinted:
@@ -136,7 +134,9 @@ def _texts(what: str, grey: Grey, ends: Mapping[str, float | None]) -> dict[str,
     """Decimals of a statement, which have nine places and few digits before them. Raises FedmedError FM-NRM-03."""
     texts = {key: None if value is None else bodies.decimal(value) for key, value in ends.items()}
     for key, value in ends.items():
-        is_told = value is None or (abs(value) < LARGEST and abs(float(texts[key] or 0) - value) <= 1e-4 * grey.sd)
+        is_told = value is None or (
+            abs(value) < numbers.LARGEST and abs(float(texts[key] or 0) - value) <= 1e-4 * grey.sd
+        )
         if not is_told:
             raise FedmedError("FM-NRM-03", f"{what}: a {key} of {value:.3g}, expected 1e-5 to 1e15 or 0")
     return texts

@@ -278,15 +278,20 @@ class Simulation:
         return samples.resigned(data, actor.key, change, **more)
 
 
-def second_version(simulation: Simulation, change: Callable[[dict[str, Any]], object] = lambda _: None) -> bytes:
+NUMBERS = samples.PREPROCESSING.replace(b'"spacing":null', b'"spacing":[1.0,1.0,2.5]')
+
+
+def second_version(
+    simulation: Simulation, change: Callable[[dict[str, Any]], object] = lambda _: None, numbers: bytes = NUMBERS
+) -> bytes:
     """What an honest coordinator would make of the federation and some numbers, after `change(predicate)`."""
     federation = simulation.coordinator.posted("federation-v0001")
     statement, payloads = samples.statement_in(federation), samples.members(federation)[2:]
     predicate = statement["predicate"]
     predicate |= {"seq": 20, "prev": samples.ZEROS}
     predicate["federation"] |= {"version": 2, "previous": statement_id(federation)}
-    payloads.append(("preprocessing.json", samples.PREPROCESSING))
-    last = {**predicate["payload"][0], "name": "preprocessing.json", "bytes": len(samples.PREPROCESSING)}
+    payloads.append(("preprocessing.json", numbers))
+    last = {**predicate["payload"][0], "name": "preprocessing.json", "bytes": len(numbers)}
     predicate["payload"].append(last)
     statement["subject"] = [{"name": name, "digest": {"sha256": samples.sha256(part)}} for name, part in payloads]
     change(predicate)

@@ -12,7 +12,7 @@ from fedmed.coordinator import aggregate, fingerprints, run, start, status
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, bodies, keys, sealing
 from fedmed.exchange.verdict import Outcome
-from fedmed.fingerprint import Grey, Share
+from fedmed.fingerprint import Cell, Grey, Lengths, Share
 from fedmed.preprocessing import Intensity
 from fedmed.site import approve
 from fedmed.site import desk as site_desk
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.coordinator.aggregate import Aggregated
+    from fedmed.fingerprint import Axes
     from fedmed.preprocessing import Preprocessing
 
 NAMES = ("aa", "bb", "cc")
@@ -252,12 +253,23 @@ def test_two_fingerprints_with_one_number_exclude_their_sender(waiting: Simulati
     assert [ack.status for ack in made.acks] == ["excluded", "used", "used"]
 
 
+def cells(*rows: tuple[int, int, int]) -> Axes:
+    return (Lengths(tuple(Cell(*row) for row in rows)),) * 3
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another channel": ({"channels": {"T1": Grey(30, 1.0, 1.0, 0.0, 2.0)}}, "channels"),
     "another class": ({"classes": {2: Share(30, 1.0)}}, "classes"),
     "a class of few cases": ({"classes": {1: Share(3, 1.0)}}, "fewer than 10"),
     "percentiles of few cases": ({"channels": {"MR": Grey(9, 1.0, 1.0, 0.0, 2.0)}}, "fewer than 10"),
     "more cases with grey values than cases": ({"channels": {"MR": Grey(31, 1.0, 1.0, 0.0, 2.0)}}, "more cases"),
+    "percentiles the wrong way round": ({"channels": {"MR": Grey(30, 1.0, 1.0, 2.0, 0.0)}}, "not in order"),
+    "one percentile": ({"channels": {"MR": Grey(30, 1.0, 1.0, 2.0, None)}}, "not in order"),
+    "a cell that ends before it begins": ({"spacing": cells((5, 3, 30))}, "bins that are not in order"),
+    "cells one over the other": ({"spacing": cells((0, 9, 15), (9, 9, 15))}, "bins that are not in order"),
+    "more lengths than cases": ({"spacing": cells((5, 5, 31))}, "lengths of more cases"),
+    "more of a class than cases": ({"classes": {1: Share(31, 1.0)}}, "classes of more cases"),
+    "less than no voxel": ({"classes": {1: Share(30, -1.0)}}, "classes of more cases"),
     "too many digits": ({"channels": {"MR": Grey(30, 1.23456789, 1.0, 0.0, 2.0)}}, "fewer than 10"),
 }
 
@@ -291,6 +303,13 @@ def test_spacing_that_nobody_can_tell_stops_before_anything_is_sealed(waiting: S
         grey = {"MR": Grey(9, 100.0, 20.0, None, None)}
         send(waiting, name, 100.0, 9, channels=grey, spacing=(hidden,) * 3, shape=(hidden,) * 3,
              classes={1: Share(None, None)})  # fmt: skip
+    assert code_of(lambda: waiting.coordinator.aggregate(waiting.now)) == "FM-NRM-04"
+    assert in_force(waiting).federation.founding.version == 1
+
+
+def test_a_spacing_beyond_what_a_recipe_may_ask_for_stops_before_anything_is_sealed(waiting: Simulation) -> None:
+    for name in NAMES:
+        send(waiting, name, spacing=cells((500, 500, 30)))  # 20 km
     assert code_of(lambda: waiting.coordinator.aggregate(waiting.now)) == "FM-NRM-04"
     assert in_force(waiting).federation.founding.version == 1
 
@@ -373,19 +392,32 @@ def test_a_model_that_comes_before_its_federation_waits_for_it(waiting: Simulati
     assert [simulator.end(each.verdict) for each in site.look(waiting.now)[:2]] == [GOOD, GOOD]
 
 
-@pytest.mark.parametrize("data", [b"{}", b"[1]", samples.PREPROCESSING + b" "])
+@pytest.mark.parametrize("data", [b"{}", b"[1]", simulator.NUMBERS + b" "])
 def test_numbers_that_fedmed_would_not_write_stop_the_site(waiting: Simulation, data: bytes) -> None:
-    good = simulator.second_version(waiting)
-    statement, payloads = samples.statement_in(good), samples.members(good)[2:]
-    payloads[2] = ("preprocessing.json", data)
-    statement["subject"][2]["digest"]["sha256"] = samples.sha256(data)
-    statement["predicate"]["payload"][2]["bytes"] = len(data)
     site = waiting.sites["aa"]
-    site.deliver(samples.signed(statement, payloads, by=waiting.coordinator.key), waiting.now)
+    site.deliver(simulator.second_version(waiting, numbers=data), waiting.now)
     with pytest.raises(FedmedError, match=r"federation: preprocessing\.json") as caught:
         site.look(waiting.now)
     assert caught.value.code == "FM-NRM-01"
     assert "tell the coordinator" in caught.value.next
+
+
+OTHER = {
+    "no spacing": simulator.NUMBERS.replace(b"[1.0,1.0,2.5]", b"null"),
+    "another channel": simulator.NUMBERS.replace(b'"MR"', b'"CT"'),
+    "weights of classes": simulator.NUMBERS.replace(b'"class_counts":null', b'"class_counts":{"0":1,"1":%d}' % 10**400),
+    "columns": simulator.NUMBERS.replace(b'"columns":null', b'"columns":{"age":{"fill":1.0,"mean":0.0,"sd":1.0}}'),
+    "a deviation of next to nothing": simulator.NUMBERS.replace(b"31.75", b"1e-300"),
+    "a mean beyond float32": simulator.NUMBERS.replace(b"102.5", b"1e+300"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_numbers_that_do_not_fit_the_recipe_stop_the_site(waiting: Simulation, name: str) -> None:
+    assert OTHER[name] != simulator.NUMBERS
+    site = waiting.sites["aa"]
+    site.deliver(simulator.second_version(waiting, numbers=OTHER[name]), waiting.now)
+    assert code_of(lambda: site.look(waiting.now)) == "FM-NRM-05"
 
 
 def test_a_federation_with_numbers_that_its_recipe_does_not_ask_for_cannot_be_approved(tmp_path: Path) -> None:
