@@ -41,7 +41,8 @@ def split(
     them, where they lie in several folds in the first of these. New units come in the order of a hash of their first
     pseudonym and the seed and fill the test fold to its share of all patients, then the validation fold, then training;
     one that is too large for a fold is not for it. From three patients on no fold with a share above 0 is left without
-    a patient, as far as there are new ones and they are not all alike.
+    a patient, as far as there are new units: an empty one then gets the smallest of training; training itself is never
+    left empty.
     """
     known = previous or {}
     members = _members(likeness.units(cases))
@@ -49,18 +50,38 @@ def split(
     fold_of: dict[str, Fold] = {patient: known[patient] for patient in patients if patient in known}
     wanted = _sizes(len(patients), shares)
     have = Counter(fold_of.values())
-    order = sorted(members, key=lambda unit: _number("split", seed, unit))
-    for unit in order:
+    free: list[list[str]] = []
+    for unit in sorted(members, key=lambda unit: _number("split", seed, unit)):
         new = [patient for patient in members[unit] if patient not in known]
         before = [known[patient] for patient in members[unit] if patient in known]
-        free = (name for name in SCORED if _has_room(have[name], wanted[name], len(new)))
-        fold: Fold = min(before, key=FOLDS.index) if before else next(free, "training")
-        if unit == order[-1] and not before and not have["training"]:
-            fold = "training"  # large units can be nearer to what the scored folds want than to what is left
-        fold_of.update(dict.fromkeys(new, fold))
-        have[fold] += len(new)
+        if before:
+            joined = min(before, key=FOLDS.index)
+            fold_of.update(dict.fromkeys(new, joined))
+            have[joined] += len(new)
+        else:
+            free.append(new)
+    fold_of.update(_placed(free, wanted, have))
     ordered = sorted(cases, key=lambda case: case.case)
     return {fold: [case for case in ordered if fold_of[case.patient] == fold] for fold in FOLDS}
+
+
+def _placed(units: Sequence[Sequence[str]], wanted: Mapping[Fold, int], have: Counter[Fold]) -> dict[str, Fold]:
+    """The fold of every patient of new units, in their order; `have` counts the others and is added to."""
+    found: list[Fold] = []
+    for number, unit in enumerate(units, start=1):
+        is_last_to_train = not have["training"] and number == len(units)
+        rooms = (name for name in SCORED if _has_room(have[name], wanted[name], len(unit)))
+        fold: Fold = "training" if is_last_to_train else next(rooms, "training")
+        found.append(fold)
+        have[fold] += len(unit)
+    for empty in (name for name in SCORED if wanted[name] and not have[name]):
+        spare = [number for number, fold in enumerate(found) if fold == "training" and len(units[number]) < have[fold]]
+        if spare:
+            smallest = min(spare, key=lambda number: len(units[number]))
+            found[smallest] = empty
+            have["training"] -= len(units[smallest])
+            have[empty] += len(units[smallest])
+    return {patient: fold for unit, fold in zip(units, found, strict=True) for patient in unit}
 
 
 def _has_room(have: int, wanted: int, new: int) -> bool:
