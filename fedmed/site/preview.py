@@ -57,6 +57,7 @@ def _of_volume(
     case: Case, root: Path, recipe: Segmentation, label_map: Mapping[int, int], preprocessing: Preprocessing | None
 ) -> tuple[str, tuple[Panel, ...]]:
     """Three planes of the first channel where most of the mask lies, else the middle; the first of others."""
+    from fedmed.cases import geometry  # noqa: PLC0415 - with those below
     from fedmed.training import transforms  # noqa: PLC0415 - seconds
 
     sample = transforms.LoadCase(recipe, root, label_map)({"case": case})
@@ -64,7 +65,7 @@ def _of_volume(
     image = sample["image"].numpy()
     mask = sample["label"].numpy()[0].astype(np.uint8) if "label" in sample else None
     at = _cut(mask, image.shape[1:])
-    spacing, codes = recipe.data.spacing, recipe.data.axcodes
+    spacing, codes = geometry.spacing(sample["image"].affine.numpy()), recipe.data.axcodes
     panels = [_plane(image[0], mask, axes, at, spacing, codes) for axes in PLANES]
     panels += [_plane(each, mask, PLANES[0], at, spacing, codes) for each in image[1 : 1 + CHANNELS]]
     return f"{' x '.join(map(str, image.shape[1:]))} voxels", tuple(panels)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fedmed.cases.case import Box, Case, Geometry
+from fedmed.preprocessing import Intensity, Preprocessing
 from fedmed.reporting import sheets
 from fedmed.site import check, preview
 from tests import boxed, radiographs, small
@@ -64,6 +65,15 @@ def test_other_channels_get_one_plane_and_pixels_their_proportions(tmp_path: Pat
     (strip,) = strips(case, tmp_path, recipe)
     assert [panel.aspect for panel in strip.panels] == [2, 3, 1.5, 2]
     assert all(panel.mask is None for panel in strip.panels)
+
+
+def test_pixels_have_the_proportions_of_the_federations_spacing(tmp_path: Path) -> None:
+    phantoms.write_nifti(tmp_path / "a.nii", phantoms.ramp(), np.diag([1.0, 2.0, 3.0, 1.0]))
+    case = Case("case-0123456789abcdef", "p", "", {"T1": ("a.nii",)}, None, {}, GRID)
+    recipe = phantoms.recipe(spacing="federated", normalisation="federated")
+    numbers = Preprocessing(channels={"T1": Intensity(mean=0, sd=1)}, spacing=(1, 2, 3))
+    (strip,) = preview.strips([case], tmp_path, recipe, {}, numbers, {}, silent)
+    assert [panel.aspect for panel in strip.panels] == pytest.approx([2, 3, 1.5])
 
 
 def test_a_radiograph_has_its_class_and_the_size_of_the_recipe(tmp_path: Path) -> None:
