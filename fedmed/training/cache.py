@@ -43,10 +43,10 @@ Tensors = dict[str, torch.Tensor]
 
 FORMAT = 1
 RESERVE = 2 << 30  # bytes that stay free on the disk: checkpoints and updates need them more
-ROOMS = ("cases", "training")  # whose code makes an entry what it is
+ROOMS = (".", "cases", "training")  # whose code makes an entry what it is
 PACKAGES = (
     "numpy", "torch", "monai", "pydicom", "nibabel", "pillow", "python-gdcm", "pyjpegls", "pylibjpeg",
-    "pylibjpeg-openjpeg",
+    "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle",
 )  # fmt: skip
 CHOOSING = {"split", "max_excluded"}  # data rules that say which cases are used, and change none
 
@@ -171,7 +171,8 @@ def key_of(
     """SHA-256 of all that a prepared case of this kind depends on."""
     rules = recipe.data.model_dump(mode="json", by_alias=True, exclude=CHOOSING)
     fitted = preprocessings.digest_of(preprocessing)
-    facts = [FORMAT, kind, case.content, recipe.task, rules, sorted(label_map.items()), fitted, _software()]
+    noise_of = case.case if case.shift else ""  # what `shifts` adds is drawn by alias
+    facts = [FORMAT, kind, case.content, noise_of, recipe.task, rules, sorted(label_map.items()), fitted, _software()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,13 +9,15 @@ import signal
 import stat
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fedmed import logs
+from fedmed import fingerprint, logs
 from fedmed.cases import content, reading
+from fedmed.cases.case import Shift
 from fedmed.errors import FedmedError
 from fedmed.preprocessing import Preprocessing
 from fedmed.training import cache, fit, metrics, networks, patches, pictures, scoring, workers
@@ -317,11 +319,26 @@ def test_what_changes_no_voxel_is_not_in_the_key(recipe_of, cases):
     assert cache.key_of("patches", renamed, recipe, {}, None) == base
 
 
+def test_the_noise_of_a_virtual_site_is_that_of_the_alias(recipe_of, cases):
+    shifted = replace(cases[0], shift=Shift("noise", 0.5, 7))
+    renamed = replace(shifted, case="x")
+    assert len({cache.key_of("patches", case, recipe_of(), {}, None) for case in (shifted, renamed)}) == 2
+
+
 def test_the_code_and_the_libraries_have_digest_and_version():
     code, *versions = cache._software()
     assert len(code) == 64
     assert f"torch {torch.__version__}" in versions or f"torch {torch.__version__.split('+')[0]}" in versions
-    assert all(len(line.split()) == 2 for line in versions), "every library that decodes a pixel is installed here"
+    unknown = {line.strip() for line in versions if len(line.split()) == 1}
+    assert unknown <= {"pylibjpeg-libjpeg", "pylibjpeg-rle"}, "every other library that decodes a pixel is needed"
+
+
+def test_a_constant_outside_of_the_rooms_changes_the_digest_of_the_code(monkeypatch):
+    digest_of = cache.files.sha256_file
+    before = cache._software.__wrapped__()[0]
+    changed = Path(fingerprint.__file__)  # which percentiles images are cut off at
+    monkeypatch.setattr(cache.files, "sha256_file", lambda path: "new" if path == changed else digest_of(path))
+    assert cache._software.__wrapped__()[0] != before
 
 
 def test_a_case_whose_content_nobody_knows_is_not_cached(recipe_of, ball_cases, disk):
