@@ -147,8 +147,9 @@ def fits(numbers: Preprocessing, recipe: Recipe) -> bool:
 
 
 def _columns(inputs: Sequence[Grey], table: Table) -> dict[str, ColumnNumbers]:
-    """By name. A gap becomes the mean, or the most frequent level. A number that nobody may tell stays as it is, and
-    one that is the same everywhere becomes 0.
+    """By name. A gap becomes the mean, or the most frequent level: a level is counted where it is told, and what is
+    told of none counts as the first. A number that nobody may tell stays as it is, and one that is the same everywhere
+    becomes 0.
     """
     found, rest = {}, iter(inputs)
     for column in table.columns:
@@ -157,10 +158,11 @@ def _columns(inputs: Sequence[Grey], table: Table) -> dict[str, ColumnNumbers]:
             mean, sd = rounded(told[0].mean), rounded(told[0].sd)
             found[column.name] = ColumnNumbers(fill=mean, mean=mean, sd=sd or 1.0)
         else:
-            shares = [grey.mean for grey in told]
-            shares.insert(0, 1 - math.fsum(shares))
-            most = max(shares) - 10**-DIGITS * len(shares)  # what rounding makes of equally frequent levels
-            found[column.name] = ColumnNumbers(fill=next(float(n) for n, share in enumerate(shares) if share >= most))
+            rows = max(grey.n for grey in told)
+            counts = [grey.mean * grey.n for grey in told]  # a small hospital may be the only one that tells of a level
+            counts.insert(0, rows - math.fsum(counts))
+            most = max(counts) - rows * 10**-DIGITS * len(counts)  # what rounding makes of equally frequent levels
+            found[column.name] = ColumnNumbers(fill=next(float(n) for n, count in enumerate(counts) if count >= most))
     return found
 
 

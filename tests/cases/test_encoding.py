@@ -165,3 +165,17 @@ def test_a_number_that_nobody_may_tell_stays_as_it_is():
     fitted = pooling.fitted(few, rules)
     assert fitted.columns["pressure"] == ColumnNumbers(fill=0, mean=0, sd=1)
     assert fitted.columns["pain"] == ColumnNumbers(fill=0)
+
+
+def test_a_level_that_only_a_small_hospital_may_tell_of_does_not_fill_the_gaps_of_all():
+    """100 rows of which 70, 28 and 2 have the levels, and 15 of which 0, 5 and 10 do: 70, 33 and 12 in all."""
+    rules = tables.tabular(data={"normalisation": "federated"})
+    sites = [[0.0] * 70 + [1.0] * 28 + [2.0] * 2, [1.0] * 5 + [2.0] * 10]
+    parts = [
+        fingerprint.floored(measuring.measure(cases(*((60.0, 100.0, level) for level in rows)), rules, None, {}), 5)
+        for rows in sites
+    ]
+    assert [part.inputs[3].n for part in parts] == [0, 15]
+    pooled = pooling.pool(parts)
+    assert pooled.inputs[3].mean == pytest.approx(10 / 15, abs=1e-4)
+    assert pooling.fitted(pooled, rules).columns["pain"].fill == 0
