@@ -6,40 +6,36 @@ It reads and never changes a file of the data folder, and stops at no fault: the
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedmed import __version__, files, logs, recipe
-from fedmed.cases import datalist, find, identifiers, remembered, splits
+from fedmed import files, logs, recipe
+from fedmed.cases import datalist, find, remembered
 from fedmed.cases.labels import Labelling
-from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import statement
+from fedmed.errors import FedmedError
 from fedmed.reporting import check as report_page
 from fedmed.reporting import sheets
-from fedmed.reporting.check import Count, Funnel, Identifiers, Refusal, Report, Row, Told
 from fedmed.settings import DataFolder
 from fedmed.site import desk, preview
 from fedmed.site import preprocessing as numbers
+from fedmed.site.surveyed import report_of
 from fedmed.site.virtual import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from fedmed.cases.case import Case
     from fedmed.cases.datalist import Datalist
-    from fedmed.cases.find import Found, Judged, Judgement, Survey
+    from fedmed.cases.find import Survey
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
+    from fedmed.reporting.check import Report
 
     Progress = Callable[[str, int, int], None]
 
 KEY = "pseudonym.key"
 DEFAULT_OUT = "check-report"
-ORDER = ("error", "exclude", "warn")
-SHORT: dict[splits.Fold, str] = {"training": "train", "validation": "val", "testing": "test"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,8 @@ def check(
             examine=known.examine,
         )
     _log(seen)
-    report = replace(report_of(seen, subject, now, show_ids=options.show_ids), local=options.is_local)
+    told = report_of(seen, subject.recipe, subject.labelling.absent, subject.before, now, show_ids=options.show_ids)
+    report = replace(told, local=options.is_local)
     if options.preview:
         report = replace(report, sheets=tuple(_sheets(seen, report, subject, options.preview, progress)))
     read = known.read if isinstance(subject.recipe, recipe.Imaging) else report.funnel.found  # rows are read at once
@@ -156,105 +153,6 @@ def _key(out: Path) -> bytes:
     if not path.exists():
         files.write_atomic(path, secrets.token_bytes(desk.PSEUDONYM_KEY_BYTES), mode=0o600)
     return desk.key_in(path)
-
-
-def report_of(seen: Survey, subject: Subject, now: datetime, *, show_ids: bool) -> Report:
-    """Everything a person needs to see of a survey, with the split that `partition` would make."""
-    found = seen.found()
-    members, fault = _divided(found, subject)
-    whole = [*seen.folder, *find.judge_folds(members, subject.recipe, subject.labelling.absent)]
-    refusal = _refusal(seen, whole, found, subject, fault)
-    folds = {fold: [case.case for case in members[fold]] for fold in splits.FOLDS}
-    fold_of = {case: SHORT[fold] for fold, members_ in folds.items() for case in members_}
-    rows = tuple(_row(each, fold_of, show_ids=show_ids) for each in seen.studies)
-    statuses = Counter(row.status for row in rows)
-    return Report(
-        recipe=subject.recipe.name,
-        digest=recipe.digest(subject.recipe),
-        version=__version__,
-        made=statement.to_time(now),
-        funnel=_funnel(seen, folds),
-        statuses={status: statuses[status] for status in ("ok", "warn", "excluded", "error")},
-        counts=_counts(seen, whole),
-        folder=tuple(_told(one) for one in whole),
-        notes=tuple(seen.notes),
-        ignored=dict(sorted(seen.ignored.items())),
-        identifiers=_identifiers(seen),
-        refusal=refusal,
-        rows=rows,
-    )
-
-
-def _divided(found: Found, subject: Subject) -> tuple[dict[splits.Fold, list[Case]], FedmedError | None]:
-    """The folds that `partition` would make, or empty ones and why it would make none."""
-    try:
-        cases = datalist.build(found, subject.recipe, subject.before)
-    except FedmedError as error:
-        return {fold: [] for fold in splits.FOLDS}, error
-    return {fold: datalist.cases(cases, fold) for fold in splits.FOLDS}, None
-
-
-def _refusal(
-    seen: Survey, whole: list[Judgement], found: Found, subject: Subject, fault: FedmedError | None
-) -> Refusal | None:
-    """What `partition` would stop at first."""
-    try:
-        find.refuse_errors([*seen.folder, *(one for each in seen.studies for one in each.judgements)])
-        find.check_limit(found, subject.recipe.data.max_excluded)
-        if fault:
-            raise fault
-        find.refuse_errors(whole)
-    except FedmedError as error:
-        return Refusal(error.code, error.message, error.next)
-    return None
-
-
-def _funnel(seen: Survey, folds: Mapping[splits.Fold, list[str]]) -> Funnel:
-    facts = [each.examined.facts for each in seen.studies]
-    counts = {fold: len(cases) for fold, cases in folds.items()}
-    return Funnel(
-        found=len(facts),
-        readable=sum(each.readable for each in facts),
-        labelled=sum(each.labelled for each in facts),
-        used=sum(counts.values()),
-        training=counts["training"],
-        validation=counts["validation"],
-        testing=counts["testing"],
-    )
-
-
-def _row(each: Judged, fold_of: Mapping[str, str], *, show_ids: bool) -> Row:
-    alias = each.examined.alias
-    return Row(
-        case=alias,
-        patient=each.case.patient if each.case else "",
-        fold=fold_of.get(alias, ""),
-        status=each.status,
-        findings=tuple(_told(one) for one in each.judgements),
-        files=each.examined.paths if show_ids else (),
-    )
-
-
-def _told(one: Judgement) -> Told:
-    return Told(one.code, one.severity, one.part, one.message, CODES[one.code].remedy)
-
-
-def _counts(seen: Survey, whole: list[Judgement]) -> tuple[Count, ...]:
-    """By code, the gravest first."""
-    cases: Counter[tuple[str, str]] = Counter()
-    for each in seen.studies:
-        cases.update({(one.severity, one.code) for one in each.judgements})
-    cases.update({(one.severity, one.code): 0 for one in whole})
-    ordered = sorted(cases, key=lambda key: (ORDER.index(key[0]), -cases[key], key[1]))
-    return tuple(
-        Count(code, severity, cases[severity, code], CODES[code].meaning, CODES[code].remedy)
-        for severity, code in ordered
-    )
-
-
-def _identifiers(seen: Survey) -> Identifiers:
-    trace = identifiers.together(each.examined.facts.trace for each in seen.studies)
-    return Identifiers(**trace.model_dump())
 
 
 def _sheets(seen: Survey, report: Report, subject: Subject, most: int, progress: Progress) -> Iterator[bytes]:
