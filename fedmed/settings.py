@@ -183,6 +183,11 @@ class WorkspaceSettings(Strict):
     inbox: str = "inbox"
     outbox: str = "outbox"
 
+    @property
+    def cache_bytes(self) -> int:
+        """What prepared cases may take on the disk; 0: none are kept."""
+        return int(self.cache_gib * (1 << 30))
+
     @field_validator("num_workers", mode="before")
     @classmethod
     def _auto_or_a_number(cls, value: object) -> object:

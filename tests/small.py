@@ -185,9 +185,7 @@ def seal_update(site_root: Path, value: float = 1.0, *, num_cases: int = 3, mome
         model = desk.newest_model(site, arrivals)
         delta: Params = {tensor.name: np.full(tensor.shape, value, np.float32) for tensor in consent.table}
         payload = params.to_payload(delta, consent.table)
-        content = artifact.Content(
-            train.PAYLOAD, train.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
-        )
+        content = artifact.tensor_content(train.PAYLOAD, payload)
         body = bodies.Update(
             num_cases=num_cases,
             num_patients=num_cases,

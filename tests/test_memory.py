@@ -65,9 +65,7 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
         with desk.opened(world.site(name), small.now()) as site:
             consent = desk.require_approved(site)
             payload = params.to_payload(weights, consent.table)
-            content = artifact.Content(
-                train.PAYLOAD, train.MEDIA, len(payload), artifact.sha256(payload), lambda payload=payload: [payload]
-            )
+            content = artifact.tensor_content(train.PAYLOAD, payload)
             body = bodies.Update(
                 num_cases=1,
                 num_patients=1,

@@ -190,7 +190,7 @@ def _combine(
 
         strategy.apply(strategy.init(), source, out)
     size = params.payload_size(running.table)
-    return artifact.file_content(model.PAYLOAD, model.MEDIA, path, size, digest.hexdigest())
+    return artifact.file_content(model.PAYLOAD, path, size, digest.hexdigest())
 
 
 def _first_model(

@@ -170,7 +170,7 @@ def say_first_model(found: Workspace, running: Started, everyone: Sequence[Stand
     digest = begun_with(found)
     if not is_kept(found, digest):
         raise FedmedError("FM-NRM-08", f"state/{path.name}: expected the weights with which start began")
-    content = artifact.file_content(model.PAYLOAD, model.MEDIA, path, size, digest)
+    content = artifact.file_content(model.PAYLOAD, path, size, digest)
     pooled = {row["site"] for row in _pooled_rows(found)}
     acks = [
         bodies.SiteAck(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fedmed.exchange import bodies, sealing, statement
 from fedmed.learning import params
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fedmed.exchange.workspace import Workspace
 
 PAYLOAD = "model.safetensors"
-MEDIA: Literal["application/vnd.safetensors"] = "application/vnd.safetensors"
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,7 @@ def start(
         if running.pools and payload:
             files.write_atomic(fingerprints.initial_file(found), payload, mode=0o600)
         elif found.record.newest("model") is None and not running.pools:
-            content = artifact.Content(
-                model.PAYLOAD, model.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
-            )
+            content = artifact.tensor_content(model.PAYLOAD, payload)
             model.say(found, running, model.Next(round=0), content, now, "start")
         known = [*found.record.of("federation"), found.record.model(0)]
         posted = [sealing.post(found, each) for each in known if each is not None]

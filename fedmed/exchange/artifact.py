@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.container import Reader
 
+SAFETENSORS = "application/vnd.safetensors"
+
 
 @dataclass(frozen=True)
 class Envelope:
@@ -65,6 +67,10 @@ class Content:
 
 def json_content(name: str, data: bytes) -> Content:
     return Content(name, "application/json", len(data), hashlib.sha256(data).hexdigest(), lambda: [data])
+
+
+def tensor_content(name: str, data: bytes) -> Content:
+    return Content(name, SAFETENSORS, len(data), hashlib.sha256(data).hexdigest(), lambda: [data])
 
 
 def read_envelope(reader: Reader) -> Envelope:
@@ -158,8 +164,8 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def file_content(name: str, media: str, path: Path, size: int, digest: str) -> Content:
-    """A payload that lies in a file of `size` bytes; streamed, never held."""
+def file_content(name: str, path: Path, size: int, digest: str) -> Content:
+    """Tensors that lie in a file of `size` bytes; streamed, never held."""
 
     def chunks() -> Iterator[bytes]:
         fd = files.open_regular(path)
@@ -168,4 +174,4 @@ def file_content(name: str, media: str, path: Path, size: int, digest: str) -> C
         finally:
             os.close(fd)
 
-    return Content(name, media, size, digest, chunks)
+    return Content(name, SAFETENSORS, size, digest, chunks)

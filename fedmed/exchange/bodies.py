@@ -53,6 +53,8 @@ Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]
 PublicKey = Annotated[str, Field(max_length=100), AfterValidator(_public_line)]
 ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
+ModelName = Literal["global", "alone"]
+ALL = "all"  # over all labels
 
 
 SiteStatus = Literal["used", "missing", "excluded", "unapproved", "held", "refused", "late"]
@@ -146,11 +148,22 @@ class Metric(Sent):
 
 
 class Score(Metric):
-    model: Literal["global", "alone"]
+    """A metric of the test or validation cases; `label` is a class, or ALL."""
+
+    model: ModelName
     missed: Count
     spurious: Count
     empty: Count
     histogram: list[Count] | None = Field(min_length=20, max_length=20)
+
+    @classmethod
+    def figure(cls, model: ModelName, metric: str, label: str, count: int, value: float | None) -> Score:
+        """One number about `count` cases or boxes; of an undefined one `n` is 0."""
+        n, mean = (0, None) if value is None else (count, decimal(value))
+        return cls(
+            model=model, metric=metric, label=label, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0,
+            histogram=None,
+        )  # fmt: skip
 
 
 class Model(Sent):
@@ -244,7 +257,7 @@ class DataFingerprint(Sent):
 class Curve(Sent):
     """How a classifier's scores for one label are spread, in 100 bins from 0 to 1, with the finding and without it."""
 
-    model: Literal["global", "alone"]
+    model: ModelName
     label: Label
     positives: list[Count] = Field(min_length=100, max_length=100)
     negatives: list[Count] = Field(min_length=100, max_length=100)
@@ -255,7 +268,7 @@ class Froc(Sent):
     for the first time, and of those that hit none. Counts add up over sites.
     """
 
-    model: Literal["global", "alone"]
+    model: ModelName
     label: Label
     hits: list[Count] = Field(min_length=100, max_length=100)
     false_positives: list[Count] = Field(min_length=100, max_length=100)

@@ -63,7 +63,7 @@ def train_pooled(setting: Setting) -> int:
     root, cases = _together(sites, [datalist.cases(each, "training") for each in lists])
     steps = sum(rounds.steps(consent, each) for each in lists)
     files.make_private(_pooled_file(setting, 0).parent)
-    disk = rounds.cached(_pooled_file(setting, 0).parent, sites[0].settings.cache_gib)
+    disk = rounds.cached(_pooled_file(setting, 0).parent, sites[0].settings.cache_bytes)
     for round_ in range(setting.rounds):
         target = _pooled_file(setting, round_ + 1)
         if target.exists():

@@ -30,7 +30,7 @@ def size(root: Path) -> Size:
         found = [path.stat().st_size for path in (root / workspace.CACHE).glob("*")]
     except OSError as error:
         raise files.disk_error(error, root) from error
-    return Size(len(found), sum(found), int(site.settings.cache_gib * (1 << 30)))
+    return Size(len(found), sum(found), site.settings.cache_bytes)
 
 
 def wipe(root: Path, now: datetime) -> Size:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fedmed.training.localisation import Located
 
 Split = Literal["validation", "testing"]
-MODELS: tuple[Literal["global", "alone"], ...] = ("global", "alone")
+MODELS: tuple[bodies.ModelName, ...] = ("global", "alone")
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _body(
     above: dict[str, Thresholds],
 ) -> bodies.Report:
     min_count, chosen = consent.agreement.federation.body.limits.min_count, consent.recipe
-    models: list[Literal["global", "alone"]] = [name for name in MODELS if name in scored]
+    models: list[bodies.ModelName] = [name for name in MODELS if name in scored]
     return bodies.Report(
         split=split,
         opening=opening,

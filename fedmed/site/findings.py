@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
     Figures = dict[str, tuple[int, float | None]]
 
-ALL = "all"
 COLUMNS = ("model", "case", "label", "what", "score", "x", "y", "width", "height")
 
 
 def rows(
-    model: Literal["global", "alone"], located: Sequence[Located], recipe: Localisation, min_count: int
+    model: bodies.ModelName, located: Sequence[Located], recipe: Localisation, min_count: int
 ) -> list[bodies.Score]:
     """One row a metric over all labels (the mean of those where it is defined), and, where there are several labels,
     one a metric and label of which enough images have a box.
@@ -38,15 +37,16 @@ def rows(
     for metric in metrics:
         defined = [(n, value) for n, value in (each[metric] for each in by_label.values()) if value is not None]
         n = (max if metric == "auroc" else sum)([count for count, _ in defined] or [0])
-        found.append(_row(model, metric, ALL, n, sum(v for _, v in defined) / len(defined) if defined else None))
+        mean = sum(value for _, value in defined) / len(defined) if defined else None
+        found.append(bodies.Score.figure(model, metric, bodies.ALL, n, mean))
         for label, figures in by_label.items() if len(by_label) > 1 else ():
             if _enough(_of(located, label), label, min_count):
-                found.append(_row(model, metric, recipe.data.labels[label], *figures[metric]))
+                found.append(bodies.Score.figure(model, metric, recipe.data.labels[label], *figures[metric]))
     return found
 
 
 def frocs(
-    model: Literal["global", "alone"], located: Sequence[Located], recipe: Localisation, min_count: int
+    model: bodies.ModelName, located: Sequence[Located], recipe: Localisation, min_count: int
 ) -> list[bodies.Froc]:
     """Counts of hits and false positives by score, for the labels of which enough images have a box."""
     found = []
@@ -68,7 +68,7 @@ def frocs(
 
 
 def curves(
-    model: Literal["global", "alone"], located: Sequence[Located], recipe: Localisation, min_count: int
+    model: bodies.ModelName, located: Sequence[Located], recipe: Localisation, min_count: int
 ) -> list[bodies.Curve]:
     """Of each image the highest score, in histograms by label, where both kinds of images are at least `min_count`."""
     found = []
@@ -133,11 +133,3 @@ def _enough(located: Sequence[Located], label: int, min_count: int) -> bool:
     truth, _ = _images(located, label)
     with_, without = int(truth.sum()), int((~truth).sum())
     return with_ >= min_count and (without == 0 or without >= min_count)
-
-
-def _row(model: Literal["global", "alone"], metric: str, label: str, count: int, value: float | None) -> bodies.Score:
-    mean = None if value is None else bodies.decimal(value)
-    n = 0 if value is None else count
-    return bodies.Score(
-        model=model, metric=metric, label=label, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0, histogram=None
-    )

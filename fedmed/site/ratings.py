@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from fedmed.recipe import Classifying
     from fedmed.training.classification import Rated
 
-ALL = "all"
 SPECIFICITY = "specificity_at_spec90"  # what the threshold reached, beside `sensitivity_at_spec90`
 OVER_CLASSES = ("accuracy", "balanced_accuracy")  # no figure of a single label
 Thresholds = dict[int, float]
@@ -35,7 +34,7 @@ def thresholds(rated: Sequence[Rated], recipe: Classifying) -> Thresholds:
 
 
 def rows(
-    model: Literal["global", "alone"],
+    model: bodies.ModelName,
     rated: Sequence[Rated],
     recipe: Classifying,
     min_count: int,
@@ -51,12 +50,13 @@ def rows(
         values = {label: _value(metric, rated, label, above) for label in recipe.data.labels}
         defined = {label: value for label, value in values.items() if value is not None}
         n = max((_count(metric, rated, label) for label in defined), default=0)
-        found.append(_row(model, metric, ALL, n, sum(defined.values()) / len(defined) if defined else None))
+        mean = sum(defined.values()) / len(defined) if defined else None
+        found.append(bodies.Score.figure(model, metric, bodies.ALL, n, mean))
         if len(values) > 1 and metric not in OVER_CLASSES:
             told = [label for label in sorted(values) if _enough(rated, label, min_count)]
             for label in told:
                 n = _count(metric, rated, label)
-                found.append(_row(model, metric, recipe.data.labels[label], n, values[label]))
+                found.append(bodies.Score.figure(model, metric, recipe.data.labels[label], n, values[label]))
     return found
 
 
@@ -66,9 +66,7 @@ def _enough(rated: Sequence[Rated], label: int, min_count: int) -> bool:
     return min(count, len(_labelled(rated, label)) - count) >= min_count
 
 
-def curves(
-    model: Literal["global", "alone"], rated: Sequence[Rated], recipe: Classifying, min_count: int
-) -> list[bodies.Curve]:
+def curves(model: bodies.ModelName, rated: Sequence[Rated], recipe: Classifying, min_count: int) -> list[bodies.Curve]:
     """Score histograms by label, where both kinds of cases are at least `min_count`."""
     found = []
     for label, name in sorted(recipe.data.labels.items()):
@@ -117,11 +115,3 @@ def _count(metric: str, rated: Sequence[Rated], label: int) -> int:
     total = len(rated) if metric in OVER_CLASSES else len(_labelled(rated, label))
     counts = {"sensitivity_at_spec90": with_it, SPECIFICITY: total - with_it}
     return counts.get(metric, total)
-
-
-def _row(model: Literal["global", "alone"], metric: str, label: str, count: int, value: float | None) -> bodies.Score:
-    mean = None if value is None else bodies.decimal(value)
-    n = 0 if value is None else count
-    return bodies.Score(
-        model=model, metric=metric, label=label, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0, histogram=None
-    )

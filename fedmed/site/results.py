@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from fedmed import recipe as recipes
 from fedmed.exchange import bodies
@@ -30,7 +30,7 @@ def thresholds(scored: Scored, recipe: Recipe) -> ratings.Thresholds:
 
 
 def rows(
-    model: Literal["global", "alone"],
+    model: bodies.ModelName,
     scored: Scored,
     recipe: Recipe,
     min_count: int,
@@ -54,7 +54,7 @@ def overall(scored: Scored, recipe: Recipe) -> list[bodies.Metric]:
     return [bodies.Metric(metric=row.metric, label=row.label, n=row.n, mean=row.mean, sd=row.sd) for row in found]
 
 
-def curves(model: Literal["global", "alone"], scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Curve]:
+def curves(model: bodies.ModelName, scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Curve]:
     """Histograms of the scores of cases; none for a task without such scores."""
     if isinstance(recipe, recipes.Localisation):
         return findings.curves(model, cast("Sequence[Located]", scored), recipe, min_count)
@@ -63,7 +63,7 @@ def curves(model: Literal["global", "alone"], scored: Scored, recipe: Recipe, mi
     return ratings.curves(model, cast("Sequence[Rated]", scored), recipe, min_count)
 
 
-def frocs(model: Literal["global", "alone"], scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Froc]:
+def frocs(model: bodies.ModelName, scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Froc]:
     """Histograms of the scores of candidates; none for a task without candidates."""
     if not isinstance(recipe, recipes.Localisation):
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,20 +15,13 @@ if TYPE_CHECKING:
     from fedmed.recipe import Survival
     from fedmed.training.tabular import Followed
 
-ALL = "all"
 
-
-def rows(model: Literal["global", "alone"], followed: Sequence[Followed], recipe: Survival) -> list[bodies.Score]:
+def rows(model: bodies.ModelName, followed: Sequence[Followed], recipe: Survival) -> list[bodies.Score]:
     """One row a metric; its `n` is the number of cases, or 0 where no two of them can be ordered."""
     time = np.array([each.time for each in followed], np.float64)
     event = np.array([each.event for each in followed], bool)
     risk = np.array([each.risk for each in followed], np.float64)
     value = survival.c_index(time, event, risk)
-    mean, n = (None, 0) if value is None else (bodies.decimal(value), len(followed))
     return [
-        bodies.Score(
-            model=model, metric=metric, label=ALL, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0,
-            histogram=None,
-        )
-        for metric in recipe.evaluation.metrics
-    ]  # fmt: skip
+        bodies.Score.figure(model, metric, bodies.ALL, len(followed), value) for metric in recipe.evaluation.metrics
+    ]

@@ -75,11 +75,11 @@ def steps(consent: Approved, cases: Datalist) -> int:
     return fit.local_steps(consent.recipe, len(cases.training))
 
 
-def cached(root: Path, cache_gib: float) -> Cache | None:
-    """Where the workspace at `root` keeps prepared cases; None where `cache_gib` is 0."""
+def cached(root: Path, limit: int) -> Cache | None:
+    """Where the workspace at `root` keeps prepared cases; None where `limit` is 0 bytes."""
     from fedmed.training import cache  # noqa: PLC0415 - torch, only when there is work
 
-    return cache.Cache(root / workspace.CACHE, int(cache_gib * (1 << 30))) if cache_gib else None
+    return cache.Cache(root / workspace.CACHE, limit) if limit else None
 
 
 def train_round(
@@ -112,7 +112,7 @@ def train_round(
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
         num_workers=site.settings.num_workers,
-        disk=cached(site.workspace.root, site.settings.cache_gib),
+        disk=cached(site.workspace.root, site.settings.cache_bytes),
         checkpoint=checkpoint,
         checkpoint_minutes=site.settings.checkpoint_minutes,
         progress=lambda step, total, _loss: progress(step, total),
@@ -147,6 +147,6 @@ def score(
         absent=labelling.absent,
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
-        disk=cached(site.workspace.root, site.settings.cache_gib),
+        disk=cached(site.workspace.root, site.settings.cache_bytes),
         progress=progress,
     )

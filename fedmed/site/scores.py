@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fedmed.exchange import bodies
 from fedmed.reporting import statistics
@@ -13,17 +13,15 @@ if TYPE_CHECKING:
     from fedmed.recipe import Imaging
     from fedmed.training.metrics import CaseScores, Score
 
-ALL = "all"
 
-
-def rows(
-    model: Literal["global", "alone"], scored: Sequence[CaseScores], recipe: Imaging, min_count: int
-) -> list[bodies.Score]:
+def rows(model: bodies.ModelName, scored: Sequence[CaseScores], recipe: Imaging, min_count: int) -> list[bodies.Score]:
     """One row a metric over all labels, and one a metric and label where there are at least `min_count` cases.
 
     Over all labels a case counts with the mean of its labels. A histogram, too, needs `min_count` values.
     """
-    found = [_row(model, metric, ALL, _over_labels(scored, metric), min_count) for metric in recipe.evaluation.metrics]
+    found = [
+        _row(model, metric, bodies.ALL, _over_labels(scored, metric), min_count) for metric in recipe.evaluation.metrics
+    ]
     if len(recipe.data.labels) > 1 and len(scored) >= min_count:
         for label, name in sorted(recipe.data.labels.items()):
             for metric in recipe.evaluation.metrics:
@@ -39,9 +37,7 @@ def _over_labels(scored: Sequence[CaseScores], metric: str) -> list[list[Score]]
     return [[score for score in case.rows if score.metric == metric] for case in scored]
 
 
-def _row(
-    model: Literal["global", "alone"], metric: str, label: str, cases: list[list[Score]], min_count: int
-) -> bodies.Score:
+def _row(model: bodies.ModelName, metric: str, label: str, cases: list[list[Score]], min_count: int) -> bodies.Score:
     values = [_mean(case) for case in cases]
     defined = [value for value in values if value is not None]
     summary = statistics.summarise(defined)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fedmed import __version__, files
 from fedmed import preprocessing as preprocessings
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from fedmed.site.fingerprint import Fingerprinted
 
 PAYLOAD = "update.safetensors"
-MEDIA: Literal["application/vnd.safetensors"] = "application/vnd.safetensors"
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _train(
         preprocessing=preprocessings.digest_of(preprocessing.current(site)),
         versions=versions(),
     )
-    return body, artifact.Content(PAYLOAD, MEDIA, len(payload), artifact.sha256(payload), lambda: [payload])
+    return body, artifact.tensor_content(PAYLOAD, payload)
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:

@@ -160,9 +160,7 @@ class Hospital(Actor):
             consent = site_desk.require_approved(site)
             model = site_desk.newest_model(site, [])
             payload = params.to_payload(delta, consent.table)
-            content = artifact.Content(
-                train.PAYLOAD, train.MEDIA, len(payload), artifact.sha256(payload), lambda: [payload]
-            )
+            content = artifact.tensor_content(train.PAYLOAD, payload)
             known = train._say(site, consent, model, _update_body(num_cases, num_patients or num_cases), content, now)
             return sealing.post(site.workspace, known).read_bytes()
 
