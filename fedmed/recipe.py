@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 
 from fedmed import files
 from fedmed.errors import FedmedError
+from fedmed.recipe_augment import Augment, RandFlip, RandRotate90
 from fedmed.recipe_fields import (
-    Augment,
     ClassificationEvaluation,
     ClassificationTraining,
     Cohort,
@@ -25,8 +25,6 @@ from fedmed.recipe_fields import (
     LocalisationTraining,
     Name,
     Pictures,
-    RandFlip,
-    RandRotate90,
     SegmentationEvaluation,
     SegmentationTraining,
     Strategy,

@@ -1,4 +1,4 @@
-"""The parts of a recipe: which images, what is altered by chance, what is minimised and how, what is scored.
+"""The parts of a recipe: which images, what is minimised and how, what is scored.
 
 Each class is a closed list of fields with bounds. What only two parts together can break is checked in `recipe`.
 """
@@ -23,7 +23,6 @@ Size3 = tuple[
 ]
 MAX_MILLIMETRES = 20
 Millimetres = Annotated[float, Field(gt=0, le=MAX_MILLIMETRES)]
-Axis = Annotated[int, Field(ge=0, le=2)]
 Side = Annotated[int, Field(ge=16, le=4096)]
 FEDERATED: Literal["federated"] = "federated"  # found from all hospitals' fingerprints
 
@@ -139,55 +138,6 @@ class Pictures(Data):
         if (self.modality == "XR") != (self.slices is None):
             raise ValueError("slices belong to volumes (MR, CT, PT), and only to them")
         return self
-
-
-class RandFlip(Strict):
-    name: Literal["RandFlip"]
-    prob: Probability
-    spatial_axis: Axis
-
-
-class RandRotate90(Strict):
-    name: Literal["RandRotate90"]
-    prob: Probability
-    spatial_axes: tuple[Axis, Axis]
-
-    @model_validator(mode="after")
-    def _a_plane_has_two_axes(self) -> RandRotate90:
-        if self.spatial_axes[0] == self.spatial_axes[1]:
-            raise ValueError("expected two different axes")
-        return self
-
-
-class RandAffine(Strict):
-    name: Literal["RandAffine"]
-    prob: Probability
-    rotate_range: float = Field(default=0.0, ge=0, le=3.15)
-    scale_range: float = Field(default=0.0, ge=0, le=0.5)
-
-
-class RandScaleIntensity(Strict):
-    name: Literal["RandScaleIntensity"]
-    prob: Probability
-    factors: float = Field(gt=0, le=1)
-
-
-class RandShiftIntensity(Strict):
-    name: Literal["RandShiftIntensity"]
-    prob: Probability
-    offsets: float = Field(gt=0, le=2)
-
-
-class RandGaussianNoise(Strict):
-    name: Literal["RandGaussianNoise"]
-    prob: Probability
-    std: float = Field(gt=0, le=2)
-
-
-Augment = Annotated[
-    RandFlip | RandRotate90 | RandAffine | RandScaleIntensity | RandShiftIntensity | RandGaussianNoise,
-    Field(discriminator="name"),
-]
 
 
 class SegmentationLoss(Strict):

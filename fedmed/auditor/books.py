@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.auditor import inspection
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, intake, sshsig, statement
+from fedmed.exchange import artifact, reading, sshsig, statement
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
@@ -62,7 +62,7 @@ def _check(path: Path, statement_id: str) -> None:
     try:
         fd = files.open_regular(path)
         try:
-            source = intake.reader(fd)
+            source = reading.reader(fd)
             envelope = artifact.read_envelope(source)
             if envelope.id != statement_id:
                 raise FedmedError("FM-TRU-11", "it holds another statement")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, artifact, federation, intake, keys, sshsig, statement
+from fedmed.exchange import admission, artifact, federation, intake, keys, reading, sshsig, statement
 from fedmed.learning import params
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Verified:
 def inspect(path: Path) -> Inspected:
     """Show a file without reading its tensors. Raises FedmedError FM-FRM-*, FM-SIG-*, FM-WAI-04."""
     with _opened(path) as fd:
-        envelope = artifact.read_envelope(intake.reader(fd))
+        envelope = artifact.read_envelope(reading.reader(fd))
         _role(envelope, None)
         return _inspected(fd, envelope, _stated(envelope, None))
 
@@ -67,7 +67,7 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
     """
     known, expected = (None, {}) if federation_path is None else read_federation(federation_path)
     with _opened(path) as fd:
-        envelope, said, owner = check(intake.reader(fd), known, expected)
+        envelope, said, owner = check(reading.reader(fd), known, expected)
         found = _inspected(fd, envelope, said)
     names = [
         (part.name, part.bytes, found.statement.digest_of(part.name)) for part in found.statement.predicate.payload

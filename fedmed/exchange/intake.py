@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import answers, artifact, container, statement
+from fedmed.exchange import answers, artifact, container, reading, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
 from fedmed.exchange.record import Known
 from fedmed.exchange.seen import Seen
 from fedmed.exchange.verdict import ARCHIVED, Outcome, Situation, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -123,11 +123,11 @@ def open_self_signed(path: Path, kind: str) -> tuple[bytes, Envelope, Statement]
     except OSError as error:
         raise FedmedError("FM-FRM-01", "cannot be opened as a file", local=str(error)) from error
     try:
-        envelope = artifact.read_envelope(reader(fd))
+        envelope = artifact.read_envelope(reading.reader(fd))
         said = judge_self_signed(envelope, kind)
         if os.fstat(fd).st_size > UNAPPROVED_LIMIT:
             raise FedmedError("FM-FRM-04", f"expected at most {UNAPPROVED_LIMIT} bytes, got {os.fstat(fd).st_size}")
-        return b"".join(verified(fd, envelope, said, {})), envelope, said
+        return b"".join(reading.verified(fd, envelope, said, {})), envelope, said
     finally:
         os.close(fd)
 
@@ -193,7 +193,7 @@ def examine(fd: int, situation: Situation, limit: int) -> tuple[Verdict, Envelop
     size = os.fstat(fd).st_size
     envelope, said = None, None
     try:
-        envelope = artifact.read_envelope(reader(fd))
+        envelope = artifact.read_envelope(reading.reader(fd))
         verdict = judge(envelope, situation)
         said = verdict.statement
         if verdict.outcome is Outcome.EARLY or verdict.outcome is Outcome.NOT_FOR_ME:
@@ -212,20 +212,6 @@ def _failed(error: FedmedError, said: Statement | None) -> Verdict:
     return Verdict(outcome, error.code, error.message, said)
 
 
-def reader(fd: int) -> container.Reader:
-    """A reader from the beginning of an open file."""
-    os.lseek(fd, 0, os.SEEK_SET)
-    return container.Reader(lambda size: _read(fd, size))
-
-
-def _read(fd: int, size: int) -> bytes:
-    """A bad sector of a stick ends this file, not the command."""
-    try:
-        return os.read(fd, size)
-    except OSError as error:
-        raise container.Incomplete(f"cannot be read: {os.strerror(error.errno or 0).lower()}") from error
-
-
 def _check_length(size: int, expected: int) -> None:
     if size < expected:
         raise container.Incomplete(f"the file ends at {100 * size // expected} %: copy it again")
@@ -241,7 +227,7 @@ def _take_in(
         return verdict
     part = workspace.spool / f"{envelope.id}.part"
     try:
-        files.write_stream(part, verified(fd, envelope, said, expected), mode=0o600)
+        files.write_stream(part, reading.verified(fd, envelope, said, expected), mode=0o600)
     except FedmedError as error:
         part.unlink(missing_ok=True)
         if error.code.startswith("FM-RES"):
@@ -252,25 +238,6 @@ def _take_in(
     else:
         files.publish(part, target)
     return verdict
-
-
-def verified(fd: int, envelope: Envelope, said: Statement, expected: Mapping[str, Expected]) -> Iterator[bytes]:
-    """The file's bytes from its beginning, each handed on only after the reader has seen it."""
-    chunks: list[bytes] = []
-    os.lseek(fd, 0, os.SEEK_SET)
-    source = container.Reader(artifact.verified_copy(lambda size: _read(fd, size), chunks.append))
-    again = artifact.read_envelope(source)
-    if again != envelope:
-        raise FedmedError("FM-FRM-01", "the file changed while it was read")
-    yield from _drain(chunks)
-    for _ in artifact.read_payloads(source, said, expected):
-        yield from _drain(chunks)
-    yield from _drain(chunks)
-
-
-def _drain(chunks: list[bytes]) -> Iterator[bytes]:
-    yield from chunks
-    chunks.clear()
 
 
 def _record(workspace: Workspace, envelope: Envelope, verdict: Verdict, situation: Situation, command: str) -> None:

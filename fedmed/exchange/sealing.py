@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, intake, statement
+from fedmed.exchange import artifact, intake, reading, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +124,7 @@ def complete_intent(workspace: Workspace, now: datetime) -> None:
 def _own_statement(workspace: Workspace, path: Path) -> Statement | None:
     fd = files.open_regular(path)
     try:
-        envelope = artifact.read_envelope(intake.reader(fd))
+        envelope = artifact.read_envelope(reading.reader(fd))
         if envelope.signature.public_key != workspace.public_key:
             return None
         return statement.decode(envelope.raw)
@@ -154,7 +154,7 @@ def _copy_verified(target: Path, fd: int, envelope: artifact.Envelope, said: Sta
     """A file of the archive that no longer verifies replaces nothing."""
     part = target.with_name(f"{target.name}.part")
     try:
-        files.write_stream(part, intake.verified(fd, envelope, said, {}))
+        files.write_stream(part, reading.verified(fd, envelope, said, {}))
     except FedmedError as error:
         part.unlink(missing_ok=True)
         if error.code.startswith("FM-RES"):
@@ -186,7 +186,7 @@ def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifac
     except OSError as error:
         raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... is missing", local=str(error)) from error
     try:
-        envelope = artifact.read_envelope(intake.reader(fd))
+        envelope = artifact.read_envelope(reading.reader(fd))
         if envelope.id != statement_id:
             raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... holds another statement")
         return fd, envelope, statement.decode(envelope.raw)

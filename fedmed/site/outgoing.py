@@ -18,7 +18,7 @@ import numpy as np
 from fedmed import files, logs
 from fedmed.cases import datalist, splits, tokens
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import artifact, intake, sealing, statement
+from fedmed.exchange import artifact, reading, sealing, statement
 from fedmed.site import desk
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _texts(path: Path) -> Iterator[str]:
     """The statement, JSON payloads and headers of tensors of a signed file. Raises FedmedError FM-FRM-*."""
     fd = files.open_regular(path)
     try:
-        envelope = artifact.read_envelope(intake.reader(fd))
+        envelope = artifact.read_envelope(reading.reader(fd))
         said = statement.decode(envelope.raw)
         yield envelope.raw.decode()
         for part in said.predicate.payload:

@@ -1,5 +1,5 @@
 """The samples of a round: which case, and how it is altered, each from its own seed. What a task adds stands in
-`patches` (volumes) and `pictures` (two-dimensional images).
+`patches` (segmentation), `pictures` (classification), `boxed` (localisation) and `rows` (tables).
 
 A fixed chain is run once per case. What it gives lies in the workspace's cache (see `cache`), else in memory up to
 MEMORY_BYTES, so that an epoch reads no file twice.

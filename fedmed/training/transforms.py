@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case, Volume
     from fedmed.preprocessing import Intensity, Preprocessing
     from fedmed.recipe import Recipe, Segmentation
-    from fedmed.recipe_fields import Data, RandAffine, Volumes
+    from fedmed.recipe_augment import RandAffine
+    from fedmed.recipe_fields import Data, Volumes
 
 quiet.silence()
 

@@ -11,7 +11,7 @@ import pytest
 
 from fedmed import files
 from fedmed.coordinator import desk
-from fedmed.exchange import artifact, intake, seen
+from fedmed.exchange import artifact, intake, reading, seen
 from fedmed.exchange.container import Reader
 from fedmed.exchange.verdict import Outcome
 from tests.coded import code_of
@@ -85,7 +85,7 @@ def test_a_sector_that_cannot_be_read_ends_the_file_and_not_the_command() -> Non
     """Reading the first bytes of /proc/self/mem fails with EIO, as a worn stick does."""
     fd = os.open("/proc/self/mem", os.O_RDONLY)
     try:
-        assert code_of(lambda: intake.reader(fd).exactly(512)) == "FM-WAI-04"
+        assert code_of(lambda: reading.reader(fd).exactly(512)) == "FM-WAI-04"
     finally:
         os.close(fd)
 
