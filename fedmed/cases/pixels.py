@@ -60,12 +60,27 @@ def frames(data: Any, indices: Sequence[int], path: Path, where: str) -> Iterato
         syntax = data.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated and syntax != RLELossless:
             decoded = codecs.decoded(data, indices, where)
+        elif not syntax.is_encapsulated and syntax.is_little_endian and data.BitsAllocated == data.SamplesPerPixel == 1:
+            decoded = _single_bits(data, indices)
         else:
             decoded = (values for values, _ in get_decoder(syntax).iter_array(data, raw=True, indices=indices))
     for _ in indices:
         with damage(path, where):
             values = next(decoded)
         yield values
+
+
+def _single_bits(data: Any, indices: Sequence[int]) -> Iterator[Numbers]:
+    """Frames of single bits, which run on from frame to frame within a byte, the first in the lowest (PS3.5 8.1.1).
+
+    Not pydicom's own: where a frame begins within a byte and ends within the next but one, it takes one byte too few.
+    """
+    rows, columns = int(data.Rows), int(data.Columns)
+    packed = np.frombuffer(data.PixelData, np.uint8)
+    for index in indices:
+        first, stop = index * rows * columns, (index + 1) * rows * columns
+        bits = np.unpackbits(packed[first // 8 : -(-stop // 8)], bitorder="little")
+        yield bits[first % 8 : first % 8 + rows * columns].reshape(rows, columns)
 
 
 def _check_amount(data: Any, where: str) -> None:

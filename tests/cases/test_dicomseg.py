@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from fedmed.cases import canvas, dicomseg, reading
+from fedmed.cases import canvas, dicomseg, pixels, reading
 
 from . import phantoms, segs
 
@@ -37,6 +37,15 @@ def drawn(image: list[Dataset], **options: Any) -> Dataset:
 def test_binary(tmp_path: Path) -> None:
     image = phantoms.slices()
     np.testing.assert_array_equal(read(tmp_path, image, drawn(image)), segs.classes(segs.two()))
+
+
+@pytest.mark.parametrize("size", [(5, 9), (4, 6), (7, 7), (3, 1)])
+def test_single_bits_run_on_from_frame_to_frame(tmp_path: Path, size: tuple[int, int]) -> None:
+    stored = np.random.RandomState(0).rand(7, *size) < 0.5
+    mask = segs.segmentation([(1, one, [0, 0, index]) for index, one in enumerate(stored)], phantoms.slices()[0])
+    mask.save_as(tmp_path / "mask.dcm", enforce_file_format=True)
+    _, decoded = pixels.read(tmp_path / "mask.dcm", "case-1")
+    np.testing.assert_array_equal(list(decoded), stored)
 
 
 @pytest.mark.parametrize(("highest", "low", "high"), [(255, 127, 128), (200, 99, 100), (1, 0, 1)])
