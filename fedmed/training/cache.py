@@ -195,9 +195,11 @@ def _version(package: str) -> str:
 
 
 def _entries(folder: Path) -> list[tuple[int, int, Path]]:
-    """When each file was used last (nanoseconds), its bytes and its path."""
+    """When each entry, or half-written one, was used last (nanoseconds), its bytes and its path."""
     found = []
     for path in folder.iterdir():
+        if path.suffix not in (".safetensors", ".part"):  # what check remembers, or the owner's own
+            continue
         with suppress(FileNotFoundError):  # another process made room just now
             state = path.stat()
             found.append((state.st_mtime_ns, state.st_size, path))

@@ -7,6 +7,7 @@ order, out of a closed table. Nothing here draws from a global random state.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import torch
 from monai import transforms as mt
 from monai.data import MetaTensor, get_track_meta, set_track_meta
 
-from fedmed.cases import reading
+from fedmed.cases import geometry, reading
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import FEDERATED
 from fedmed.training import quiet
@@ -64,8 +65,10 @@ def standardise(
     """The fixed chain behind `LoadCase`: the same for training, validation and prediction.
 
     With `preprocessing.channels` each channel is cut off and scaled by those numbers, else by its own. Raises
-    FedmedError FM-NRM-02 when the recipe asks for numbers that are not given.
+    FedmedError FM-NRM-02 when the recipe asks for numbers that are not given; the chain FM-DAT-25 for a case that
+    would become too large in the spacing.
     """
+    pixdim = _spacing(recipe.data, preprocessing)
     by_name = channels(recipe.data, preprocessing)
     fitted = [by_name[name] for name in recipe.data.channels] if by_name else None
     zero_is_outside = recipe.data.zero_is_outside
@@ -73,7 +76,7 @@ def standardise(
         mt.Orientationd(KEYS, axcodes=recipe.data.axcodes, labels=LETTERS, allow_missing_keys=True),
         mt.Spacingd(
             KEYS,
-            pixdim=_spacing(recipe.data, preprocessing),
+            pixdim=pixdim,
             mode=("bilinear", "nearest"),
             padding_mode="border",
             allow_missing_keys=True,
@@ -81,7 +84,12 @@ def standardise(
         lambda sample: {**sample, "image": z_score(sample["image"], zero_is_outside=zero_is_outside, fitted=fitted)},
     ]
     chain: Callable[[dict[str, Any]], dict[str, Any]] = mt.Compose(steps)
-    return chain
+
+    def bounded(sample: dict[str, Any]) -> dict[str, Any]:  # outside of Compose, which would wrap what is raised
+        _check_size(sample["image"], pixdim, recipe.data.axcodes)
+        return chain(sample)
+
+    return bounded
 
 
 def channels(data: Data, preprocessing: Preprocessing | None) -> Mapping[str, Intensity] | None:
@@ -103,6 +111,13 @@ def _spacing(data: Volumes, preprocessing: Preprocessing | None) -> tuple[float,
     if preprocessing is None or preprocessing.spacing is None:
         raise FedmedError("FM-NRM-02", "spacing: federated: expected the federation's spacing")
     return preprocessing.spacing
+
+
+def _check_size(image: MetaTensor, pixdim: Sequence[float], axcodes: str) -> None:
+    """Raises FedmedError FM-DAT-25 before a spacing, which may be somebody else's, takes all memory."""
+    steps, sizes = geometry.along(np.asarray(image.affine), image.shape[1:], axcodes)
+    shape = tuple(math.ceil(size * step / new) for size, step, new in zip(sizes, steps, pixdim, strict=True))
+    geometry.check_size(shape, f"an image at {' x '.join(f'{new:g}' for new in pixdim)} mm")
 
 
 def z_score(image: Any, *, zero_is_outside: bool, fitted: Sequence[Intensity] | None = None) -> Any:

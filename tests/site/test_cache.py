@@ -106,6 +106,20 @@ def test_size_and_wipe(world: small.Federation) -> None:
     assert cache.wipe(site, small.now()).cases == 0
 
 
+def test_wipe_takes_what_fedmed_wrote_there_and_nothing_else(world: small.Federation, tmp_path: Path) -> None:
+    """A link to a larger disk, where somebody keeps other files."""
+    folder = world.site("aa") / "cache"
+    folder.rmdir()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    folder.symlink_to(disk)
+    for name in ("a.safetensors", "b.7.part", "check.jsonl", "thesis.tex"):
+        (disk / name).write_bytes(b"1234")
+    assert cache.size(world.site("aa")) == cache.Size(1, 12, 20 << 30)
+    cache.wipe(world.site("aa"), small.now())
+    assert [path.name for path in disk.iterdir()] == ["thesis.tex"]
+
+
 def test_wipe_waits_for_a_command_that_works_here(world: small.Federation) -> None:
     with desk.opened(world.site("aa"), small.now()), pytest.raises(FedmedError) as caught:
         cache.wipe(world.site("aa"), small.now())
@@ -113,7 +127,7 @@ def test_wipe_waits_for_a_command_that_works_here(world: small.Federation) -> No
 
 
 def test_what_cannot_be_deleted_has_a_code(world: small.Federation) -> None:
-    (world.site("aa") / "cache" / "a folder").mkdir()
+    (world.site("aa") / "cache" / "a folder.safetensors").mkdir()
     with pytest.raises(FedmedError) as caught:
         cache.wipe(world.site("aa"), small.now())
     assert caught.value.code == "FM-RES-02"

@@ -203,6 +203,17 @@ def test_what_this_round_uses_stays_and_what_does_not_fit_is_made_every_time(tmp
     assert cache.Cache(disk.folder, disk.max_bytes).through("d" * 64, made).is_mapped, "the next round has other needs"
 
 
+def test_a_file_that_is_no_entry_stays_and_takes_no_room(tmp_path, said):
+    disk = filled(tmp_path, 3, "ab")
+    other = disk.folder / "check.jsonl"
+    other.write_bytes(bytes(2 * disk.max_bytes))
+    os.utime(other, ns=(0, 0))
+    disk.through("c" * 64, made)
+    assert other.exists()
+    assert used(disk) == set("abc")
+    assert said == []
+
+
 def test_half_written_files_take_room_and_go(tmp_path):
     disk = filled(tmp_path, 3)
     part = disk.folder / f"{OTHER}.1.part"

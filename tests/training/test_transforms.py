@@ -7,6 +7,7 @@ from monai.transforms import NormalizeIntensity
 
 from fedmed.cases.case import Volume
 from fedmed.errors import FedmedError
+from fedmed.preprocessing import Preprocessing
 from fedmed.training import patches, seeds, transforms
 
 
@@ -81,6 +82,18 @@ def test_masks_are_resampled_by_nearest_neighbour_always(recipe_of, step):
         assert len(np.unique(turned["image"].numpy().round(4))) > 2
     expected = volume.label.sum() / 5 * np.linalg.det(affine[:3, :3])
     assert (sample["label"].numpy() == 5).sum() * step**3 == pytest.approx(expected, rel=0.3)
+
+
+def test_a_spacing_that_would_take_all_memory_is_refused(recipe_of):
+    """As a coordinator who lies could state it: 6 mm in 300 nm steps are 20,000 voxels a side."""
+    recipe = recipe_of(
+        top={"data": {**recipe_of().data.model_dump(), "normalisation": "federated", "spacing": "federated"}}
+    )
+    grey = {name: {"mean": 0.0, "sd": 1.0} for name in recipe.data.channels}
+    numbers = Preprocessing.model_validate({"channels": grey, "spacing": (3e-4, 3e-4, 3e-4)})
+    with pytest.raises(FedmedError, match=r"an image at 0\.0003 x 0\.0003 x 0\.0003 mm: [0-9]{13} voxels") as caught:
+        transforms.standardise(recipe, numbers)(transforms.as_sample(made()))
+    assert caught.value.code == "FM-DAT-25"
 
 
 def test_a_volume_without_a_label_passes(recipe_of):
