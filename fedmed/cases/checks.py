@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FEW_POSITIVES = 5  # of a class in a fold that is scored: with fewer, an interval of AUROC spans half its range
 ROBUST_Z = 6.0  # far beyond what a normal spread gives in any folder
 LEAST_SPREAD = {"spacing": 0.1, "intensity": 100.0}  # log of mm; Hounsfield units: below, nothing counts as far
+SHOWN = 5  # aliases in a message: of a thousand empty images each would else name all others
 FEWEST = 8  # cases that have a usual value
 POLARITY_GAP = 0.3  # between classes, of the share of MONOCHROME1
 
@@ -137,8 +138,9 @@ def repeated(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:
     for cases in same.values():
         code = "FM-CHK-08" if len({case.patient for case in cases}) == 1 else "FM-CHK-09"
         for case in cases if len(cases) > 1 else ():
-            others = ", ".join(other.case for other in cases if other is not case)
-            yield case.case, (code, f"{case.case}: the very same images as {others}")
+            others = [other.case for other in cases[: SHOWN + 1] if other is not case][:SHOWN]
+            more = f" and {len(cases) - 1 - len(others)} more" if len(cases) - 1 > len(others) else ""
+            yield case.case, (code, f"{case.case}: the very same images as {', '.join(others)}{more}")
 
 
 def alike(usable: Sequence[Examined], _: Imaging) -> Iterator[Aliased]:

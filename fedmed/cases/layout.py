@@ -157,7 +157,7 @@ def _listed(root: Path, layout: Layout, channels: Sequence[str]) -> Layout:
     except FedmedError:  # somebody else's file of that name
         return layout
     image = dict(layout.image)
-    if len(channels) > 1 and set(said) == set(channels):
+    if len(channels) > 1 and sorted(said) == sorted(channels):
         paths_ = list(image.values())  # in the order of the numbers
         image = dict(zip(said, paths_, strict=True))
     return layout.model_copy(update={"dataset": decathlon.NAME, "image": image})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,12 @@ def test_the_same_images_twice() -> None:
     same = [replace(one(number, patient=patient), facts=Facts(images="x")) for number, patient in enumerate("aab")]
     assert codes([same[0], same[1], one(3)], phantoms.recipe()) == [("0", "FM-CHK-08"), ("1", "FM-CHK-08")]
     assert codes(same, phantoms.recipe()) == [(alias, "FM-CHK-09") for alias in "012"]
+    many = [replace(one(number, patient=str(number)), facts=Facts(images="x")) for number in range(100)]
+    told = [message for _, (_, message) in checks.repeated(many, phantoms.recipe())]
+    said = [re.sub(r"case-0*([0-9])", r"\1", message) for message in told]
+    assert said[0] == "0: the very same images as 1, 2, 3, 4, 5 and 94 more"
+    assert said[3] == "3: the very same images as 0, 1, 2, 4, 5 and 94 more"
+    assert said[99] == "99: the very same images as 0, 1, 2, 3, 4 and 94 more"
 
 
 def test_few_cases_of_a_class_in_a_fold() -> None:

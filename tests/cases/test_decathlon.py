@@ -112,6 +112,9 @@ def test_nnunet_numbers_channels_and_writes_labels_the_other_way_round(tmp_path:
     (tmp_path / "dataset.json").write_text(json.dumps({**said, "channel_names": {"0": "T2", "1": "T1"}}))
     found = look(tmp_path, modality="MR", channels=("T1", "FLAIR"), labels={1: "tumour"})
     assert "2 names of dataset.json are others than the recipe's (FM-DAT-79)" in found.notes
+    twice = {"0": "T1", "1": "T1", "2": "FLAIR"}
+    (tmp_path / "dataset.json").write_text(json.dumps({**said, "channel_names": twice}))
+    assert detect_layout(tmp_path, ["T1", "FLAIR"]).image["T1"] == "imagesTr/{case}_0000.nii.gz"
 
 
 def test_a_list_of_the_decathlon_for_files_that_nnunet_renamed(tmp_path: Path) -> None:
