@@ -95,7 +95,7 @@ def test_the_same_images_twice() -> None:
     said = [re.sub(r"case-0*([0-9])", r"\1", message) for message in told]
     assert said[0] == "0: the very same images as 1, 2, 3, 4, 5 and 94 more"
     assert said[3] == "3: the very same images as 0, 1, 2, 4, 5 and 94 more"
-    assert said[99] == "99: the very same images as 0, 1, 2, 3, 4 and 94 more"
+    assert said[8] == "8: the very same images as 0, 1, 2, 3, 4 and 94 more"
 
 
 def test_few_cases_of_a_class_in_a_fold() -> None:
