@@ -7,6 +7,7 @@ import torch
 from fedmed import logs
 from fedmed.errors import FedmedError
 from fedmed.training import checkpoints, devices, fit, networks
+from tests.rounds import Killed, killed_behind, same
 
 CPU = torch.device("cpu")
 SGD = {"name": "SGD", "client_lr": 0.05, "momentum": 0.9}
@@ -23,22 +24,6 @@ def run(ball_root, ball_cases):
         return fit.fit(recipe, start, cases, root=ball_root, label_map={}, **{**where, **changes})
 
     return fitted
-
-
-def same(one, two):
-    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed_behind(step):
-    def progress(done, num_steps, loss):
-        if done == step:
-            raise Killed
-
-    return progress
 
 
 def test_local_steps(recipe_of):

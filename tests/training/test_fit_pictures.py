@@ -8,6 +8,7 @@ from fedmed.errors import FedmedError
 from fedmed.reporting import discrimination
 from fedmed.training import fit, networks, scoring
 from tests import radiographs
+from tests.rounds import Killed, killed_behind, same
 
 CPU = torch.device("cpu")
 DROPPING = {"name": "DenseNet121", "norm": "group", "dropout_prob": 0.2}
@@ -43,22 +44,6 @@ def weights(recipe):
 
 def batch_norm(policy, **changed):
     return radiographs.recipe(network=radiographs.BATCH_NORM[policy], **changed)
-
-
-def same(one, two):
-    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed_behind(step):
-    def progress(done, num_steps, loss):
-        if done == step:
-            raise Killed
-
-    return progress
 
 
 RECIPES = {

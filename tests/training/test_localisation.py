@@ -13,6 +13,7 @@ from fedmed.training import boxed, fit, localisation, networks, objective, scori
 from fedmed.training.heatmaps import Peak
 from tests import boxed as films
 from tests import radiographs
+from tests.rounds import Killed, killed_behind, same
 
 CPU = torch.device("cpu")
 TWO = {"labels": {1: "one", 2: "two"}}
@@ -132,24 +133,12 @@ def run(recipe, cases, root, **changes):
     return fit.fit(recipe, start, cases, root=root, label_map={}, **{**where, **changes})
 
 
-def same(one, two):
-    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
-
-
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_killed_round_goes_on_bit_equal(root, cases, tmp_path, step):
-    def killed(done, num_steps, loss):
-        if done == step:
-            raise Killed
-
     recipe, path = films.recipe(), tmp_path / "checkpoint"
     whole = run(recipe, cases, root)
     with pytest.raises(Killed):
-        run(recipe, cases, root, checkpoint=path, checkpoint_minutes=0, progress=killed)
+        run(recipe, cases, root, checkpoint=path, checkpoint_minutes=0, progress=killed_behind(step))
     steps = []
     resumed = run(recipe, cases, root, checkpoint=path, progress=lambda *at: steps.append(at[0]))
     assert steps == list(range(step + 1, 5))

@@ -15,6 +15,7 @@ from fedmed.errors import FedmedError
 from fedmed.reporting import discrimination, survival
 from fedmed.training import fit, networks, objective, scoring, tabular
 from tests import tables
+from tests.rounds import Killed, killed_behind, same
 
 CPU = torch.device("cpu")
 MLP = {"name": "MLP", "hidden": [6, 3], "dropout": 0.2}
@@ -129,22 +130,6 @@ def run(ward):
         ), numbers  # fmt: skip
 
     return fitted
-
-
-def same(one, two):
-    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed_behind(step):
-    def progress(done, num_steps, loss):
-        if done == step:
-            raise Killed
-
-    return progress
 
 
 @pytest.mark.parametrize(("name", "step"), product(RECIPES, [1, 3]))
