@@ -11,6 +11,8 @@ from fedmed.cases.identifiers import Trace
 from fedmed.strict import Strict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fedmed.cases.case import Case
 
 
@@ -55,3 +57,9 @@ class Examined:
     case: Case | None
     findings: tuple[Finding, ...]
     facts: Facts
+
+
+def without_patient(examined: Iterable[Examined]) -> tuple[int, str]:
+    """How many they are, and what a person is told of them."""
+    what = "cases do not say who the patient is: each counts as a patient of its own"
+    return sum(one.facts.unnamed for one in examined), what

@@ -104,6 +104,11 @@ class Survey:
     notes: list[str]
     local: tuple[str, ...]
 
+    @property
+    def judgements(self) -> list[Judgement]:
+        """About the whole folder, then about each study."""
+        return [*self.folder, *(one for each in self.studies for one in each.judgements)]
+
     def found(self) -> Found:
         """What training needs of it, whatever the limits say."""
         usable = [each.case for each in self.studies if each.case and each.is_usable]
@@ -133,7 +138,7 @@ def find(
     """
     seen = survey(folder, recipe, pseudonym_key=pseudonym_key, label_map=label_map, absent=absent, progress=progress)
     found = seen.found()
-    refuse_errors([*seen.folder, *(one for each in seen.studies for one in each.judgements)])
+    refuse_errors(seen.judgements)
     check_limit(found, recipe.data.max_excluded)
     return found
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.cases import labels, tables
 from fedmed.cases.case import NO_GRID, Case, Row
-from fedmed.cases.examined import Examined, Facts, Finding
+from fedmed.cases.examined import Examined, Facts, Finding, without_patient
 from fedmed.cases.search import pseudonym
 from fedmed.errors import FedmedError
 from fedmed.recipe_tables import ClassTable, SurvivalTable
@@ -70,10 +70,7 @@ class Rows:
         counted = (
             (len(self.sheet.rows) - len(self.numbers), "rows do not fit data.layout.table.where: not this site's"),
             (self.left_out, f"covariates are over {labels.MAX_TEXT} characters: left out"),
-            (
-                sum(one.facts.unnamed for one in examined),
-                "cases do not say who the patient is: each counts as a patient of its own",
-            ),
+            without_patient(examined),
         )
         return [f"{count} {what}" for count, what in counted if count]
 

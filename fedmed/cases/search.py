@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import recipe as recipes
 from fedmed.cases import boxes, decathlon, examine, labels, paths
+from fedmed.cases.examined import without_patient
 from fedmed.cases.layout import studies
 from fedmed.errors import FedmedError
 
@@ -90,10 +91,7 @@ class Search:
                 "files in DICOM folders are no DICOM image and were left alone",
             ),
             (self.tree.outside, "links lead out of the data folder or nowhere and were not followed"),
-            (
-                sum(one.facts.unnamed for one in examined),
-                "cases do not say who the patient is: each counts as a patient of its own",
-            ),
+            without_patient(examined),
         )
         return [f"{count} {what}" for count, what in counted if count]
 

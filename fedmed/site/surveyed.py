@@ -81,7 +81,7 @@ def _refusal(
 ) -> Refusal | None:
     """What `partition` would stop at first."""
     try:
-        find.refuse_errors([*seen.folder, *(one for each in seen.studies for one in each.judgements)])
+        find.refuse_errors(seen.judgements)
         find.check_limit(found, chosen.data.max_excluded)
         if fault:
             raise fault
