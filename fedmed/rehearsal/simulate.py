@@ -96,7 +96,7 @@ def _of_each_hospital(chosen: recipe.Recipe) -> str:
         return "batch norm"
     if getattr(chosen.data, "normalisation", "") == "site":
         return "numbers to normalise by (normalisation: site)"
-    gaps = isinstance(chosen, recipe.Rowwise) and chosen.data.imputation != "drop"
+    gaps = isinstance(chosen, recipe.Rowwise) and chosen.data.imputation != "drop" and not chosen.data.pools
     return "numbers to fill gaps with (imputation)" if gaps else ""
 
 

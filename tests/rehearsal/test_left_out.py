@@ -77,5 +77,7 @@ def test_what_a_hospital_that_takes_no_part_cannot_have() -> None:
     assert "normalise" in own(table)
     table["data"]["normalisation"] = "none"
     assert "fill gaps" in own(table)
-    table["data"]["imputation"] = "drop"
+    table["data"]["normalisation"] = "federated"
+    assert own(table) == "", "they come with the federation"
+    table["data"] |= {"normalisation": "none", "imputation": "drop"}
     assert own(table) == ""
