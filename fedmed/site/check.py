@@ -87,14 +87,14 @@ def check(
 ) -> Checked:
     """Check `data` by a recipe, or the data folder of the workspace `root`; write check.html and check.csv to `out`.
 
-    Raises FedmedError FM-USE-01 (no recipe, or `out` in the data folder), FM-RCP-*, FM-SET-*, FM-KEY-*, FM-RES-*,
-    FM-DAT-04 to -07, -10, -15, -49 and -53: what is wrong with settings or the folder itself. What is wrong with cases
-    stands in the report.
+    Raises FedmedError FM-USE-01 (no recipe, or `out` in the data folder), FM-NRM-02 (preview), FM-RCP-*, FM-SET-*,
+    FM-KEY-*, FM-RES-*, FM-DAT-04 to -07, -10, -15, -49 and -53: what is wrong with settings or the folder itself. What
+    is wrong with cases stands in the report.
     """
     subject, folder = _in_workspace(root, recipe_path, out) if data is None else _of_folder(data, recipe_path, out)
     memory = remembered.conditions(subject.recipe, subject.data.layout, subject.labelling.label_map, subject.key)
-    if options.preview and not isinstance(subject.recipe, recipe.Imaging):
-        raise FedmedError("FM-USE-01", "--preview: the rows of a table have no pictures")
+    if options.preview:
+        _require_pictures(subject)
     with remembered.opened(subject.memory, memory, again=options.again) as known:
         seen = find.survey(
             subject.data,
@@ -114,6 +114,21 @@ def check(
     return Checked(report, read, _write(folder, report))
 
 
+def _require_pictures(subject: Subject) -> None:
+    """What the model will see can be drawn. Raises FedmedError FM-USE-01 for a table, FM-NRM-02 before there are the
+    numbers that images go through.
+    """
+    if not isinstance(subject.recipe, recipe.Imaging):
+        raise FedmedError("FM-USE-01", "--preview: the rows of a table have no pictures")
+    needed = subject.recipe.data.normalisation
+    if needed != "image" and subject.preprocessing is None:
+        raise FedmedError(
+            "FM-NRM-02",
+            f"--preview: what the model will see depends on fitted numbers (normalisation: {needed}), got none",
+            next="leave --preview out, or repeat it in the workspace behind the first fedmed train-local",
+        )
+
+
 def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:
     """By the recipe that was approved, or by the one given."""
     site = desk.peek(root)
@@ -124,7 +139,9 @@ def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tup
     target = _made(root / "reports" / "check" if out is None else out, site.data_root)
     files.make_private(root / "cache")
     memory = root / "cache" / "check.jsonl"
-    key, fitted = desk.pseudonym_key(root), numbers.current(site)
+    consent, key = desk.approved(site), desk.pseudonym_key(root)
+    is_approved = consent is not None and recipe.digest(consent.recipe) == recipe.digest(chosen)
+    fitted = numbers.current(site) if is_approved else None
     labelling = desk.labelling(site, chosen)
     return Subject(folder, site.data_root, chosen, labelling, key, before, memory, fitted), target
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedmed.cases import datalist
+from fedmed.preprocessing import Intensity, Preprocessing
 from fedmed.reporting import check as pages
 from fedmed.site import check, partition, virtual
 from tests import radiographs, small, tables
@@ -136,6 +137,20 @@ def test_before_approval_a_workspace_needs_a_recipe(tmp_path: Path) -> None:
     world = small.founded(tmp_path, ("aa", "bb"), approved=False)
     assert code_of(lambda: run(None, world.site("aa"))) == "FM-TRU-07"
     assert run(None, world.site("aa"), world.root / "recipe.yaml").report.funnel.used == 5
+
+
+def test_fitted_numbers_are_those_of_the_recipe_that_was_approved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another recipe, tried in the workspace, would be shown as nobody ever trains by it."""
+    world = small.founded(tmp_path, ("aa", "bb"))
+    root = world.site("aa")
+    numbers = Preprocessing(channels={"T1": Intensity(mean=7, sd=3)})
+    monkeypatch.setattr(check.numbers, "current", lambda _: numbers)
+    own, _ = check._in_workspace(root, world.root / "recipe.yaml", None)
+    small.write_recipe(tmp_path / "other.yaml", name="other-recipe")
+    other, _ = check._in_workspace(root, tmp_path / "other.yaml", None)
+    assert (own.preprocessing, other.preprocessing) == (numbers, None)
 
 
 def broken(data: Path) -> None:
@@ -271,6 +286,16 @@ def test_rows_of_a_table_are_checked_too(tmp_path: Path) -> None:
     assert funnel.found == funnel.used + found.report.statuses["excluded"] == found.read
     assert funnel.used > 0
     assert code_of(lambda: run(data, tmp_path, recipe, tmp_path / "out", preview=1)) == "FM-USE-01"
+
+
+@pytest.mark.parametrize("normalisation", ["site", "federated"])
+def test_no_preview_before_there_are_the_numbers_that_images_go_through(folder: Path, normalisation: str) -> None:
+    """Not an empty sheet, as if no case could be read."""
+    data = {**small.RECIPE["data"], "max_excluded": 0.5, "normalisation": normalisation}
+    small.write_recipe(folder / "recipe.yaml", data=data)
+    assert run(folder / "data", folder, folder / "recipe.yaml", folder / "out").report.funnel.used == 6
+    found = code_of(lambda: run(folder / "data", folder, folder / "recipe.yaml", folder / "out", preview=2))
+    assert found == "FM-NRM-02"
 
 
 def test_a_folder_that_was_there_keeps_its_rights(folder: Path) -> None:
