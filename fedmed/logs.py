@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from io import TextIOWrapper
     from pathlib import Path
 
 shareable = logging.getLogger("fedmed.shareable")
@@ -14,8 +16,18 @@ local = logging.getLogger("fedmed.local")
 _others = logging.getLogger()
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class _LogFile(logging.FileHandler):
-    """Opened at once, so that a missing folder shows here; a full disk costs the line and prints nothing."""
+    """Opened at once, so that a missing folder shows here, and for its owner alone; a full disk costs the line and
+    prints nothing.
+    """
+
+    def _open(self) -> TextIOWrapper:
+        stream = open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)  # noqa: SIM115
+        return cast("TextIOWrapper", stream)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         pass

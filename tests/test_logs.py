@@ -20,6 +20,7 @@ def test_two_logs_two_texts(tmp_path: Path) -> None:
     assert "FM-DAT-36" in (tmp_path / "shareable.log").read_text()
     assert "somebody" not in (tmp_path / "shareable.log").read_text()
     assert "somebody" in (tmp_path / "local.log").read_text()
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_no_folder_no_log_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
