@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 from fedmed.cli import screen
 from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from fedmed.cases.case import ShiftKind
+    from fedmed.site.virtual import How
 
 
 class HowName(StrEnum):
@@ -57,7 +61,20 @@ Strength = Annotated[
 ]
 
 
-def require_together(
+class Division(TypedDict):
+    """What `site.virtual.virtual_sites` and a plan of `rehearsal.simulate` take of these options, by their names."""
+
+    how: How
+    sites: int | None
+    sizes: list[float] | None
+    alpha: float | None
+    by: str
+    leave_out: str
+    shift: ShiftKind | None
+    strength: float
+
+
+def chosen(
     how: HowName,
     *,
     sites: int | None,
@@ -67,8 +84,8 @@ def require_together(
     leave_out: str,
     shift: ShiftName | None,
     strength: float | None,
-) -> list[float] | None:
-    """The parts of --sizes. An option that would be ignored is refused. Raises FedmedError FM-USE-01."""
+) -> Division:
+    """The options together; an option that would be ignored is refused. Raises FedmedError FM-USE-01."""
     belongs = (
         ("--sizes", bool(sizes), how is HowName.sizes),
         ("--alpha", alpha is not None, how in (HowName.dirichlet, HowName.quantity)),
@@ -87,4 +104,14 @@ def require_together(
             raise FedmedError("FM-USE-01", f"--how {how.value}: {option} is not for it, {why}")
     if strength is not None and shift is None:
         raise FedmedError("FM-USE-01", "--strength: only with --shift")
-    return screen.sizes(sizes, sites) if sizes else None
+    parts = screen.sizes(sizes, sites) if sizes else None
+    return {
+        "how": how.value,
+        "sites": len(parts) if parts else sites,
+        "sizes": parts,
+        "alpha": alpha,
+        "by": by,
+        "leave_out": leave_out,
+        "shift": shift.value if shift else None,
+        "strength": strength or STRENGTH,
+    }

@@ -91,27 +91,14 @@ def simulate(
     from fedmed.rehearsal import simulate as action  # noqa: PLC0415
 
     shown = Screen(as_json=as_json)
-    numbered = how not in division.BY_DATA
-    parts = division.require_together(
+    chosen = division.chosen(
         how, sites=sites, sizes=sizes, alpha=alpha, by=by, leave_out=leave_out, shift=shift, strength=strength
     )
-    if sites is not None and not numbered:
+    if how not in division.BY_DATA:
+        chosen["sites"] = chosen["sites"] or 4
+    elif sites is not None:
         raise FedmedError("FM-USE-01", f"--how {how.value}: --sites is not for it, the data say how many there are")
-    plan = action.Plan(
-        recipe=recipe,
-        data=data,
-        how=how.value,
-        sites=(sites or (len(parts) if parts else 4)) if numbered else None,
-        sizes=parts,
-        alpha=alpha,
-        by=by,
-        leave_out=leave_out,
-        shift=shift.value if shift else None,
-        strength=strength or division.STRENGTH,
-        rounds=rounds,
-        seeds=seeds,
-        baselines=baselines,
-    )
+    plan = action.Plan(recipe=recipe, data=data, **chosen, rounds=rounds, seeds=seeds, baselines=baselines)
     with shown.progress() as step:
         found = action.run(plan, out_folder, shown.say, step)
     _simulated(shown, found)

@@ -68,9 +68,9 @@ def partition(
         *(("--alpha", alpha), ("--by", by or None), ("--leave-out", leave_out or None), ("--shift", shift)),
         *(("--strength", strength), ("--seed", seed), ("--out", out)),
     )
-    way = how or HowName.iid
     _require_together(data, workspace, [option for option, value in options if value is not None])
-    parts = division.require_together(
+    way = how or HowName.iid
+    chosen = division.chosen(
         way, sites=sites, sizes=sizes, alpha=alpha, by=by, leave_out=leave_out, shift=shift, strength=strength
     )
     values: Mapping[str, str] = {}
@@ -82,19 +82,7 @@ def partition(
         if data is None or recipe is None or out is None:
             found = action.partition(workspace or Path(), screen.now(), reading)
         else:
-            divided = virtual.virtual_sites(
-                *(data, recipe, out),
-                how=way.value,
-                sites=len(parts) if parts else sites,
-                sizes=parts,
-                alpha=alpha,
-                seed=seed,
-                by=by,
-                leave_out=leave_out,
-                shift=shift.value if shift else None,
-                strength=strength or division.STRENGTH,
-                progress=reading,
-            )
+            divided = virtual.virtual_sites(data, recipe, out, **chosen, seed=seed, progress=reading)
             found, values = divided.partitioned, divided.values
     _show(shown, found, values)
     if out is not None:
