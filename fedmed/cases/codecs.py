@@ -86,7 +86,7 @@ def _ask(header: Mapping[str, Any], frame: bytes, where: str) -> NDArray[Any]:
             raise FedmedError("FM-DAT-66", message) from error
     if "error" in answer:
         raise ValueError(answer["error"])
-    if answer["kind"] not in KINDS:
+    if answer.get("kind") not in KINDS:
         raise ValueError("the decoder gave pixels of another kind")
     return np.frombuffer(values, np.dtype(answer["kind"])).reshape(shape)
 
@@ -155,9 +155,12 @@ def _receive(stream: IO[bytes] | None, most: int) -> tuple[dict[str, Any], bytes
     if text > MAX_HEADER or payload > most:
         raise EOFError
     try:
-        return dict(json.loads(_exactly(stream, text))), _exactly(stream, payload)
-    except ValueError as error:
+        header = json.loads(_exactly(stream, text))
+    except (ValueError, RecursionError) as error:
         raise EOFError from error
+    if not isinstance(header, dict):
+        raise EOFError
+    return header, _exactly(stream, payload)
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes:

@@ -65,8 +65,8 @@ def test_a_frame_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "answer",
-    [{"kind": "u2"}, {"kind": "f8"}, {"kind": "O"}, {"error": "no"}],
-    ids=["too few", "no integers", "objects", "said"],
+    [{"kind": "u2"}, {"kind": "f8"}, {"kind": "O"}, {}, {"error": "no"}],
+    ids=["too few", "no integers", "objects", "nothing", "said"],
 )
 def test_an_answer_that_is_not_the_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: dict[str, str]
@@ -80,8 +80,11 @@ def test_an_answer_that_is_not_the_frame(
 
 @pytest.mark.parametrize(
     "answer",
-    [struct.pack("<II", 2, 1 << 31) + b"{}", struct.pack("<II", 1 << 31, 0), struct.pack("<II", 3, 0) + b"{]!"],
-    ids=["more than the frame", "a long header", "no JSON"],
+    [
+        *(struct.pack("<II", 2, 1 << 31) + b"{}", struct.pack("<II", 1 << 31, 0)),
+        *(struct.pack("<II", len(header), 0) + header for header in (b"{]!", b"[1]", b"5", b"[" * 60_000)),
+    ],
+    ids=["more than the frame", "a long header", "no JSON", "a list", "a number", "a deep list"],
 )
 def test_what_is_no_answer_is_not_waited_for(answer: bytes) -> None:
     with pytest.raises(EOFError):
