@@ -37,7 +37,7 @@ HELD_OUT = "held-out"
 @dataclass(frozen=True)
 class Virtual:
     """`values` says which value of a column or header field, or which folder, makes a site: for a person's screen here,
-    for no file.
+    for no file. That of a site with one patient is not in it: it may be the patient's name or number.
     """
 
     partitioned: Partitioned
@@ -100,7 +100,11 @@ def virtual_sites(
     group = grouped_by(chosen)
     _draw(out, lists, group, seed)
     shares = [share_of(name, cases) for name, cases in lists.items()]
-    told = {name: value for name, value in zip(names, values, strict=True) if value}
+    told = {
+        name: value
+        for name, (value, part) in zip(names, divided.parts, strict=True)
+        if value and len({case.patient for case in part}) > 1
+    }
     return Virtual(Partitioned(shares, divided.excluded, divided.notes, "", seed, group), told)
 
 

@@ -35,11 +35,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def wards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """DATA with 12 radiographs of 12 patients on three wards, and a recipe."""
     root = tmp_path_factory.mktemp("wards")
-    lines = ["path,label,patient,ward"]
+    lines = ["path,label,patient,ward,record"]
     for index in range(12):
         levels = radiographs.np.random.RandomState(index).randint(0, 256, (16, 16))
         radiographs.write(root / f"data/images/{index}.png", levels)
-        lines.append(f"images/{index}.png,{index % 2},p{index},{'ABC'[index % 3]}")
+        lines.append(f"images/{index}.png,{index % 2},p{index},{'ABC'[index % 3]},Nansen{max(index, 1)}")
     (root / "data/labels.csv").write_text("\n".join(lines))
     (root / "recipe.yaml").write_text(radiographs.recipe().model_dump_json(by_alias=True))
     return root / "data", root / "recipe.yaml"
@@ -69,6 +69,13 @@ def test_copies_at_two_hospitals_are_told(folders: tuple[Path, Path], tmp_path: 
     divided = virtual.virtual_sites(data, folders[1], tmp_path / "out", how="folders")
     told = "1 group of patients with nearly the same images lies in several folders (FM-DAT-76)"
     assert divided.partitioned.notes[-1] == told
+
+
+def test_a_value_that_only_one_patient_has_is_not_shown(wards: tuple[Path, Path], tmp_path: Path) -> None:
+    """As the numbers of their records would be."""
+    divided = virtual.virtual_sites(*wards, tmp_path, how="column", by="record")
+    assert len(divided.partitioned.shares) == 11
+    assert [*divided.values.values()] == ["Nansen1"]
 
 
 def test_one_hospital_is_left_out(folders: tuple[Path, Path], wards: tuple[Path, Path], tmp_path: Path) -> None:
