@@ -256,12 +256,12 @@ CODES: dict[str, Code] = {
     "FM-DAT-04": Code(
         DATA,
         "the data folder is not there, empty or cannot be listed",
-        "correct data.root in fedmed.yaml, or mount the folder",
+        "correct the path (in a workspace data.root of fedmed.yaml), or mount the folder",
     ),
     "FM-DAT-05": Code(
         CONFIG,
         "no known layout fits the data folder",
-        "write data.layout into fedmed.yaml: one pattern with {case} for each channel and one for the label",
+        "describe how the files are named, as fedmed/docs/DATA.md shows, in a file for fedmed init site --layout",
     ),
     "FM-DAT-06": Code(
         CONFIG,

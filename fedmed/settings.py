@@ -157,9 +157,11 @@ class Layout(Strict):
 
 
 class ShippedLayout(Strict):
-    """A file of layouts/: how a public data set lies in its folder. `about` says what was tried and what to know."""
+    """A file of layouts/, or a hospital's own: how data lie in their folder. `about` says what was tried and what to
+    know.
+    """
 
-    about: Annotated[PlainText, Field(min_length=1, max_length=400)]
+    about: Annotated[PlainText, Field(max_length=400)] = ""
     layout: Layout
 
 

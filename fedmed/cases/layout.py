@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.paths import Tree
 
+SUFFIXES = (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".csv")
 TABLE, BOXES = "labels.csv", "boxes.csv"
 LABEL = "label"  # beside the channels, whose names are upper case
 PLACES = re.compile(r"({case}|{patient}|\*)")
@@ -120,8 +122,14 @@ def detect_layout(root: Path, channels: Sequence[str], *, task: str = "") -> Lay
             "localisation": f"image: {{{pictures}}}, boxes: '{BOXES}'",
         }
         shown = " or ".join(text for name, text in examples.items() if task in ("", name))
-        raise FedmedError("FM-DAT-05", f"no known layout among {len(tree.files)} files; known is, for example, {shown}")
+        raise FedmedError("FM-DAT-05", f"no known layout among {_kinds(tree)}; known is, for example, {shown}")
     return best
+
+
+def _kinds(tree: Tree) -> str:
+    """How many files there are of each kind; a suffix that is none of ours could be part of a name."""
+    kinds = Counter(next((each for each in SUFFIXES if path.endswith(each)), "other") for path in tree.files)
+    return f"{len(tree.files)} files ({', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))})"
 
 
 def _best_shipped(tree: Tree, root: Path, channels: Sequence[str], task: str) -> Layout | None:

@@ -10,7 +10,7 @@ import typer
 
 from fedmed import __version__, logs
 from fedmed.cli import audit, cache, check, experiments, partition, rounds, screen, setup, unattended
-from fedmed.errors import BUG, USAGE, FedmedError
+from fedmed.errors import BUG, CODES, USAGE, FedmedError
 
 app = typer.Typer(
     name="fedmed",
@@ -54,6 +54,19 @@ def _bug(error: Exception) -> FedmedError:
     return FedmedError("FM-BUG-01", f"{type(error).__name__} in {place}", next=next_)
 
 
+def _named(arguments: list[str]) -> str:
+    """`fedmed init site` out of all that was typed, as far as these words are commands."""
+    command = typer.main.get_command(app)
+    found = ["fedmed"]
+    for word in arguments:
+        commands = getattr(command, "commands", {})
+        if word not in commands:
+            break
+        command = commands[word]
+        found.append(word)
+    return " ".join(found)
+
+
 def main() -> None:
     """Entry point of `fedmed`. Exit codes: docs and README list them."""
     arguments = sys.argv[1:]
@@ -61,6 +74,8 @@ def main() -> None:
     try:
         code = app(prog_name="fedmed", standalone_mode=False)
     except FedmedError as error:
+        if error.next == CODES["FM-USE-01"].remedy:
+            error.next = f"{_named(arguments)} --help"
         screen.fail(error, as_json="--json" in arguments, arguments=arguments)
         sys.exit(error.exit_code)
     except typer.Abort:

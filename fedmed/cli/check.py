@@ -58,6 +58,8 @@ def check(
             raise FedmedError("FM-USE-01", "--outgoing: only with --workspace and --json")
         _outgoing(shown, workspace or Path())
         return
+    if data is None and workspace is None and not Path("fedmed.yaml").exists():
+        raise FedmedError("FM-USE-01", "expected DATA with --recipe, or a workspace here or by -w; got none of them")
     options = action.Options(again=again, preview=preview, show_ids=show_ids)
     with shown.progress() as step:
         found = action.check(data, workspace or Path(), recipe, out, screen.now(), options=options, progress=step)

@@ -87,6 +87,8 @@ def partition(
     _show(shown, found, values)
     if out is not None:
         shown.say(f"written: {out / 'partition.csv'}, {out / 'partition.png'}, and a cases.json for each site")
+    else:
+        shown.say(f"next: {screen.hint('train-local', workspace or Path())}")
     shown.result(found)
 
 

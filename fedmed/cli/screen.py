@@ -129,7 +129,7 @@ def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None
 
 def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
     """A hint that is a command names the workspace that the failed command named."""
-    if not next_.startswith(tuple(f"fedmed {command}" for command in OPENS_A_WORKSPACE)):
+    if not next_.startswith(tuple(f"fedmed {command}" for command in OPENS_A_WORKSPACE)) or next_.endswith(" --help"):
         return next_
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     options.add_argument("-w", "--workspace", default="")

@@ -63,8 +63,8 @@ def init_site(
     layout: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
-            help="How the data lie, where they are a public set: "
+            metavar="NAME|FILE",
+            help="How the data lie, where it is not recognised: a YAML file (fedmed/docs/DATA.md), or a public set: "
             "brats, brats-2020, fracatlas, grazpedwri-dx, kits or rsna-cervical-spine.",
         ),
     ] = "",
@@ -74,6 +74,7 @@ def init_site(
 
     Example: fedmed init site st-olav --name st-olav --data /data/tumours
     Example: fedmed init site st-olav --name st-olav --data /data/BraTS --layout brats
+    Example: fedmed init site st-olav --name st-olav --data /data/tumours --layout own-layout.yaml
     """
     from fedmed.site import join  # noqa: PLC0415
 

@@ -77,7 +77,7 @@ def init(
     shipped_layout: str = "",
 ) -> Joined:
     """`channels` (of images) or `columns` (of a table) and `task` are the recipe's, where it is known already;
-    `shipped_layout` is a name of layouts/.
+    `shipped_layout` is a name of layouts/, or a YAML file like those there.
 
     Raises FedmedError FM-SET-04 (exists), FM-SET-06 (name), FM-USE-01, FM-DAT-* (no layout recognised)."""
     if not settings.is_site_name(name):
@@ -86,6 +86,7 @@ def init(
         raise FedmedError("FM-USE-01", "--contact: expected plain text of at most 200 characters")
     if channels and shipped_layout:
         raise FedmedError("FM-USE-01", "--channel: not with --layout, which names its channels")
+    paths.require_folder(data)
     layout = _shipped(data, shipped_layout) if shipped_layout else _layout(data, channels, columns, task)
     written = {key: value for key, value in layout.model_dump(mode="json", exclude_none=True).items() if value}
     folder = {"data": {"root": str(data.resolve()), "layout": written}}

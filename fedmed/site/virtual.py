@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import files, recipe
-from fedmed.cases import content, datalist, find, headers, layout, likeness, shifts, splits, tables
+from fedmed.cases import content, datalist, find, headers, layout, likeness, paths, shifts, splits, tables
 from fedmed.errors import FedmedError
 from fedmed.reporting import plots
 from fedmed.settings import DataFolder
@@ -115,7 +115,8 @@ def held_out(data: Path, recipe_path: Path, out: Path, *, seed: int) -> None:
 
 
 def hospitals(data: Path) -> dict[str, Path]:
-    """Each folder below `data` by its name. Raises FedmedError FM-USE-01 with fewer than two."""
+    """Each folder below `data` by its name. Raises FedmedError FM-DAT-04, or FM-USE-01 with fewer than two."""
+    paths.require_folder(data)
     found = {path.name: path for path in sorted(data.iterdir()) if path.is_dir() and not path.name.startswith(".")}
     if len(found) < 2:
         raise FedmedError("FM-USE-01", f"--how folders: expected at least 2 folders below DATA, got {len(found)}")
@@ -190,7 +191,8 @@ def _key(seed: int, hospital: str = "") -> bytes:
 
 
 def described(data: Path, chosen: Recipe) -> DataFolder:
-    """A folder that no fedmed.yaml describes. Raises FedmedError FM-DAT-05, FM-TAB-01 or -02."""
+    """A folder that no fedmed.yaml describes. Raises FedmedError FM-DAT-04, FM-DAT-05, FM-TAB-01 or -02."""
+    paths.require_folder(data)
     if isinstance(chosen, recipe.Rowwise):
         return DataFolder(root=str(data.resolve()), layout=tables.detect(data, chosen.data.names))
     if not isinstance(chosen, recipe.Imaging):
@@ -199,7 +201,9 @@ def described(data: Path, chosen: Recipe) -> DataFolder:
         found = layout.detect_layout(data, chosen.data.channels, task=chosen.task)
     except FedmedError as error:
         if error.code == "FM-DAT-05":
-            error.next = "lay DATA out like that; where each folder in it is a hospital: --how folders"
+            error.next = (
+                "lay DATA out like that, or give one hospital's folder (several beside each other: --how folders)"
+            )
         raise
     return DataFolder(root=str(data.resolve()), layout=found)
 

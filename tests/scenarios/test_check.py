@@ -42,7 +42,7 @@ def test_data_that_cannot_be_used_end_in_6_with_their_report(folder: Path, fedme
     ran = fedmed.run("check", "data", "--recipe", "recipe.yaml", "--out", "out", cwd=folder)
     assert ran.code == 6
     assert "FM-DAT-09 6 cases found, 5 usable: 16.7% excluded, the recipe allows 5.0%: 1 x FM-DAT-12" in ran.out
-    assert ran.next.startswith("look with fedmed check which")
+    assert ran.next.startswith("repair the cases that are excluded")
     assert "FM-DAT-09" in (folder / "out/check.html").read_text()
     as_json = fedmed.run("check", "data", "--recipe", "recipe.yaml", "--out", "out", "--json", cwd=folder)
     assert as_json.code == 6
@@ -71,12 +71,22 @@ def test_one_object_for_a_script(folder: Path, fedmed: Fedmed) -> None:
         ("check data --recipe recipe.yaml --out data/x", "FM-USE-01"),
         ("check data --recipe recipe.yaml --preview -1", "FM-USE-01"),
         ("check nowhere --recipe recipe.yaml", "FM-DAT-04"),
-        ("check", "FM-SET-01"),
+        ("check nowhere -w aa", "FM-USE-01"),
+        ("check empty --recipe recipe.yaml", "FM-DAT-04"),
+        ("check other --recipe recipe.yaml", "FM-DAT-05 no known layout among 2 files (1 .dcm, 1 other);"),
+        ("check", "FM-USE-01"),
+        ("check -w aa", "FM-SET-01"),
     ],
 )
 def test_what_cannot_be_checked(words: str, code: str, folder: Path, fedmed: Fedmed) -> None:
+    (folder / "empty").mkdir()
+    (folder / "other").mkdir()
+    for name in ("a.dcm", "b.Nansen"):
+        (folder / "other" / name).touch()
     ran = fedmed.run(*words.split(), cwd=folder)
     assert ran.err.startswith(code)
+    assert "Nansen" not in ran.err
+    assert code != "FM-USE-01" or ran.next in ("fedmed check --help", "choose another") or "DATA --recipe" in ran.next
     assert not (folder / "check-report").exists()
 
 
@@ -91,5 +101,5 @@ def test_a_workspace_is_checked_where_it_is(world: small.Federation, fedmed: Fed
 @pytest.mark.slow
 def test_a_preview_of_volumes(folder: Path, training_fedmed: Fedmed) -> None:
     ran = training_fedmed.ok("check", "data", "--recipe", "recipe.yaml", "--preview", "3", cwd=folder)
-    assert "check-report/preview-01.png" in ran.out
+    assert "check-report/preview-local-01.png" in ran.out
     assert "for this hospital only" in ran.out

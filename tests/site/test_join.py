@@ -58,6 +58,28 @@ def test_a_shipped_layout_is_written_into_fedmed_yaml(tmp_path: Path) -> None:
     assert not (tmp_path / "bb").exists()
 
 
+def test_a_hospital_writes_a_layout_of_its_own(tmp_path: Path) -> None:
+    for name in ("scan", "tumour"):
+        (tmp_path / "data/p1/mr").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"data/p1/mr/{name}.nii.gz").touch()
+    own = tmp_path / "own.yaml"
+
+    def init(text: str) -> str:
+        own.write_text(text)
+        name = str(own)
+        return code_of(lambda: join.init(tmp_path / "aa", "aa", tmp_path / "data", small.now(), shipped_layout=name))
+
+    assert init("layout: {image: {MR: 'scan.nii.gz'}}\n") == "FM-SET-03", "no {case}"
+    assert init("layouts: {}\n") == "FM-SET-02"
+    assert init("layout: {image: {MR: '{case}.nii.gz'}, label: 'x/{case}.nii.gz'}\n") == "FM-DAT-05"
+    assert not (tmp_path / "aa").exists()
+    own.write_text("layout: {image: {MR: '{case}/mr/scan.nii.gz'}, label: '{case}/mr/tumour.nii.gz'}\n")
+    joined = join.init(tmp_path / "aa", "aa", tmp_path / "data", small.now(), shipped_layout=str(own))
+    assert joined.layout.image == {"MR": "{case}/mr/scan.nii.gz"}
+    own.unlink()
+    assert code_of(lambda: shipped.load(str(own))) == "FM-USE-01"
+
+
 def test_a_table_with_named_columns_survives_fedmed_yaml(tmp_path: Path) -> None:
     data = tmp_path / "data"
     radiographs.write(data / "images/Fractured/IMG1.jpg", radiographs.np.zeros((16, 16)))

@@ -105,6 +105,8 @@ def test_who_cannot_be_left_out(folders: tuple[Path, Path], wards: tuple[Path, P
     assert (caught.value.code, "Nansen" in caught.value.message) == ("FM-DAT-42", False)
     assert divide((folders[0] / "north", folders[1]), how="folders") == "FM-DAT-05", "images and labels are folders"
     assert divide((folders[0] / "north/images", folders[1]), how="folders") == "FM-USE-01"
+    for wrong in (folders[0] / "nowhere", folders[1]):
+        assert divide((wrong, folders[1]), how="folders") == "FM-DAT-04", "no folder"
     assert not (tmp_path / "out").exists()
 
 
