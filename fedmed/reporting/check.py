@@ -138,7 +138,9 @@ def to_html(report: Report) -> bytes:
     from markupsafe import Markup  # noqa: PLC0415
 
     source = resources.files("fedmed.reporting").joinpath("check.html").read_text("utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["about"] = _about
+    template = environment.from_string(source)
     shown = sorted(report.rows, key=lambda row: (ORDER.index(row.status), row.case))
     pictures = [Markup("data:image/png;base64,") + base64.b64encode(page).decode() for page in report.sheets]
     page = template.render(report=report, steps=_steps(report.funnel), rows=shown[:MOST_ROWS], pictures=pictures)
@@ -151,6 +153,12 @@ def _lines(row: Row) -> Iterator[list[str]]:
         yield [*head, "", "", "", "", ""]
     for told in row.findings:
         yield [*head, told.code, told.severity, told.part, _plain(told.message), told.remedy]
+
+
+def _about(told: Told, case: str) -> str:
+    """The message, which channel it is about, and no alias: that stands in the same line already."""
+    said = told.message.removeprefix(case).lstrip(": ")
+    return said if told.part in said else f"{told.part}: {said}"
 
 
 def _plain(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fedmed import files, logs, recipe
 from fedmed.cases import datalist, find, remembered
 from fedmed.cases.labels import Labelling
-from fedmed.errors import FedmedError
+from fedmed.errors import CODES, FedmedError
 from fedmed.reporting import check as report_page
 from fedmed.reporting import sheets
 from fedmed.settings import DataFolder
@@ -119,7 +119,7 @@ def _require_pictures(subject: Subject) -> None:
     numbers that images go through.
     """
     if not isinstance(subject.recipe, recipe.Imaging):
-        raise FedmedError("FM-USE-01", "--preview: the rows of a table have no pictures")
+        raise FedmedError("FM-USE-01", "--preview: the rows of a table have no pictures", next="leave it out")
     needed = subject.recipe.data.normalisation
     if needed != "image" and subject.preprocessing is None:
         raise FedmedError(
@@ -149,11 +149,22 @@ def _in_workspace(root: Path, recipe_path: Path | None, out: Path | None) -> tup
 def _of_folder(data: Path, recipe_path: Path | None, out: Path | None) -> tuple[Subject, Path]:
     """With a key of the out folder's own, so that a case has one alias there from check to check."""
     if recipe_path is None:
-        raise FedmedError("FM-USE-01", "--recipe: expected a recipe to check the data by, got none")
+        next_ = "name one: fedmed check DATA --recipe recipes/NAME.yaml"
+        raise FedmedError("FM-USE-01", "--recipe: expected a recipe to check the data by, got none", next=next_)
     chosen = recipe.load(recipe_path)
-    folder = described(data, chosen)
+    folder = _described(data, chosen)
     target = _made(out or Path(DEFAULT_OUT), data)
     return Subject(folder, data, chosen, Labelling({}), _key(target), None, target / "check.jsonl"), target
+
+
+def _described(data: Path, chosen: Recipe) -> DataFolder:
+    """A folder whose files are named in a way of its own needs a workspace, which says so in fedmed.yaml."""
+    try:
+        return described(data, chosen)
+    except FedmedError as error:
+        if error.code == "FM-DAT-05":
+            error.next = f"give one hospital's folder, laid out like that; or {CODES[error.code].remedy}"
+        raise
 
 
 def _made(out: Path, data: Path) -> Path:
@@ -204,11 +215,11 @@ def _write(out: Path, report: Report) -> tuple[Path, ...]:
     for suffix, data in ((".html", report_page.to_html(report)), (".csv", report_page.to_csv(report))):
         files.write_atomic(out / f"{name}{suffix}", data, mode=0o600)
         written.append(out / f"{name}{suffix}")
-    for stale in out.glob("preview-[0-9][0-9].png"):
+    for stale in out.glob("preview-local-[0-9][0-9].png"):
         stale.unlink()
     for number, sheet in enumerate(report.sheets, start=1):
-        files.write_atomic(out / f"preview-{number:02d}.png", sheet, mode=0o600)
-        written.append(out / f"preview-{number:02d}.png")
+        files.write_atomic(out / f"preview-local-{number:02d}.png", sheet, mode=0o600)
+        written.append(out / f"preview-local-{number:02d}.png")
     return tuple(written)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
 
 ORDER = ("error", "exclude", "warn")
+REPAIR = "repair the cases that are excluded, by the page's list, or move them out of the data folder"
 SHORT: dict[splits.Fold, str] = {"training": "train", "validation": "val", "testing": "test"}
 
 
@@ -87,7 +88,8 @@ def _refusal(
             raise fault
         find.refuse_errors(whole)
     except FedmedError as error:
-        return Refusal(error.code, error.message, error.next)
+        is_told_here = error.code in ("FM-DAT-08", "FM-DAT-09")  # elsewhere their remedy is to run this command
+        return Refusal(error.code, error.message, REPAIR if is_told_here else error.next)
     return None
 
 

@@ -70,7 +70,7 @@ def test_above_the_limit_everything_is_still_written(folder: Path) -> None:
     small.write_recipe(folder / "recipe.yaml")
     report = run(folder / "data", folder, folder / "recipe.yaml", folder / "out").report
     assert report.refusal is not None
-    assert (report.refusal.code, report.refusal.next[:6]) == ("FM-DAT-09", "look w")
+    assert (report.refusal.code, report.refusal.next[:6]) == ("FM-DAT-09", "repair")
     assert report.funnel.used == 6
     assert "Cannot be used as it is" in (folder / "out/check.html").read_text()
 
@@ -249,7 +249,21 @@ def test_the_page_is_one_file_that_opens_offline() -> None:
     assert '<td><code>PatientName</code></td><td class="n">3</td>' in page
     assert "4 findings of <code>FM-CHK-05</code> are not shown" in page
     assert "Can be used." in page
-    assert page.index("case-1: two slices") < page.index("<code>case-2</code>")
+    assert page.index("</code> T1: two slices<br>") < page.index("<code>case-2</code>"), "the alias stands there once"
+
+
+def test_the_page_says_once_what_to_do_about_a_warning() -> None:
+    rows = tuple(pages.Row(f"case-{n}", "", "train", "warn", (told(f"case-{n} T1: odd", "warn"),)) for n in range(9))
+    page = pages.to_html(report((*rows, pages.Row("case-x", "", "", "excluded", (told(),))))).decode()
+    assert page.count("</code> T1: odd</div>") == 9
+    assert page.count("export the series again") == 2, "by its code, and beside the case that is left out"
+
+
+def test_a_table_is_not_said_to_be_searched() -> None:
+    none = pages.Identifiers(0, {}, {}, 0, 0, 0)
+    page = pages.to_html(report((), identifiers=none)).decode()
+    assert "tables are not searched" in page
+    assert "files looked at" not in page
 
 
 def test_a_hostile_message_is_text() -> None:

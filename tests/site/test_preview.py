@@ -169,7 +169,7 @@ def test_a_preview_is_on_the_page_and_marked_local(tmp_path: Path) -> None:
         data, tmp_path, recipe, tmp_path / "out", small.now(),
         options=check.Options(preview=4), progress=lambda what, *_: seen.append(what),
     )  # fmt: skip
-    assert [path.name for path in found.written] == ["check-local.html", "check-local.csv", "preview-01.png"]
+    assert [path.name for path in found.written] == ["check-local.html", "check-local.csv", "preview-local-01.png"]
     page = found.written[0].read_text()
     assert "LOCAL: this page shows images of patients." in page
     assert page.count("data:image/png;base64,") == 1
@@ -177,4 +177,4 @@ def test_a_preview_is_on_the_page_and_marked_local(tmp_path: Path) -> None:
     assert found.written[2].stat().st_mode & 0o777 == 0o600
     assert not found.report.names_files
     check.check(data, tmp_path, recipe, tmp_path / "out", small.now(), options=check.Options(), progress=silent)
-    assert not (tmp_path / "out/preview-01.png").exists(), "it is not of this check"
+    assert not (tmp_path / "out/preview-local-01.png").exists(), "it is not of this check"
