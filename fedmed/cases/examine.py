@@ -26,7 +26,7 @@ from fedmed.cases.layout import LABEL
 from fedmed.cases.noticed import Noticed
 from fedmed.cases.sources import Images, Sources
 from fedmed.errors import FedmedError
-from fedmed.recipe_fields import Pictures
+from fedmed.recipe_fields import FEDERATED, Pictures, Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,6 +116,9 @@ class _Examination:
         volume = reading.read_files(
             self.alias, images.files, label, ground.root, self.data, ground.label_map, images.slices
         )
+        if isinstance(self.data, Volumes) and self.data.spacing != FEDERATED:  # else training would stop at it
+            grid = volume.affine, volume.image.shape[1:], self.data.axcodes
+            geometry.check_resampled(*grid, self.data.spacing, self.alias)
         self.noticed.doubt(checks.of_volume(volume, self.data, self.alias))
         if label is not None:
             self.noticed.regions = regions.names(ground.root, label, ground.label_map, f"{self.alias} {LABEL}")

@@ -6,6 +6,7 @@ An affine maps voxel indices (i, j, k, 1) to RAS+ mm (NIfTI); DICOM's LPS+ is tu
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 import nibabel
@@ -14,6 +15,8 @@ import numpy as np
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Affine = NDArray[np.float64]
@@ -84,6 +87,13 @@ def check_size(shape: Shape, where: str) -> None:
     voxels = int(np.prod([int(size) for size in shape], dtype=object))
     if voxels > MAX_VOXELS:
         raise FedmedError("FM-DAT-25", f"{where}: {voxels} voxels, expected at most {MAX_VOXELS}")
+
+
+def check_resampled(affine: Affine, shape: Shape, axes: str, steps: Sequence[float], where: str) -> None:
+    """Refuse a grid that would have too many voxels with `steps` in mm along `axes`. Raises FedmedError FM-DAT-25."""
+    spacing_, sizes = along(affine, shape, axes)
+    grown = tuple(math.ceil(size * old / new) for size, old, new in zip(sizes, spacing_, steps, strict=True))
+    check_size(grown, f"{where} at {' x '.join(f'{step:g}' for step in steps)} mm")
 
 
 def check_picture(columns: int, rows: int, where: str) -> None:

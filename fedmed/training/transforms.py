@@ -7,7 +7,6 @@ order, out of a closed table. Nothing here draws from a global random state.
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +85,8 @@ def standardise(
     chain: Callable[[dict[str, Any]], dict[str, Any]] = mt.Compose(steps)
 
     def bounded(sample: dict[str, Any]) -> dict[str, Any]:  # outside of Compose, which would wrap what is raised
-        _check_size(sample["image"], pixdim, recipe.data.axcodes)
+        image = sample["image"]
+        geometry.check_resampled(np.asarray(image.affine), image.shape[1:], recipe.data.axcodes, pixdim, "an image")
         return chain(sample)
 
     return bounded
@@ -111,13 +111,6 @@ def _spacing(data: Volumes, preprocessing: Preprocessing | None) -> tuple[float,
     if preprocessing is None or preprocessing.spacing is None:
         raise FedmedError("FM-NRM-02", "spacing: federated: expected the federation's spacing")
     return preprocessing.spacing
-
-
-def _check_size(image: MetaTensor, pixdim: Sequence[float], axcodes: str) -> None:
-    """Raises FedmedError FM-DAT-25 before a spacing, which may be somebody else's, takes all memory."""
-    steps, sizes = geometry.along(np.asarray(image.affine), image.shape[1:], axcodes)
-    shape = tuple(math.ceil(size * step / new) for size, step, new in zip(sizes, steps, pixdim, strict=True))
-    geometry.check_size(shape, f"an image at {' x '.join(f'{new:g}' for new in pixdim)} mm")
 
 
 def z_score(image: Any, *, zero_is_outside: bool, fitted: Sequence[Intensity] | None = None) -> Any:

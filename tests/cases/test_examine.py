@@ -205,6 +205,16 @@ def test_words_in_nifti_headers_and_pictures(tmp_path: Path) -> None:
     }
 
 
+def test_a_case_that_the_recipes_spacing_makes_too_large_is_told_before_training(tmp_path: Path) -> None:
+    phantoms.write_nifti(tmp_path / "a.nii", phantoms.ramp())
+    (study,) = survey(
+        tmp_path, Layout(image={"T1": "{case}.nii"}), phantoms.recipe(spacing=(0.001, 0.001, 0.001))
+    ).studies
+    (told,) = study.judgements
+    assert (told.code, told.severity) == ("FM-DAT-25", "exclude")
+    assert " at 0.001 x 0.001 x 0.001 mm: " in told.message
+
+
 def test_every_kind_of_risk_is_told() -> None:
     trace = identifiers.Trace(files=9, keywords={"PatientID": 9}, private=1, burned_in=2, names=3, texts={"EXIF": 4})
     said = [(code, message.split()[0]) for code, message in identifiers.doubts(trace)]
