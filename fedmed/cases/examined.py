@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedmed.cases.identifiers import Trace
+from fedmed.errors import CODES
 from fedmed.strict import Strict
 
 if TYPE_CHECKING:
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
 
 
+def _known(code: str) -> str:
+    if code not in CODES:  # of a line that was altered or damaged: it is read anew from the images
+        raise ValueError("no code of fedmed")
+    return code
+
+
 class Finding(Strict):
     """What was noticed about a case. `part` is a channel, `label` or nothing; `local` has paths: for local.log only."""
 
-    code: str
+    code: Annotated[str, AfterValidator(_known)]
     message: str
     part: str = ""
     local: str = ""

@@ -50,6 +50,13 @@ def test_nothing_is_read_twice_and_nothing_is_lost(folder: Path) -> None:
     assert len((folder / "check.jsonl").read_bytes().splitlines()) == 3
 
 
+def test_a_line_with_a_code_that_does_not_exist_is_read_anew(folder: Path) -> None:
+    _, seen = again(folder)
+    memory = folder / "check.jsonl"
+    memory.write_bytes(memory.read_bytes().replace(b"FM-DAT-12", b"FM-DAT-00"))
+    assert again(folder) == (1, seen)
+
+
 def test_what_changed_is_read_and_what_went_is_forgotten(folder: Path) -> None:
     again(folder)
     one = folder / "data/dicom/a/003.dcm"
