@@ -106,7 +106,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
         out.say(f"federation {found.fingerprint}")
         out.say(_round(found.round, found.rounds))
         cases = "partitioned" if found.has_cases else "not partitioned"
-        out.say(f"cases: {cases}; update of this round: {'sealed' if found.update_sent else 'not yet'}")
+        update = f"; update of this round: {'sealed' if found.update_sent else 'not yet'}" if found.round >= 0 else ""
+        out.say(f"cases: {cases}{update}")
     if found.ack:
         out.say(f"the coordinator says of the last {'update' if found.round else 'fingerprint'}: {found.ack}")
     _waiting(out, found.waiting)

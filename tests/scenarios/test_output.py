@@ -225,3 +225,8 @@ def test_the_words_of_the_codes() -> None:
             assert not text.endswith("."), code
     meanings = [row.meaning for row in CODES.values()]
     assert len(set(meanings)) == len(meanings), "one cause each"
+
+
+def test_before_the_first_model_no_update_is_asked_for(fedmed: Fedmed, world: small.Federation) -> None:
+    told = fedmed.ok("status", "-w", "aa", cwd=world.root).out
+    assert "not started\ncases: not partitioned\n" in told
