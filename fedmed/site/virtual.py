@@ -103,7 +103,7 @@ def virtual_sites(
     told = {
         name: value
         for name, (value, part) in zip(names, divided.parts, strict=True)
-        if value and len({case.patient for case in part}) > 1
+        if value == splits.UNKNOWN or (value and len({case.patient for case in part}) > 1)
     }
     return Virtual(Partitioned(shares, divided.excluded, divided.notes, "", seed, group), told)
 

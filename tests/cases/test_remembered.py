@@ -53,7 +53,7 @@ def test_nothing_is_read_twice_and_nothing_is_lost(folder: Path) -> None:
 def test_a_line_with_a_code_that_does_not_exist_is_read_anew(folder: Path) -> None:
     _, seen = again(folder)
     memory = folder / "check.jsonl"
-    memory.write_bytes(memory.read_bytes().replace(b"FM-DAT-12", b"FM-DAT-00"))
+    memory.write_bytes(memory.read_bytes().replace(b"FM-DAT-12", b"FM-XYZ-12"))
     assert again(folder) == (1, seen)
 
 

@@ -152,7 +152,7 @@ def test_a_plan_that_never_made_a_hospital_binds_nothing(plan: Plan, tmp_path: P
     out = tmp_path / "out"
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert code_of(lambda: run(dataclasses.replace(plan, data=empty), out)) == "FM-USE-01"
+    assert code_of(lambda: run(dataclasses.replace(plan, data=empty), out)) == "FM-DAT-04"
     assert code_of(lambda: run(dataclasses.replace(plan, data=tmp_path / "none"), out)) == "FM-DAT-04"
     assert code_of(lambda: run(dataclasses.replace(plan, data=empty, how="iid", sites=2), out)).startswith("FM-DAT")
     (out / "seed-7" / "parts" / "site-9").mkdir(parents=True)  # as a killed division into nine leaves them
