@@ -170,7 +170,7 @@ def bench_of(warm: Warm, call: str, workspace: Path, scratch: Path, world: small
 
 
 EVERY = [pytest.param(mode, 1, marks=pytest.mark.slow) for mode in ("clean", "torn")]
-HOW = pytest.mark.parametrize(("mode", "stride"), [("clean", 7), ("torn", 7), *EVERY])
+HOW = pytest.mark.parametrize(("mode", "stride"), [("clean", 13), ("torn", 13), *EVERY])
 
 
 @HOW
