@@ -1,4 +1,4 @@
-"""The coordinator's memory does not grow with the number of sites: 20 updates of 200 MB need what 2 need."""
+"""The coordinator's memory does not grow with the model, and by less than a block of 1 MB with each further site."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
 
 NEEDED = 12 << 30
+A_SITE = 1.0  # MB: the allocator's own noise is a few MB in all, one update held whole would be 200
 # ru_maxrss of a child counts the parent's memory at the fork too; the kernel's own mark starts anew with the program
 PROBE = """
 import sys, pathlib, resource
@@ -85,8 +86,8 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
 def test_memory_of_aggregate_with_small_updates(tmp_path: Path) -> None:
     few, many = (peak_of_aggregate(tmp_path / str(sites), sites, 8) for sites in (2, 8))
     print(f"aggregate of 8 MB updates: {few:.1f} MB with 2, {many:.1f} MB with 8")
-    assert many < 1.1 * few
-    assert many < 200
+    assert many < few + 6 * A_SITE
+    assert many < 100
 
 
 @pytest.mark.slow
@@ -95,5 +96,5 @@ def test_memory_of_aggregate_with_large_updates(tmp_path: Path) -> None:
         pytest.skip("less than 12 GB are free where the tests write, and 20 updates of 200 MB need them")
     few, many = (peak_of_aggregate(tmp_path / str(sites), sites, 200) for sites in (2, 20))
     print(f"aggregate of 200 MB updates: {few:.1f} MB with 2, {many:.1f} MB with 20")
-    assert many < 1.1 * few
-    assert many < 300
+    assert many < few + 18 * A_SITE
+    assert many < 100 + 20 * A_SITE
