@@ -11,22 +11,19 @@ from fedmed.coordinator import desk, fingerprints, model, pooled, rounds, screen
 from fedmed.coordinator.updates import ArchivedUpdates
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
-from fedmed.learning import params
-from fedmed.learning.strategies import STRATEGIES
+from fedmed.learning import params, screen, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    import numpy as np
-
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
-    from fedmed.learning.strategies import Meta
+    from fedmed.learning.strategy import Meta
 
 
 @dataclass(frozen=True)
@@ -172,23 +169,20 @@ def _combine(
     if base is None:
         raise ValueError("a round is open without a model")
     source = ArchivedUpdates(found, running.table, base.id, [update.id for update in updates], meta)
-    strategy = STRATEGIES[running.recipe.strategy.name]()
+    strategy = strategies.named(running.recipe.strategy.name)
+    coefficients = strategy.weigh(meta, screen.gram(source))
     header, total = params.wire_table(running.table), params.elements(running.table)
-    digest, done = hashlib.sha256(header), 0
+    digest = hashlib.sha256(header)
     with files.Sink(path) as sink:
         sink.write(header)
 
-        def out(block: np.ndarray) -> None:
-            nonlocal done
-            data = block.astype("<f4", copy=False).tobytes()
+        for block in source.blocks():
+            data = strategy.combine(block, coefficients).base.astype("<f4", copy=False).tobytes()
             if not params.is_finite(data):
                 raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
             digest.update(data)
             sink.write(data)
-            done += len(block)
-            progress("averaging", done, total)
-
-        strategy.apply(strategy.init(), source, out)
+            progress("averaging", block.start + len(block.base), total)
     size = params.payload_size(running.table)
     return artifact.file_content(model.PAYLOAD, path, size, digest.hexdigest())
 

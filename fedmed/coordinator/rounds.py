@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import CODES, OK, WAITING, FedmedError
 from fedmed.exchange import bodies, sealing, statement
-from fedmed.learning.strategies import Meta, shares, weight_of
+from fedmed.learning.strategies import shares, weight_of
+from fedmed.learning.strategy import Meta
 
 if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
@@ -27,6 +28,7 @@ class Standing:
     update: Known | None
     num_cases: int
     num_patients: int = 0
+    num_steps: int = 0
 
 
 def open_round(found: Workspace) -> int:
@@ -57,7 +59,7 @@ def _standing(found: Workspace, name: str, round_: int) -> Standing:
     if not isinstance(body, bodies.Update):
         raise TypeError("an update has the body of an update")
     reason = f"a later one was refused, {refusal}" if refused and refused.seq > update.seq else ""
-    return Standing(name, "used", reason, update, body.num_cases, body.num_patients)
+    return Standing(name, "used", reason, update, body.num_cases, body.num_patients, body.num_steps)
 
 
 def _with_late(found: Workspace, standing: Standing) -> Standing:
@@ -76,7 +78,9 @@ def counted(running: Started, used: list[Standing]) -> list[Meta]:
     rule = running.recipe.strategy.weight
     weights = [weight_of(rule, each.num_cases, each.num_patients) for each in used]
     parts = shares(weights, float(running.agreement.federation.body.limits.max_share))
-    return [Meta(each.site, weight, part) for each, weight, part in zip(used, weights, parts, strict=True)]
+    return [
+        Meta(each.site, weight, part, each.num_steps) for each, weight, part in zip(used, weights, parts, strict=True)
+    ]
 
 
 def _equivocated(found: Workspace, name: str, round_: int) -> bool:

@@ -109,8 +109,7 @@ def _compare(
     ids = [each.update.id for each in usable if each.update]
     updates = ArchivedUpdates(found, running.table, base.id, ids, rounds.counted(running, usable))
     total = params.elements(running.table)
-    statistics = params.places(running.table, "buffer")
-    products = screen.gram(updates, statistics, lambda done: progress(done, total))
+    products = screen.gram(updates, lambda done: progress(done, total))
     return [
         {
             "site": each.site,

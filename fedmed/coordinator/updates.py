@@ -12,6 +12,7 @@ import numpy as np
 
 from fedmed.exchange import artifact, sealing
 from fedmed.learning import params
+from fedmed.learning.strategy import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.params import Table
-    from fedmed.learning.strategies import Meta
+    from fedmed.learning.strategy import Meta
 
 BLOCK = 1 << 19  # elements held at a time, all sites together: 2 MB, however many they are
 
@@ -45,7 +46,7 @@ class _Source:
 
 
 class ArchivedUpdates:
-    """`learning.strategies.Updates` over archived files: memory of one block, whatever the model's size."""
+    """`learning.strategy.Updates` over archived files: memory of one block, whatever the model's size."""
 
     def __init__(
         self, found: Workspace, table: Table, model: str, updates: Sequence[str], meta: Sequence[Meta]
@@ -54,19 +55,18 @@ class ArchivedUpdates:
         self._found, self._table = found, table
         self._ids = [(model, "model.safetensors"), *((update, "update.safetensors") for update in updates)]
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Base [elements] and updates [sites, elements], float32. Raises FedmedError FM-TRU-11 when a file rotted."""
+    def blocks(self) -> Iterator[Block]:
+        """Raises FedmedError FM-TRU-11 when a file rotted."""
         header = len(params.wire_table(self._table))
         with ExitStack() as stack:
             sources = [self._open(stack, statement_id, name) for statement_id, name in self._ids]
             for source in sources:
                 source.read(header)
-            left = params.elements(self._table)
-            while left:
-                count = min(BLOCK // len(sources), left)
-                rows = np.stack([np.frombuffer(source.read(4 * count), "<f4") for source in sources])
-                yield rows[0], rows[1:]
-                left -= count
+            for start, stop, group in params.stretches(self._table):
+                for first in range(start, stop, BLOCK // len(sources)):
+                    count = min(BLOCK // len(sources), stop - first)
+                    rows = np.stack([np.frombuffer(source.read(4 * count), "<f4") for source in sources])
+                    yield Block(first, group, rows[0], rows[1:])
             for source in sources:
                 sealing.check_digest(source.said, source.name, source.digest.hexdigest())
 

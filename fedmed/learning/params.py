@@ -113,13 +113,17 @@ def in_wire_order(table: Table) -> list[Tensor]:
     return sorted(table, key=lambda tensor: tensor.name)
 
 
-def places(table: Table, group: str) -> list[tuple[int, int]]:
-    """Start and stop in the flat vector of every tensor of a group."""
-    found, offset = [], 0
+def stretches(table: Table) -> list[tuple[int, int, str]]:
+    """Start, stop and group of each stretch of the flat vector whose tensors are of one group."""
+    found: list[tuple[int, int, str]] = []
+    offset = 0
     for tensor in in_wire_order(table):
-        if tensor.group == group:
-            found.append((offset, offset + tensor.size))
-        offset += tensor.size
+        stop = offset + tensor.size
+        if found and found[-1][2] == tensor.group:
+            found[-1] = (found[-1][0], stop, tensor.group)
+        else:
+            found.append((offset, stop, tensor.group))
+        offset = stop
     return found
 
 

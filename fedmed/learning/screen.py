@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fedmed.learning.strategies import Updates
+    from fedmed.learning.strategy import Updates
 
 AGREED = 0.3  # mean cosine among the others, from which on they have a common direction
 
@@ -41,25 +41,19 @@ class Figures:
     cosine: float | None
 
 
-def gram(
-    updates: Updates, leave_out: Sequence[tuple[int, int]] = (), done: Callable[[int], None] = lambda _: None
-) -> np.ndarray:
+def gram(updates: Updates, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
     """Inner products of the updates, float64 [sites, sites], in one pass; memory is one block. `done(elements)`.
 
-    `leave_out` are the places, start and stop in the flat vector, of what is not learned: running statistics of batch
-    norm are often many times as long as all changes of weights, and would hide a weight that was changed tenfold.
+    Only what is learned counts: running statistics of batch norm are often many times as long as all changes of
+    weights, and would hide a weight that was changed tenfold.
     """
     sites = len(updates.meta)
     total = np.zeros((sites, sites))
-    seen = 0
-    for _, block in updates.blocks():
-        wide = block.astype(np.float64)
-        for start, stop in leave_out:
-            if start < seen + block.shape[1] and stop > seen:
-                wide[:, max(0, start - seen) : stop - seen] = 0
-        total += wide @ wide.T
-        seen += block.shape[1]
-        done(seen)
+    for block in updates.blocks():
+        if block.group == "param":
+            wide = block.updates.astype(np.float64)
+            total += wide @ wide.T
+        done(block.start + len(block.base))
     return total
 
 

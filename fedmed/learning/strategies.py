@@ -1,46 +1,21 @@
-"""How updates become the next model: a strategy is a frozen pair of pure functions in a closed table.
+"""How updates become the next model: strategies by name, and what each update counts.
 
-Updates come as bounded blocks `[sites, elements]` of float32, sites by name, so memory does not grow with the model.
+A strategy is a pair of pure functions (`strategy`); nothing here knows a file, a clock or the model's size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+from fedmed.learning.strategy import Block, Combined, Meta, Strategy
 
-State = dict[str, np.ndarray]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 WeightRule = Literal["cases", "patients", "equal"]
 MAX_SHARE_ROUNDING = 1e-12
-
-
-@dataclass(frozen=True)
-class Meta:
-    """What is known of one update beside its numbers. `share` is its part of the whole after the cap."""
-
-    name: str
-    weight: int
-    share: float
-
-
-class Updates(Protocol):
-    """The updates of a round; `blocks` may be iterated again: base [elements] with updates [sites, elements]."""
-
-    meta: Sequence[Meta]
-
-    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """`init()` makes the strategy's memory; `apply(state, updates, out)` hands the next model's blocks to `out`."""
-
-    init: Callable[[], State]
-    apply: Callable[[State, Updates, Callable[[np.ndarray], None]], State]
 
 
 def fedavg() -> Strategy:
@@ -49,20 +24,35 @@ def fedavg() -> Strategy:
     McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017. The order
     is fixed, so the same updates give the same bytes whatever the order of their arrival.
     """
-
-    def apply(state: State, updates: Updates, out: Callable[[np.ndarray], None]) -> State:
-        for base, block in updates.blocks():
-            total = base.astype(np.float64)
-            for meta, delta in zip(updates.meta, block, strict=True):
-                total += meta.share * delta.astype(np.float64)
-            with np.errstate(over="ignore"):  # `out` refuses what is not finite
-                out(total.astype(np.float32))
-        return state
-
-    return Strategy(init=dict, apply=apply)
+    return Strategy(by_share, lambda block, weights: Combined(moved(block, weights)))
 
 
-STRATEGIES: dict[str, Callable[[], Strategy]] = {"fedavg": fedavg}
+def by_share(meta: Sequence[Meta], _products: np.ndarray) -> np.ndarray:
+    """Each update counts with its share."""
+    return np.array([each.share for each in meta])
+
+
+def mean(block: Block, weights: np.ndarray) -> np.ndarray:
+    """sum_i weight_i * update_i, float64 [elements], sites by name."""
+    total = np.zeros(len(block.base))
+    for weight, update in zip(weights, block.updates, strict=True):
+        total += weight * update.astype(np.float64)
+    return total
+
+
+def moved(block: Block, weights: np.ndarray) -> np.ndarray:
+    """The model plus the weighted sum of its updates, added up in float64, float32 [elements]."""
+    with np.errstate(over="ignore"):  # the receiver of the result refuses what is not finite
+        total: np.ndarray = block.base + mean(block, weights)
+        return total.astype(np.float32)
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {"fedavg": fedavg}
+
+
+def named(name: str, **settings: Any) -> Strategy:
+    """The strategy of a recipe with its settings."""
+    return STRATEGIES[name](**settings)
 
 
 def weight_of(rule: WeightRule, num_cases: int, num_patients: int) -> int:

@@ -241,3 +241,9 @@ def test_other_dtypes_and_layouts_are_written_as_float32() -> None:
 def test_a_difference_is_taken_name_by_name() -> None:
     found = params.subtract({"a": np.array([3.0]), "b": np.array([1.0])}, {"b": np.array([5.0]), "a": np.array([1.0])})
     assert {name: array.tolist() for name, array in found.items()} == {"a": [2.0], "b": [-4.0]}
+
+
+def test_stretches_of_one_group_join_and_cover_the_vector() -> None:
+    rows = [("c.mean", 3, "buffer"), ("b", 2, "param"), ("a", 4, "param"), ("d", 1, "param")]
+    table = tuple(params.Tensor(name, (size,), group) for name, size, group in rows)
+    assert params.stretches(table) == [(0, 6, "param"), (6, 9, "buffer"), (9, 10, "param")]

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.learning.strategies import STRATEGIES, Meta, WeightRule, fedavg, shares, weight_of
+from fedmed.learning import screen
+from fedmed.learning.strategies import STRATEGIES, WeightRule, fedavg, shares, weight_of
+from fedmed.learning.strategy import Block, Combined, Meta, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,15 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class InMemory:
-    """`strategies.Updates` over arrays, in blocks of two elements."""
+    """`strategy.Updates` over arrays, in blocks of two elements; what is behind `buffers` is not learned."""
 
     base: np.ndarray
     updates: np.ndarray
     meta: Sequence[Meta]
+    buffers: int = 1000
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def blocks(self) -> Iterator[Block]:
         for start in range(0, len(self.base), 2):
-            yield self.base[start : start + 2], self.updates[:, start : start + 2]
+            group = "buffer" if start >= self.buffers else "param"
+            yield Block(start, group, self.base[start : start + 2], self.updates[:, start : start + 2])
+
+
+def combined(strategy: Strategy, updates: InMemory) -> list[Combined]:
+    """The round as the coordinator computes it, block by block."""
+    coefficients = strategy.weigh(updates.meta, screen.gram(updates))
+    return [strategy.combine(block, coefficients) for block in updates.blocks()]
 
 
 def average(
@@ -36,13 +46,11 @@ def average(
     """What fedavg makes of updates that arrive in any order: the caller sorts the sites, as the coordinator does."""
     names = sorted(updates)
     parts = shares([weights[name] for name in names], cap)
-    meta = [Meta(name, weights[name], part) for name, part in zip(names, parts, strict=True)]
+    meta = [Meta(name, weights[name], part, 1) for name, part in zip(names, parts, strict=True)]
     block = np.array([updates[name] for name in names], np.float32)
-    out: list[np.ndarray] = []
-    strategy = fedavg()
-    state = strategy.apply(strategy.init(), InMemory(np.array(base, np.float32), block, meta), out.append)
-    assert state == {}
-    return np.concatenate(out)
+    made = combined(fedavg(), InMemory(np.array(base, np.float32), block, meta))
+    assert not any(part.memory for part in made)
+    return np.concatenate([part.base for part in made])
 
 
 def test_weights_one_to_three() -> None:

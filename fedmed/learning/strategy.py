@@ -1,0 +1,71 @@
+"""What a strategy is: a frozen pair of pure functions over bounded blocks of the flat vector.
+
+`weigh` looks at the round as a whole and gives each update a coefficient; `combine` turns one block into the next
+model's. Neither knows a file or the model's size, so memory stays that of a block, and blocks can be worked on side by
+side: the numbers do not depend on how many of them are. What a strategy remembers (moments) is given to it and comes
+back as vectors as long as the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What is known of one update beside its numbers. `share` is its part of the whole after the cap."""
+
+    name: str
+    weight: int
+    share: float
+    num_steps: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Elements `start`... of the flat vector, all of one `group` (`param`, `buffer`, `control`).
+
+    `base` [elements] float32 is the model; `updates` [sites, elements] float32, sites by name, what each of them adds
+    to it; `memory` what the strategy remembers, each [elements] float32, zeros before the first round.
+    """
+
+    start: int
+    group: str
+    base: np.ndarray
+    updates: np.ndarray
+    memory: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Combined:
+    """The same elements of the next model and of what is remembered, float32."""
+
+    base: np.ndarray
+    memory: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Updates(Protocol):
+    """The updates of a round; `blocks` may be iterated again."""
+
+    meta: Sequence[Meta]
+
+    def blocks(self) -> Iterator[Block]: ...
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`weigh(meta, products)` gives a coefficient for each update, float64 [sites]; `combine(block, coefficients)`.
+
+    `products` are the inner products of the updates, float64 [sites, sites], over what is learned (`screen.gram`).
+    `memory` names the vectors that `combine` is given and gives back for every block.
+    """
+
+    weigh: Callable[[Sequence[Meta], np.ndarray], np.ndarray]
+    combine: Callable[[Block, np.ndarray], Combined]
+    memory: tuple[str, ...] = ()
