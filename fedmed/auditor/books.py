@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.auditor import inspection
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, reading, sshsig, statement
+from fedmed.exchange import artifact, reading, sshsig, statement
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from fedmed.exchange.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Audit:
 
 
 def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
-    """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named)."""
+    """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive)."""
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
     ledger = Ledger(root / "state" / "ledger.jsonl")
@@ -40,9 +38,7 @@ def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
     _nothing_forgotten(root, ledger, record)
     ids = sorted({known.id for known in (*record.said, *record.received)})
     for number, statement_id in enumerate(ids, start=1):
-        said = _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
-        if record.own_seq(statement_id) is not None:
-            _remembered(said, record)
+        _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
         progress(number, len(ids))
     return Audit(ledger.length, ledger.head, len(ids))
 
@@ -61,16 +57,7 @@ def _nothing_forgotten(root: Path, ledger: Ledger, record: Record) -> None:
             raise FedmedError("FM-TRU-08", f"the archive holds number {number} of this workspace, the ledger does not")
 
 
-def _remembered(said: Statement, record: Record) -> None:
-    """A state that an own update or model names is here, of its round: that which was answered."""
-    body = said.predicate.body
-    if isinstance(body, bodies.Update | bodies.Model) and body.state is not None:
-        round_ = getattr(said.predicate, "round", 0) - isinstance(body, bodies.Model)
-        if body.state not in {known.id for known in record.said if (known.kind, known.round) == ("state", round_)}:
-            raise FedmedError("FM-STA-01", f"state {body.state[:16]}...: this workspace has none of round {round_}")
-
-
-def _check(path: Path, statement_id: str) -> Statement:
+def _check(path: Path, statement_id: str) -> None:
     """Signature and every payload hash of one archived file."""
     try:
         fd = files.open_regular(path)
@@ -80,10 +67,8 @@ def _check(path: Path, statement_id: str) -> Statement:
             if envelope.id != statement_id:
                 raise FedmedError("FM-TRU-11", "it holds another statement")
             sshsig.verify(envelope.signature, envelope.raw)
-            said = statement.decode(envelope.raw)
-            for _ in artifact.read_payloads(source, said, {}):
+            for _ in artifact.read_payloads(source, statement.decode(envelope.raw), {}):
                 pass
-            return said
         finally:
             os.close(fd)
     except (OSError, FedmedError) as error:

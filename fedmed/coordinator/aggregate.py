@@ -170,14 +170,14 @@ def _combine(
         raise ValueError("a round is open without a model")
     source = ArchivedUpdates(found, running.table, base.id, [update.id for update in updates], meta)
     strategy = strategies.named(running.recipe.strategy.name)
-    coefficients = strategy.weigh(meta, screen.gram(source))
+    weights = strategy.weigh(meta, screen.gram(source))
     header, total = params.wire_table(running.table), params.elements(running.table)
     digest = hashlib.sha256(header)
     with files.Sink(path) as sink:
         sink.write(header)
 
         for block in source.blocks():
-            data = strategy.combine(block, coefficients).base.astype("<f4", copy=False).tobytes()
+            data = strategy.combine(block, weights).base.astype("<f4", copy=False).tobytes()
             if not params.is_finite(data):
                 raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
             digest.update(data)

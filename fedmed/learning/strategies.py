@@ -1,53 +1,39 @@
 """How updates become the next model: strategies by name, and what each update counts.
 
-A strategy is a pair of pure functions (`strategy`); nothing here knows a file, a clock or the model's size.
+A strategy is a few pure functions (`strategy`), which stand by kind in `averaging`, `server` and `robust`; nothing here
+knows a file, a clock or the model's size.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from fedmed.learning.strategy import Block, Combined, Meta, Strategy
+from fedmed.learning import averaging, robust, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from fedmed.learning.strategy import Strategy
 
 WeightRule = Literal["cases", "patients", "equal"]
 MAX_SHARE_ROUNDING = 1e-12
 
 
-def fedavg() -> Strategy:
-    """Federated averaging: w' = w + sum_i share_i * delta_i, in float64 per block, sites by name.
-
-    McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017. The order
-    is fixed, so the same updates give the same bytes whatever the order of their arrival.
-    """
-    return Strategy(by_share, lambda block, weights: Combined(moved(block, weights)))
-
-
-def by_share(meta: Sequence[Meta], _products: np.ndarray) -> np.ndarray:
-    """Each update counts with its share."""
-    return np.array([each.share for each in meta])
-
-
-def mean(block: Block, weights: np.ndarray) -> np.ndarray:
-    """sum_i weight_i * update_i, float64 [elements], sites by name."""
-    total = np.zeros(len(block.base))
-    for weight, update in zip(weights, block.updates, strict=True):
-        total += weight * update.astype(np.float64)
-    return total
-
-
-def moved(block: Block, weights: np.ndarray) -> np.ndarray:
-    """The model plus the weighted sum of its updates, added up in float64, float32 [elements]."""
-    with np.errstate(over="ignore"):  # the receiver of the result refuses what is not finite
-        total: np.ndarray = block.base + mean(block, weights)
-        return total.astype(np.float32)
-
-
-STRATEGIES: dict[str, Callable[..., Strategy]] = {"fedavg": fedavg}
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "fedavg": averaging.fedavg,
+    "fednova": averaging.fednova,
+    "fedavgm": server.fedavgm,
+    "fedadam": server.fedadam,
+    "fedyogi": server.fedyogi,
+    "fedadagrad": server.fedadagrad,
+    "scaffold": server.scaffold,
+    "norm_clipped_mean": robust.norm_clipped_mean,
+    "krum": robust.krum,
+    "multi_krum": robust.multi_krum,
+    "geometric_median": robust.geometric_median,
+    "median": robust.median,
+    "trimmed_mean": robust.trimmed_mean,
+}
 
 
 def named(name: str, **settings: Any) -> Strategy:

@@ -1,9 +1,9 @@
-"""What a strategy is: a frozen pair of pure functions over bounded blocks of the flat vector.
+"""What a strategy is: pure functions over bounded blocks of the flat vector.
 
-`weigh` looks at the round as a whole and gives each update a coefficient; `combine` turns one block into the next
-model's. Neither knows a file or the model's size, so memory stays that of a block, and blocks can be worked on side by
-side: the numbers do not depend on how many of them are. What a strategy remembers (moments) is given to it and comes
-back as vectors as long as the model.
+`weigh` looks at the round as a whole and says what each update counts; `combine` turns one block into the next model's.
+Neither knows a file or the model's size, so memory stays that of a block, and blocks can be worked on side by side: the
+numbers do not depend on how many of them are. What a strategy remembers (moments) is given to it and comes back as
+vectors as long as the model.
 """
 
 from __future__ import annotations
@@ -25,6 +25,18 @@ class Meta:
     weight: int
     share: float
     num_steps: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each update counts, float64 [sites] each.
+
+    `learned` multiplies its change of what is learned. `running` is for running statistics, which no strategy steps,
+    clips or sorts: the shares of those updates that count, as parts of one.
+    """
+
+    learned: np.ndarray
+    running: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -58,14 +70,21 @@ class Updates(Protocol):
     def blocks(self) -> Iterator[Block]: ...
 
 
+def _nothing(_meta: Sequence[Meta], _weights: Weights) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Strategy:
-    """`weigh(meta, products)` gives a coefficient for each update, float64 [sites]; `combine(block, coefficients)`.
+    """`weigh(meta, products)` and `combine(block, weights)`; with fewer than `min_sites` updates neither is defined.
 
     `products` are the inner products of the updates, float64 [sites, sites], over what is learned (`screen.gram`).
-    `memory` names the vectors that `combine` is given and gives back for every block.
+    `memory` names the vectors that `combine` is given and gives back for every block. `tell(meta, weights)` is what a
+    person would ask about this round, empty where the shares say it all.
     """
 
-    weigh: Callable[[Sequence[Meta], np.ndarray], np.ndarray]
-    combine: Callable[[Block, np.ndarray], Combined]
+    weigh: Callable[[Sequence[Meta], np.ndarray], Weights]
+    combine: Callable[[Block, Weights], Combined]
     memory: tuple[str, ...] = ()
+    min_sites: int = 1
+    tell: Callable[[Sequence[Meta], Weights], str] = _nothing

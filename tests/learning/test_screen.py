@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.learning import screen
-from fedmed.learning.strategies import Meta
+from fedmed.learning.strategy import Meta
 
-from .test_strategies import InMemory
+from .in_memory import InMemory
 
 if TYPE_CHECKING:
     from fedmed.learning.screen import Figures
