@@ -648,6 +648,17 @@ CODES: dict[str, Code] = {
         "the recipe keeps batch norm at each site, and this site has not trained",
         "take part in a round first: fedmed train-local",
     ),
+    # --- what a site or a strategy remembers between rounds --------------------------------------------------------
+    "FM-STA-01": Code(
+        TRUST,
+        "what this workspace remembered of a round is missing or damaged",
+        "restore archive/ from a backup of this workspace; fedmed ledger verify says whether it is whole",
+    ),
+    "FM-STA-02": Code(
+        PROTOCOL,
+        "what is remembered belongs to another round, model or federation than the file that names it",
+        "restore the whole workspace from one backup; without one it needs a new federation",
+    ),
     # --- what the data check finds beside them: by themselves these exclude no case -------------------------------
     "FM-CHK-01": Code(
         DATA,

@@ -196,6 +196,7 @@ def seal_update(site_root: Path, value: float = 1.0, *, num_cases: int = 3, mome
             data="0" * 64,
             label_map="0" * 64,
             preprocessing=None,
+            state=None,
             versions=[],
         )
         known = train._say(site, consent, model, body, content, moment)

@@ -77,6 +77,7 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
                 data="0" * 64,
                 label_map="0" * 64,
                 preprocessing=None,
+                state=None,
                 versions=[],
             )
             known = train._say(site, consent, model, body, content, small.now())

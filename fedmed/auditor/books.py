@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.auditor import inspection
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, reading, sshsig, statement
+from fedmed.exchange import artifact, bodies, reading, sshsig, statement
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from fedmed.exchange.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Audit:
 
 
 def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
-    """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive)."""
+    """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named)."""
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
     ledger = Ledger(root / "state" / "ledger.jsonl")
@@ -38,7 +40,9 @@ def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
     _nothing_forgotten(root, ledger, record)
     ids = sorted({known.id for known in (*record.said, *record.received)})
     for number, statement_id in enumerate(ids, start=1):
-        _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
+        said = _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
+        if record.own_seq(statement_id) is not None:
+            _remembered(said, record)
         progress(number, len(ids))
     return Audit(ledger.length, ledger.head, len(ids))
 
@@ -57,7 +61,16 @@ def _nothing_forgotten(root: Path, ledger: Ledger, record: Record) -> None:
             raise FedmedError("FM-TRU-08", f"the archive holds number {number} of this workspace, the ledger does not")
 
 
-def _check(path: Path, statement_id: str) -> None:
+def _remembered(said: Statement, record: Record) -> None:
+    """A state that an own update or model names is here, of its round: that which was answered."""
+    body = said.predicate.body
+    if isinstance(body, bodies.Update | bodies.Model) and body.state is not None:
+        round_ = getattr(said.predicate, "round", 0) - isinstance(body, bodies.Model)
+        if body.state not in {known.id for known in record.said if (known.kind, known.round) == ("state", round_)}:
+            raise FedmedError("FM-STA-01", f"state {body.state[:16]}...: this workspace has none of round {round_}")
+
+
+def _check(path: Path, statement_id: str) -> Statement:
     """Signature and every payload hash of one archived file."""
     try:
         fd = files.open_regular(path)
@@ -67,8 +80,10 @@ def _check(path: Path, statement_id: str) -> None:
             if envelope.id != statement_id:
                 raise FedmedError("FM-TRU-11", "it holds another statement")
             sshsig.verify(envelope.signature, envelope.raw)
-            for _ in artifact.read_payloads(source, statement.decode(envelope.raw), {}):
+            said = statement.decode(envelope.raw)
+            for _ in artifact.read_payloads(source, said, {}):
                 pass
+            return said
         finally:
             os.close(fd)
     except (OSError, FedmedError) as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, artifact, federation, intake, keys, reading, sshsig, statement
+from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, reading, sshsig, statement
 from fedmed.learning import params
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.container import Reader
     from fedmed.exchange.federation import Federation, Owner
     from fedmed.exchange.statement import Statement
+    from fedmed.learning.params import Table
+    from fedmed.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Inspected:
     round: int | None
     attempt: int | None
     statement: Statement
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The federation that other files are held against, with the recipe and the parameter table that it brings."""
+
+    federation: Federation
+    recipe: Recipe
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -65,9 +76,9 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
 
     Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-02, FM-TRU-10, FM-TEN-*, FM-NRM-05, FM-WAI-04.
     """
-    known, expected = (None, {}) if federation_path is None else read_federation(federation_path)
+    known = None if federation_path is None else read_federation(federation_path)
     with _opened(path) as fd:
-        envelope, said, owner = check(reading.reader(fd), known, expected)
+        envelope, said, owner = check(reading.reader(fd), known)
         found = _inspected(fd, envelope, said)
     names = [
         (part.name, part.bytes, found.statement.digest_of(part.name)) for part in found.statement.predicate.payload
@@ -75,34 +86,45 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
     checked = ["signature", "canonical statement and schema", "payload hashes", "container, to the last byte"]
     if known is not None:
         checked += ["key and role in the federation", "federation id, version and digest"]
-        checked += ["tensor table and finite numbers"] if any(name in expected for name, _, _ in names) else []
-    spoken = keys.spoken(known.digest) if known else ""
+        checked += ["tensor table and finite numbers"] if found.kind in ("model", "update", "state") else []
+    spoken = keys.spoken(known.federation.digest) if known else ""
     return Verified(found, owner.name if owner else "", spoken, names, checked)
 
 
-def check(
-    source: Reader, known: Federation | None, expected: Mapping[str, Expected]
-) -> tuple[Envelope, Statement, Owner | None]:
+def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement, Owner | None]:
     """One whole file, held against a federation if there is one, in the order of admission. Raises as `verify` does."""
     envelope = artifact.read_envelope(source)
-    owner = _role(envelope, known)
+    owner = _role(envelope, known.federation if known else None)
     said = _stated(envelope, owner)
+    expected: dict[str, Expected] = {}
     if known is not None:
-        _of_this_federation(envelope.id, said, known)
+        _of_this_federation(envelope.id, said, known.federation)
+        expected = _expected(said, known)
         _of_this_table(said, expected)
     for _ in artifact.read_payloads(source, said, expected):
         pass
     return envelope, said, owner
 
 
-def read_federation(path: Path) -> tuple[Federation, dict[str, Expected]]:
-    """A federation file as the reference for others. Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TEN-01."""
+def read_federation(path: Path) -> Reference:
+    """Raises FedmedError FM-FRM-*, FM-SIG-*, FM-RCP-*, FM-TEN-01."""
+    from fedmed import recipe  # noqa: PLC0415 - `inspect` needs none
+
     with about(path):
         data, envelope, said = intake.open_self_signed(path, "federation")
-    table = params.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
+    chosen, tensors = (artifact.payload_bytes(data, envelope, said, name) for name in ("recipe.json", "tensors.json"))
+    found = federation.from_statement(said, envelope.id)
+    return Reference(found, recipe.from_bytes(chosen), params.table_from_bytes(tensors))
+
+
+def _expected(said: Statement, known: Reference) -> dict[str, Expected]:
+    """What a statement's payload of tensors must be. Raises FedmedError FM-TEN-01."""
+    body, table = said.predicate.body, known.table
+    if isinstance(body, bodies.State):
+        parts = [params.part_table(table, part.name, part.tensors) for part in body.parts]
+        table = tuple(tensor for part in parts for tensor in part)
     tensors = artifact.Expected(params.wire_table(table), params.payload_size(table), params.is_finite)
-    names = ("model.safetensors", "update.safetensors")
-    return federation.from_statement(said, envelope.id), dict.fromkeys(names, tensors)
+    return {part.name: tensors for part in said.predicate.payload if part.media == artifact.SAFETENSORS}
 
 
 @contextmanager

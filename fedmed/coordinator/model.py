@@ -28,6 +28,7 @@ class Next:
     parents: list[bodies.Parent] = field(default_factory=list)
     ack: list[bodies.SiteAck] = field(default_factory=list)
     pooled: list[bodies.Metric] = field(default_factory=list)
+    state: str | None = None
 
 
 def say(found: Workspace, running: Started, next_: Next, content: Content, now: datetime, command: str) -> Known:
@@ -38,7 +39,7 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
     body = bodies.Model(
         parents=next_.parents,
         previous=before.id if before else None,
-        state=None,
+        state=next_.state,
         last=next_.round == limits.rounds,
         pooled=next_.pooled,
     )

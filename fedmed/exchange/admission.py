@@ -99,7 +99,7 @@ def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) 
     sender, key = said.predicate.sender, fingerprint(envelope.signature.public_key)
     if said.kind != kind or sender.key != key or (owner is not None and sender.name != owner.name):
         raise FedmedError("FM-SIG-05", f"signed as {kind} by {key}, but says {said.kind} by {sender.name} {sender.key}")
-    if (kind in statement.COORDINATOR_KINDS) != (sender.name == COORDINATOR):
+    if kind not in (statement.COORDINATOR_KINDS if sender.name == COORDINATOR else statement.SITE_KINDS):
         raise FedmedError("FM-SIG-05", f"{kind} cannot come from {sender.name}")
 
 

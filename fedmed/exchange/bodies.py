@@ -53,6 +53,7 @@ Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]
 PublicKey = Annotated[str, Field(max_length=100), AfterValidator(_public_line)]
 ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
+TensorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=1000)]
 ModelName = Literal["global", "alone"]
 ALL = "all"  # over all labels
 
@@ -169,7 +170,7 @@ class Score(Metric):
 class Model(Sent):
     parents: list[Parent] = Field(max_length=100)
     previous: Digest | None
-    state: None
+    state: Digest | None
     last: bool
     pooled: list[Metric] = Field(max_length=200)
 
@@ -189,7 +190,35 @@ class Update(Sent):
     data: Digest
     label_map: Digest
     preprocessing: Digest | None
+    state: Digest | None
     versions: list[Version] = Field(max_length=16)
+
+
+class StatePart(Sent):
+    """One thing that is remembered. `tensors` are the rows of the federation's table that it has: all, those of group
+    `param`, or the ones named.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    tensors: Literal["all", "param"] | list[TensorName]
+
+    @model_validator(mode="after")
+    def _each_name_once(self) -> StatePart:
+        if isinstance(self.tensors, list) and not 0 < len(self.tensors) == len(set(self.tensors)):
+            raise ValueError("a tensor stands twice, or there is none")
+        return self
+
+
+class State(Sent):
+    """What a site or a strategy remembers between rounds; its tensors are called PART/NAME."""
+
+    parts: list[StatePart] = Field(min_length=1, max_length=8)
+
+    @model_validator(mode="after")
+    def _each_part_once(self) -> State:
+        if len({part.name for part in self.parts}) < len(self.parts):
+            raise ValueError("a part stands twice")
+        return self
 
 
 Channel = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}$")]

@@ -117,7 +117,7 @@ def complete_intent(workspace: Workspace, now: datetime) -> None:
         known = intake.to_known(path.stem, said, "said", workspace.name)
         workspace.write_known(intent.command, "said", now, known, **_floor(workspace, intent.created, now))
     for known in workspace.record.said:
-        if known.id not in workspace.record.posted:
+        if known.id not in workspace.record.posted and known.kind != "state":
             post(workspace, known)
 
 
@@ -136,8 +136,10 @@ def post(workspace: Workspace, known: Known) -> Path:
     """A copy in the outbox under a name for people; made again when it is missing or damaged.
 
     The ledger remembers that it was there once, so that a killed command's copy is made by the next one and a copy
-    that was carried away is not. Raises FedmedError FM-TRU-11, FM-RES-*.
+    that was carried away is not. Raises FedmedError FM-TRU-11, FM-RES-*, ValueError for a state: it leaves nobody.
     """
+    if known.kind == "state":
+        raise ValueError("a state is for its sender alone")
     fd, envelope, said = open_archived(workspace, known.id)
     target = workspace.outbox / file_name(said)
     try:

@@ -16,9 +16,9 @@ from fedmed.exchange import bodies, canonical, container, keys, sshsig
 from fedmed.exchange.bodies import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
 
 MAX_BYTES = 1 << 20
-KINDS = ("join", "federation", "approval", "fingerprint", "model", "update", "report")
-SITE_KINDS = ("join", "approval", "fingerprint", "update", "report")
-COORDINATOR_KINDS = ("federation", "model")
+KINDS = ("join", "federation", "approval", "fingerprint", "model", "update", "report", "state")
+SITE_KINDS = ("join", "approval", "fingerprint", "update", "report", "state")
+COORDINATOR_KINDS = ("federation", "model", "state")
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 
 
@@ -152,6 +152,23 @@ class ReportPredicate(RoundPredicate):
     body: bodies.Report
 
 
+class StatePredicate(RoundPredicate):
+    """What its sender remembers of a round, for itself alone: it cannot be addressed to anybody else."""
+
+    kind: Literal["state"]
+    recipients: list[Actor] = Field(min_length=1, max_length=1)
+    ack: None
+    base_model: Digest
+    tensor_table: Digest
+    body: bodies.State
+
+    @model_validator(mode="after")
+    def _for_its_sender(self) -> StatePredicate:
+        if self.recipients != [self.sender]:
+            raise ValueError("a state is addressed to its sender")
+        return self
+
+
 AnyPredicate = Annotated[
     JoinPredicate
     | FederationPredicate
@@ -159,7 +176,8 @@ AnyPredicate = Annotated[
     | FingerprintPredicate
     | ModelPredicate
     | UpdatePredicate
-    | ReportPredicate,
+    | ReportPredicate
+    | StatePredicate,
     Field(discriminator="kind"),
 ]
 PAYLOADS = {
@@ -170,6 +188,7 @@ PAYLOADS = {
     "model": ["model.safetensors"],
     "update": ["update.safetensors"],
     "report": [],
+    "state": ["state.safetensors"],
 }
 PREPROCESSING = "preprocessing.json"  # a second version of a federation adds it
 

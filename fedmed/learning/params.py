@@ -11,15 +11,15 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 Params = dict[str, np.ndarray]
 MAX_TENSORS, MAX_ELEMENTS = 20_000, 2**31 - 4096
@@ -78,6 +78,20 @@ def table_from_bytes(data: bytes) -> Table:
     if table_to_bytes(table) != data:
         raise FedmedError("FM-TEN-01", "tensors.json is not in canonical form")
     return table
+
+
+def part_table(table: Table, part: str, names: Collection[str] | Literal["all", "param"]) -> Table:
+    """Rows of `table` under the names PART/NAME: all of them, those that are learned, or the ones that are named.
+
+    Raises FedmedError FM-TEN-01 for a name that the table lacks.
+    """
+    if isinstance(names, str):
+        chosen = [tensor for tensor in table if names in ("all", tensor.group)]
+    else:
+        chosen = [tensor for tensor in table if tensor.name in names]
+        if len(chosen) != len(names):
+            raise FedmedError("FM-TEN-01", f"the part {part} has a tensor that the federation's table lacks")
+    return tuple(replace(tensor, name=f"{part}/{tensor.name}") for tensor in chosen)
 
 
 def elements(table: Table) -> int:

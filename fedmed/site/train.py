@@ -129,6 +129,7 @@ def _train(
         data=datalist.digest(cases),
         label_map=rounds.label_map_digest(site),
         preprocessing=preprocessings.digest_of(preprocessing.current(site)),
+        state=None,
         versions=versions(),
     )
     return body, artifact.tensor_content(PAYLOAD, payload)

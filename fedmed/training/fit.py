@@ -9,8 +9,6 @@ the call before: so it takes the same steps, samples and learning rates as the f
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -19,29 +17,25 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from fedmed import logs
-from fedmed import preprocessing as preprocessings
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
 from fedmed.training import (
     boxed,
-    checkpoints,
     devices,
     networks,
     objective,
     patches,
     pictures,
+    resume,
     rows,
     samples,
-    seeds,
+    steps,
     workers,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from torch import nn
 
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
@@ -61,18 +55,6 @@ class Fitted:
     num_steps: int
     num_cases: int
     train_loss: float
-
-
-@dataclass
-class _Run:
-    """The moving parts of a round: the modules, and how far it is."""
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    start: list[torch.Tensor]  # the round's first params, for the proximal term alone
-    step: int = 0
-    loss_sum: float = 0.0
 
 
 def local_steps(recipe: Recipe, num_cases: int) -> int:
@@ -123,21 +105,20 @@ def fit(
     inputs = ""
     if checkpoint is not None:
         place = (site, round, rounds, attempt, num_steps)
-        inputs = inputs_digest(recipe, params, drawn.cases, label_map, absent, preprocessing, place)
+        inputs = resume.inputs_digest(recipe, params, drawn.cases, label_map, absent, preprocessing, place)
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
-        run = _begin(recipe, params, drawn, absent, device, objective.learning_rate(recipe, round, rounds))
+        lr = objective.learning_rate(recipe, round, rounds)
+        run = steps.begin(recipe, params, device, lr, class_weights=_class_weights(drawn), absent=absent)
         if checkpoint is not None:
-            _resume(run, checkpoint, inputs)
+            resume.load(run, checkpoint, inputs)
         saved = time.monotonic()
-        for images, labels in _batches(drawn, run.step, num_steps, num_workers, device):
-            torch.manual_seed(seeds.seed(*where, "step", run.step))  # dropout
-            loss = _step(recipe, run, images, labels)
+        batches = _batches(drawn, run.step, num_steps, num_workers, device)
+        for loss in steps.each(recipe, run, batches, where):
             if not math.isfinite(loss):
-                raise _not_finite(drawn, run.step, num_steps, f"the loss is {loss}")
-            run.step, run.loss_sum = run.step + 1, run.loss_sum + loss
+                raise _not_finite(drawn, run.step - 1, num_steps, f"the loss is {loss}")
             due = run.step == num_steps or time.monotonic() - saved >= checkpoint_minutes * 60
             if checkpoint is not None and due:
-                _save(run, checkpoint, inputs)
+                resume.save(run, checkpoint, inputs)
                 saved = time.monotonic()
             if progress:
                 progress(run.step, num_steps, loss)
@@ -167,16 +148,8 @@ def _samples(
     return patches.Patches(recipe, cases, root, label_map, where, preprocessing, disk)
 
 
-def _begin(
-    recipe: Recipe, params: Params, drawn: Drawn, absent: frozenset[int], device: torch.device, lr: float
-) -> _Run:
-    network = networks.loaded(recipe, params, device)
-    networks.set_training(network, recipe)
-    start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
-    optimizer = objective.optimizer(recipe, network.parameters(), lr)
-    weights = drawn.class_weights() if isinstance(drawn, pictures.Pictures) else None
-    loss = objective.loss_function(recipe, None if weights is None else weights.to(device), absent)
-    return _Run(network, optimizer, loss, start)
+def _class_weights(drawn: Drawn) -> torch.Tensor | None:
+    return drawn.class_weights() if isinstance(drawn, pictures.Pictures) else None
 
 
 def _batches(
@@ -198,76 +171,8 @@ def _batches(
         yield batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
 
 
-def _step(recipe: Recipe, run: _Run, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """One optimiser step. The loss that is reported leaves the proximal term out; the clip sees the whole gradient."""
-    training = recipe.training
-    with devices.autocast(images.device):
-        logits = run.network(images)
-    loss = run.loss(logits.float(), labels)
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if training.proximal_mu:
-        objective.add_proximal(list(run.network.parameters()), run.start, training.proximal_mu)
-    if training.grad_clip:
-        torch.nn.utils.clip_grad_norm_(run.network.parameters(), training.grad_clip)
-    run.optimizer.step()
-    return loss.item()
-
-
 def _not_finite(drawn: Drawn, step: int, num_steps: int, what: str) -> FedmedError:
     size = drawn.batch_size
     numbers = sorted({drawn.case_number(step * size + index) for index in range(size)})
     names = ", ".join(drawn.cases[number].case for number in numbers)
     return FedmedError("FM-TRN-01", f"training: {what} at local step {step + 1} of {num_steps}, cases {names}")
-
-
-def inputs_digest(
-    recipe: Recipe,
-    params: Params,
-    cases: Sequence[Case],
-    label_map: Mapping[int, int],
-    absent: frozenset[int],
-    preprocessing: Preprocessing | None,
-    where: tuple[str | int, ...],
-) -> str:
-    """SHA-256 of all the result depends on: recipe, start params, cases, label map, absent classes, fitted numbers,
-    place in the federation.
-    """
-    listed = [
-        [case.case, case.content, {name: list(paths) for name, paths in case.image.items()}, case.label]
-        for case in cases
-    ]
-    fitted = preprocessings.digest_of(preprocessing)
-    meaning = [sorted(label_map.items()), sorted(absent)]
-    facts = [recipes.digest(recipe), checkpoints.digest_of(params), listed, meaning, fitted, where]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _save(run: _Run, path: Path, inputs: str) -> None:
-    tensors = {f"param/{name}": tensor for name, tensor in networks.get_params(run.network).items()}
-    for number, state in run.optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if value is not None:  # SGD without momentum
-                tensors[f"optimizer/{number}/{key}"] = torch.as_tensor(value).cpu().numpy()
-    checkpoints.save(path, checkpoints.Checkpoint(run.step, run.loss_sum, tensors), inputs)
-
-
-def _resume(run: _Run, path: Path, inputs: str) -> None:
-    found = checkpoints.load(path, inputs)
-    if not isinstance(found, checkpoints.Checkpoint):
-        if found:
-            logs.shareable.info(found)
-        return
-    networks.set_params(
-        run.network,
-        {name.removeprefix("param/"): tensor for name, tensor in found.tensors.items() if name.startswith("param/")},
-    )
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in found.tensors.items():
-        if name.startswith("optimizer/"):
-            _, number, key = name.split("/")
-            state.setdefault(int(number), {})[key] = torch.tensor(tensor)
-    groups = run.optimizer.state_dict()["param_groups"]
-    run.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    run.step, run.loss_sum = found.step, found.loss_sum
-    logs.shareable.info("training goes on behind local step %d", run.step)

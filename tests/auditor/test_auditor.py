@@ -11,6 +11,7 @@ import pytest
 from fedmed.auditor import books, inspection, keyring
 from fedmed.exchange import keys
 from tests.coded import code_of
+from tests.federation import simulator
 from tests.federation.simulator import statement_id
 from tests.vectors import samples
 
@@ -44,7 +45,7 @@ def test_inspecting_shows_what_a_file_says(file_of: Callable[[str], Path], kind:
     assert found.spoken.replace(" ", "") == statement_id(data)[:32]
     assert found.key == keys.fingerprint(samples.public(sender))
     assert found.file_bytes == found.expected_bytes == len(data)
-    assert (found.round, found.attempt) == ((0, 1) if kind in ("model", "update", "report") else (None, None))
+    assert (found.round, found.attempt) == ((0, 1) if kind in ("model", "update", "report", "state") else (None, None))
 
 
 def test_inspecting_reads_no_payload_and_tells_that_it_is_cut(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_verifying_names_the_owner_only_with_a_federation(file_of: Callable[[str
     assert [(name, size) for name, size, _ in held.payloads] == [
         (name, len(data)) for name, data in samples.of_kind(kind)[1]
     ]
-    assert ("tensor table and finite numbers" in held.checked) == (kind in ("model", "update"))
+    assert ("tensor table and finite numbers" in held.checked) == (kind in ("model", "update", "state"))
 
 
 def test_without_a_federation_a_stranger_is_only_a_key(tmp_path: Path) -> None:
@@ -155,6 +156,17 @@ def test_a_ledger_that_was_cut(simulation: Simulation) -> None:
     assert code_of(lambda: books.verify(site.root, lambda _done, _total: None)) == "FM-TRU-08"
     ledger.unlink()
     assert code_of(lambda: books.verify(site.root, lambda _done, _total: None)) == "FM-TRU-08"
+
+
+def test_a_state_that_is_named_and_is_not_there(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = simulator._update_body
+    monkeypatch.setattr(simulator, "_update_body", lambda *told: body(*told).model_copy(update={"state": "0" * 64}))
+    simulation.send_update("aa", 1.0)
+    assert code_of(lambda: books.verify(simulation.sites["aa"].root, quiet)) == "FM-STA-01"
+    for name in ("bb", "cc"):
+        simulation.send_update(name, 1.0)
+    assert len(simulation.coordinator.aggregate(simulation.now).parents) == 3, "it is its sender's alone"
+    assert books.verify(simulation.coordinator.root, quiet).archived > 0
 
 
 def test_books_of_no_workspace(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def test_a_key_a_namespace_and_a_kind_must_agree(signer: str, kind: str, namespa
     data = samples.resigned(
         samples.sample(kind),
         samples.key(signer),
-        lambda predicate: predicate.update(sender=sender),
+        lambda predicate: predicate.update(sender=sender, **({"recipients": [sender]} if kind == "state" else {})),
         namespace=namespace,
     )
     allowed = {"st-olav": statement.SITE_KINDS, "coordinator": statement.COORDINATOR_KINDS, "stranger": ()}[signer]
@@ -238,3 +238,24 @@ def test_a_key_a_namespace_and_a_kind_must_agree(signer: str, kind: str, namespa
             assert let_in or (verdict.outcome is Outcome.REJECTED and verdict.code.startswith("FM-SIG")), verdict
         else:
             assert not verdict.code.startswith("FM-SIG")
+
+
+def owned(name: str) -> bytes:
+    """The sample of a state as the own one of `name`."""
+    own = {"sender": samples.actor(name), "recipients": [samples.actor(name)]}
+    return samples.resigned(samples.sample("state"), samples.key(name), lambda predicate: predicate.update(own))
+
+
+@pytest.mark.parametrize("owner", ["st-olav", "riks", "coordinator"])
+def test_a_state_that_was_sent_is_ignored_by_everybody(owner: str) -> None:
+    """Whoever sends it on, whole as it is: it is addressed to nobody else."""
+    for receiver in (coordinator(), site()):
+        assert end(owned(owner), receiver) == ("not-for-me", "")
+
+
+@pytest.mark.parametrize("receiver", [coordinator(), site()], ids=["coordinator", "site"])
+def test_a_state_cannot_be_addressed_to_another(receiver: Situation) -> None:
+    me = statement.actor(receiver.name, receiver.public_key).model_dump()
+    for recipients in ([me], [samples.actor("riks"), me]):
+        data = samples.resigned(owned("riks"), samples.key("riks"), lambda p, to=recipients: p.update(recipients=to))
+        assert end(data, receiver) == ("rejected", "FM-FRM-03")

@@ -202,6 +202,7 @@ def _update_body(num_cases: int, num_patients: int) -> bodies.Update:
         data="0" * 64,
         label_map="0" * 64,
         preprocessing=None,
+        state=None,
         versions=[],
     )
 

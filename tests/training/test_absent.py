@@ -10,7 +10,7 @@ from fedmed.cases import labels
 from fedmed.errors import FedmedError
 from fedmed.recipe import Classification
 from fedmed.site import ratings, scores
-from fedmed.training import classification, fit, metrics, networks, objective
+from fedmed.training import classification, fit, metrics, networks, objective, resume
 from fedmed.training.classification import Rated
 from fedmed.training.metrics import CaseScores
 from tests import radiographs
@@ -156,7 +156,7 @@ def test_training_with_a_class_absent(ball_root, ball_cases, tmp_path):
     plain, masked = trained(frozenset()), trained(frozenset({2}))
     assert any(not np.array_equal(plain[name], masked[name]) for name in plain)
     place = ("a", 0, 1, 1, 2)
-    digests = {fit.inputs_digest(two, start, ball_cases, {}, each, None, place) for each in (frozenset(), {1}, {2})}
+    digests = {resume.inputs_digest(two, start, ball_cases, {}, each, None, place) for each in (frozenset(), {1}, {2})}
     assert len(digests) == 3
 
 

@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from monai.losses import DiceCELoss
 
 from fedmed import logs
 from fedmed.errors import FedmedError
-from fedmed.training import checkpoints, devices, fit, networks
+from fedmed.training import checkpoints, devices, fit, networks, steps
 from tests.rounds import Killed, killed_behind, same
 
 CPU = torch.device("cpu")
@@ -184,7 +185,7 @@ def test_a_full_device_has_a_code(recipe_of, run, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(fit, "_step", full)
+    monkeypatch.setattr(steps, "step", full)
     with pytest.raises(FedmedError) as caught:
         run(recipe_of())
     assert caught.value.code == "FM-RES-04"
@@ -224,3 +225,51 @@ def test_cpu_asks_nothing_of_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("CUDA was asked"))
     assert devices.pick("cpu") == CPU
     assert devices.autocast(CPU) is not None
+
+
+def test_steps_over_ready_batches_are_a_plain_loop_bit_for_bit(recipe_of):
+    recipe = recipe_of(optimizer={"name": "SGD", "client_lr": 0.05, "momentum": 0.9}, proximal_mu=0.3)
+    params, _ = networks.initial_params(recipe)
+    random = torch.Generator().manual_seed(1)
+    batches = [
+        (torch.randn(2, 1, 8, 8, 8, generator=random), torch.randint(0, 2, (2, 1, 8, 8, 8), generator=random))
+        for _ in range(3)
+    ]
+    run = steps.begin(recipe, params, CPU, 0.05)
+    torch.manual_seed(5)
+    losses = list(steps.each(recipe, run, batches))
+
+    network = networks.loaded(recipe, params, CPU).train()
+    start = [tensor.detach().clone() for tensor in network.parameters()]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    loss_of = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False)
+    torch.manual_seed(5)  # nothing draws between the steps: dropout goes on where the caller's random state is
+    expected = []
+    for images, labels in batches:
+        loss = loss_of(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        for tensor, origin in zip(network.parameters(), start, strict=True):
+            tensor.grad.add_(tensor.detach() - origin, alpha=0.3)
+        optimizer.step()
+        expected.append(loss.item())
+    assert losses == expected
+    assert (run.step, run.loss_sum) == (3, sum(expected))
+    assert same(networks.get_params(run.network), networks.get_params(network))
+
+
+def test_steps_with_a_place_seed_each_steps_dropout(recipe_of):
+    recipe = recipe_of()
+    params, _ = networks.initial_params(recipe)
+    batch = (torch.ones(2, 1, 8, 8, 8), torch.ones(2, 1, 8, 8, 8, dtype=torch.int64))
+
+    def trained(where, *seeds):
+        run = steps.begin(recipe, params, CPU, 0.01)
+        for each in seeds:
+            torch.manual_seed(each)  # as if something else had drawn
+            list(steps.each(recipe, run, [batch], where))
+        return networks.get_params(run.network)
+
+    assert same(trained((7, "a", 0, 1), 1, 2), trained((7, "a", 0, 1), 3, 4))
+    assert not same(trained((7, "a", 0, 1), 1, 2), trained((7, "b", 0, 1), 1, 2))
+    assert not same(trained(None, 1, 2), trained(None, 3, 4))

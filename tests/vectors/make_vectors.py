@@ -146,6 +146,10 @@ def _roles() -> Iterator[Vector]:
     yield "update-in-another-name", "FM-SIG-05", resigned(update, key("riks"))
     yield "update-with-another-key-named", "FM-SIG-05", resigned(update, key("st-olav"), _sender("riks"))
     yield "update-signed-by-coordinator", "FM-SIG-04", resigned(update, key("coordinator"), _sender("coordinator"))
+    yield "update-with-a-state", "ok", resigned(update, key("st-olav"), _put("body.state", "0" * 64))
+    yield "state-of-a-stranger", "FM-SIG-03", resigned(sample("state"), key("stranger"), _owned("stranger"))
+    yield "state-of-the-coordinator", "ok", resigned(sample("state"), key("coordinator"), _owned("coordinator"))
+    yield "state-in-another-name", "FM-SIG-05", resigned(sample("state"), key("riks"))
     yield "model-signed-by-a-site", "FM-SIG-04", resigned(model, key("st-olav"), _sender("st-olav"))
     yield "model-under-the-namespace-of-federation", "FM-SIG-05", _moved(model, "coordinator", "federation")
     yield "update-under-the-namespace-of-report", "FM-SIG-05", _moved(update, "st-olav", "report")
@@ -163,6 +167,10 @@ def _roles() -> Iterator[Vector]:
 
 def _sender(name: str) -> Callable[[dict[str, Any]], None]:
     return lambda predicate: predicate.update(sender=samples.actor(name))
+
+
+def _owned(name: str) -> Callable[[dict[str, Any]], None]:
+    return lambda predicate: predicate.update(sender=samples.actor(name), recipients=[samples.actor(name)])
 
 
 def _moved(data: bytes, signer: str, kind: str) -> bytes:
@@ -316,10 +324,19 @@ def _per_kind() -> Iterator[Vector]:
         ("fingerprint", "a-path-for-a-channel", "body.channels.0.channel", "/home/x"),
         ("fingerprint", "no-case", "body.num_cases", 0),
         ("report", "other-model-than-its-subject", "base_model", "f" * 64),
+        ("state", "for-the-coordinator", "recipients", [samples.actor("coordinator")]),
+        ("state", "for-two", "recipients", [samples.actor("st-olav"), samples.actor("riks")]),
+        ("state", "with-a-receipt", "ack", samples.ZEROS),
+        ("state", "without-a-part", "body.parts", []),
+        ("state", "part-twice", "body.parts.1.name", "own"),
+        ("state", "part-of-no-tensor", "body.parts.0.tensors", []),
+        ("state", "tensor-twice", "body.parts.0.tensors", ["norm.mean", "norm.mean"]),
+        ("state", "a-path-for-a-tensor", "body.parts.0.tensors", ["/home/x"]),
+        ("state", "buffers-alone", "body.parts.0.tensors", "buffer"),
     ]:
         yield f"{kind}-{name}", "FM-FRM-03", resigned(sample(kind), site, _put(path, value))
     for kind, name, path, value in [
-        ("model", "state", "body.state", "0" * 64),
+        ("model", "state-as-number", "body.state", 0),
         ("model", "last-as-number", "body.last", 1),
         ("model", "without-expiry", "expires", ...),
         ("model", "receipt-of-unknown-status", "ack", [_receipt("ignored")]),
@@ -373,6 +390,12 @@ def _payloads() -> Iterator[Vector]:
     yield "update-empty-payload", "FM-TEN-01", other(b"")
     yield "update-pickle", "FM-TEN-01", other(b"\x80\x05K\x01.".ljust(len(good), b"\0"))
     yield "update-other-tensor-table", "FM-TEN-01", resigned(update, site, _put("tensor_table", "0" * 64))
+    state = sample("state")
+    yield "state-nan", "FM-TEN-02", resigned(state, site, payload=samples.STATE[:-4] + struct.pack("<f", float("nan")))
+    yield "state-tensors-of-an-update", "FM-TEN-01", resigned(state, site, payload=good)
+    yield "state-other-tensor-table", "FM-TEN-01", resigned(state, site, _put("tensor_table", "0" * 64))
+    for name, tensors in (("that-no-table-has", ["norm.var"]), ("more-than-it-holds", "all")):
+        yield f"state-tensors-{name}", "FM-TEN-01", resigned(state, site, _put("body.parts.0.tensors", tensors))
     yield (
         "model-nan",
         "FM-TEN-02",

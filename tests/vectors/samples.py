@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Payloads = list[tuple[str, bytes]]
-KINDS = ("join", "federation", "approval", "model", "update", "report", "fingerprint")
+KINDS = ("join", "federation", "approval", "model", "update", "report", "fingerprint", "state")
 OF_COORDINATOR = ("federation", "model")
 SITES = ("riks", "st-olav")
 CREATED, EXPIRES = "2031-03-01T08:00:00Z", "2033-02-28T08:00:00Z"
@@ -63,6 +63,8 @@ WEIGHTS = {
 }
 MODEL = params.to_payload(WEIGHTS, TABLE)
 UPDATE = params.to_payload({name: array / 8 for name, array in WEIGHTS.items()}, TABLE)
+STATE_TABLE = (*params.part_table(TABLE, "own", ["norm.mean"]), *params.part_table(TABLE, "residual", "param"))
+STATE = params.to_payload({row.name: WEIGHTS[row.name.split("/")[1]] * 2 for row in STATE_TABLE}, STATE_TABLE)
 
 
 PREPROCESSING = (
@@ -94,6 +96,7 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
         "federation": [("recipe.json", RECIPE), ("tensors.json", params.table_to_bytes(TABLE))],
         "model": [("model.safetensors", MODEL)],
         "update": [("update.safetensors", UPDATE)],
+        "state": [("state.safetensors", STATE)],
     }.get(kind, [])
     sender = "coordinator" if kind in OF_COORDINATOR else "st-olav"
     predicate = {
@@ -170,6 +173,9 @@ def _of_kind(kind: str) -> dict[str, Any]:
             "tensor_table": params.digest(TABLE),
             "body": _update_body(),
         }
+    if kind == "state":
+        own = {"recipients": [actor("st-olav")], "ack": None, "base_model": sha256(MODEL)}
+        return {**in_round, **own, "tensor_table": params.digest(STATE_TABLE), "body": _state_body()}
     return {**in_round, "base_model": sha256(MODEL), "body": _report_body()}
 
 
@@ -214,8 +220,13 @@ def _update_body() -> dict[str, Any]:
         "data": ZEROS,
         "label_map": ZEROS,
         "preprocessing": None,
+        "state": None,
         "versions": [{"name": "fedmed", "version": "0.1.0"}],
     }
+
+
+def _state_body() -> dict[str, Any]:
+    return {"parts": [{"name": "own", "tensors": ["norm.mean"]}, {"name": "residual", "tensors": "param"}]}
 
 
 def _report_body() -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""The optimiser's steps of a round, over batches that are ready: all of local training but where batches come from.
+
+`fit` feeds it with a site's own samples; a script that reproduces somebody else's loop, with batches of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from fedmed.training import devices, networks, objective, seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import nn
+
+    from fedmed.recipe import Recipe
+    from fedmed.training.networks import Params
+
+
+@dataclass
+class Run:
+    """The moving parts of a round: the modules, and how far it is."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    start: list[torch.Tensor]  # the round's first params, for the proximal term alone
+    step: int = 0
+    loss_sum: float = 0.0
+
+
+def begin(
+    recipe: Recipe,
+    params: Params,
+    device: torch.device,
+    lr: float,
+    *,
+    class_weights: torch.Tensor | None = None,
+    absent: frozenset[int] = frozenset(),
+) -> Run:
+    """The recipe's network with `params`, in training mode, and a fresh optimiser. Raises FedmedError FM-TEN-01."""
+    network = networks.loaded(recipe, params, device)
+    networks.set_training(network, recipe)
+    start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
+    optimizer = objective.optimizer(recipe, network.parameters(), lr)
+    loss = objective.loss_function(recipe, None if class_weights is None else class_weights.to(device), absent)
+    return Run(network, optimizer, loss, start)
+
+
+def each(
+    recipe: Recipe,
+    run: Run,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    where: tuple[str | int, ...] | None = None,
+) -> Iterator[float]:
+    """One step a batch, (images [B, ...], what is to be learned [B, ...]) on the network's device. Yields each loss.
+
+    `where` is (recipe.seed, site, round, attempt), from which, with the step, each step's dropout is seeded; without it
+    dropout goes on with torch's random state as it is. `run.step` and `run.loss_sum` count behind each step, before
+    the loss is yielded, also where it is not finite: that is for the caller to see.
+    """
+    for images, labels in batches:
+        if where is not None:
+            torch.manual_seed(seeds.seed(*where, "step", run.step))
+        loss = step(recipe, run, images, labels)
+        run.step, run.loss_sum = run.step + 1, run.loss_sum + loss
+        yield loss
+
+
+def step(recipe: Recipe, run: Run, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """One optimiser step. The loss that is reported leaves the proximal term out; the clip sees the whole gradient."""
+    training = recipe.training
+    with devices.autocast(images.device):
+        logits = run.network(images)
+    loss = run.loss(logits.float(), labels)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if training.proximal_mu:
+        objective.add_proximal(list(run.network.parameters()), run.start, training.proximal_mu)
+    if training.grad_clip:
+        torch.nn.utils.clip_grad_norm_(run.network.parameters(), training.grad_clip)
+    run.optimizer.step()
+    return loss.item()
