@@ -645,7 +645,7 @@ CODES: dict[str, Code] = {
     ),
     "FM-TRN-06": Code(
         DATA,
-        "the recipe keeps batch norm at each site, and this site has not trained",
+        "the recipe keeps layers at each site, and this site has not trained",
         "take part in a round first: fedmed train-local",
     ),
     # --- what a site or a strategy remembers between rounds --------------------------------------------------------
@@ -658,6 +658,12 @@ CODES: dict[str, Code] = {
         PROTOCOL,
         "what is remembered belongs to another round, model or federation than the file that names it",
         "restore the whole workspace from one backup; without one it needs a new federation",
+    ),
+    # --- models that fit a site better than the common one ---------------------------------------------------------
+    "FM-PER-01": Code(
+        CONFIG,
+        "a round of this site has no more steps than the head alone takes",
+        "ask for a recipe with fewer head_steps or more local_epochs",
     ),
     # --- what the data check finds beside them: by themselves these exclude no case -------------------------------
     "FM-CHK-01": Code(

@@ -180,6 +180,12 @@ class Rowwise(Recipe):
         """Of the network: one, or one a class where there are several labels."""
         return 1
 
+    @model_validator(mode="after")
+    def _something_travels(self) -> Self:
+        if self.network.name == "Linear" and self.training.personal == "head":
+            raise ValueError("personal: head would keep the only layer of this network at the sites")
+        return self
+
 
 class Tabular(Rowwise):
     """Say which label a row belongs to; class 0 is none of them."""

@@ -186,11 +186,21 @@ class Training(Strict):
     schedule: Schedule = Schedule()
     grad_clip: float | None = Field(default=None, gt=0, le=1000)
     proximal_mu: float = Field(default=0.0, ge=0, le=100)
+    personal: Literal["none", "head"] = "none"
+    head_steps: int = Field(default=0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Training:
         if (self.local_steps is None) == (self.local_epochs is None):
             raise ValueError("give either local_steps or local_epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _body_is_trained_too(self) -> Training:
+        if self.head_steps and self.personal == "none":
+            raise ValueError("head_steps belongs to personal: head")
+        if self.local_steps is not None and self.head_steps >= self.local_steps:
+            raise ValueError("head_steps must be below local_steps: the rest of the network learns in the steps behind")
         return self
 
 
@@ -200,11 +210,24 @@ class SegmentationTraining(Training):
     loss: SegmentationLoss = SegmentationLoss()
 
 
+Calibration = Annotated[float, Field(ge=0, le=10)]
+
+
 class ClassificationTraining(Training):
-    """`balance`: against rare classes, from the site's own counts: drawn more often, or weighing more in the loss."""
+    """`balance`: against rare classes, from the site's own counts: drawn more often, or weighing more in the loss.
+
+    `logit_calibration` is FedLC's tau (Zhang et al., ICML 2022), see `training.objective.margins`.
+    """
 
     balance: Literal["none", "sampling", "loss"] = "sampling"
+    logit_calibration: Calibration = 0.0
     loss: ClassificationLoss = ClassificationLoss()
+
+    @model_validator(mode="after")
+    def _rare_classes_are_dealt_with_once(self) -> ClassificationTraining:
+        if self.logit_calibration and self.balance != "none":
+            raise ValueError("logit_calibration does what balance does in another way: expected balance: none")
+        return self
 
 
 class LocalisationTraining(Training):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fedmed.recipe_fields import FEDERATED, ClassificationMetric, Cohort, Evaluation, Labels, Training
+from fedmed.recipe_fields import FEDERATED, Calibration, ClassificationMetric, Cohort, Evaluation, Labels, Training
 from fedmed.strict import PlainText, Strict
 
 MAX_INPUTS = 2048
@@ -121,6 +121,7 @@ class TabularLoss(Strict):
 
 
 class TabularTraining(Training):
+    logit_calibration: Calibration = 0.0
     loss: TabularLoss = TabularLoss()
 
 

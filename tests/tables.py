@@ -8,6 +8,7 @@ import numpy as np
 
 from fedmed import recipe as recipes
 from fedmed.cases import find
+from fedmed.cases.case import Case, Row
 from fedmed.recipe import Survival, Tabular
 from fedmed.settings import DataFolder, Layout, TableLayout
 from fedmed.site import partition
@@ -37,6 +38,7 @@ TABULAR: dict[str, Any] = {
     "network": {"name": "Linear"},
     "training": {"batch_size": 4, "local_steps": 4, "optimizer": {"name": "SGD", "client_lr": 0.1}},
 }
+AS_IT_STANDS = {"normalisation": "none", "imputation": "drop"}  # nothing has to be fitted
 SURVIVAL: dict[str, Any] = {
     **TABULAR,
     "task": "survival",
@@ -77,6 +79,14 @@ def write_hospital(folder: Path, patients: Sequence[str] = PATIENTS, seed: int =
         )
     (folder / "ward.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def cases(labels: Sequence[int]) -> list[Case]:
+    """A row a label: the first number rises with it."""
+    return [
+        Case(f"case-{n:02d}", f"p{n}", "", {}, label, {}, None, row=Row(n + 1, (float(label), n % 5 / 5, n % 3)))
+        for n, label in enumerate(labels)
+    ]
 
 
 def found(

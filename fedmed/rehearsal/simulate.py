@@ -94,6 +94,8 @@ def _of_each_hospital(chosen: recipe.Recipe) -> str:
     """What a model needs beside its weights that a hospital learns from its own training cases."""
     if getattr(chosen.network, "batch_norm", "") == "local":
         return "batch norm"
+    if chosen.training.personal == "head":
+        return "last layer"
     if getattr(chosen.data, "normalisation", "") == "site":
         return "numbers to normalise by (normalisation: site)"
     gaps = isinstance(chosen, recipe.Rowwise) and chosen.data.imputation != "drop" and not chosen.data.pools

@@ -93,11 +93,14 @@ def fit(
 
     With `checkpoint` the state is kept there every `checkpoint_minutes` (0: every step) and behind the last step, and
     a call with the same inputs goes on from it. The caller deletes the file when the update is safe.
-    Raises FedmedError FM-TRN-01 (loss not finite), -03 (no label), -04 (no case), FM-TEN-01 (params of another
-    network), FM-RES-01, -02 (checkpoint), -04 (memory), and what reading a case raises.
+    Raises FedmedError FM-TRN-01 (loss not finite), -03 (no label), -04 (no case), FM-PER-01 (too few steps),
+    FM-TEN-01 (params of another network), FM-RES-01, -02 (checkpoint), -04 (memory), and what reading a case raises.
     """
     if not cases:
         raise FedmedError("FM-TRN-04", "training: expected at least one case, got none")
+    if recipe.training.head_steps >= num_steps:
+        few = f"expected more steps than the {recipe.training.head_steps} of the head alone, got {num_steps}"
+        raise FedmedError("FM-PER-01", f"training: {few}")
     where = (recipe.seed, site, round, attempt)
     drawn = _samples(recipe, cases, root, label_map, where, preprocessing, disk)
     num_workers = workers.count(num_workers, drawn, device)
@@ -108,7 +111,9 @@ def fit(
         inputs = resume.inputs_digest(recipe, params, drawn.cases, label_map, absent, preprocessing, place)
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
         lr = objective.learning_rate(recipe, round, rounds)
-        run = steps.begin(recipe, params, device, lr, class_weights=_class_weights(drawn), absent=absent)
+        weights = drawn.class_weights() if isinstance(drawn, pictures.Pictures) else None
+        counts = drawn.counts
+        run = steps.begin(recipe, params, device, lr, class_weights=weights, absent=absent, counts=counts)
         if checkpoint is not None:
             resume.load(run, checkpoint, inputs)
         saved = time.monotonic()
@@ -146,10 +151,6 @@ def _samples(
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
     return patches.Patches(recipe, cases, root, label_map, where, preprocessing, disk)
-
-
-def _class_weights(drawn: Drawn) -> torch.Tensor | None:
-    return drawn.class_weights() if isinstance(drawn, pictures.Pictures) else None
 
 
 def _batches(

@@ -74,12 +74,41 @@ def batch_norm(recipe: Recipe) -> BatchNorm | None:
 
 
 def staying(recipe: Recipe) -> frozenset[str]:
-    """Names of the tensors that a site keeps to itself: weights and statistics of batch norm under `local` (FedBN)."""
-    if batch_norm(recipe) != "local":
+    """Names of the tensors that a site keeps to itself: weights and statistics of batch norm under `local` (FedBN), and
+    a personal head (FedPer: Arivazhagan et al. 2019, arXiv:1912.00818; FedRep: Collins et al., ICML 2021).
+    """
+    is_own, has_head = batch_norm(recipe) == "local", recipe.training.personal == "head"
+    if not is_own and not has_head:
         return frozenset()
     network = build(recipe)
-    layers = [name for name, module in network.named_modules() if isinstance(module, BATCH_NORM)]
-    return frozenset(row["name"] for row in table(network) if row["name"].rpartition(".")[0] in layers)
+    names = [row["name"] for row in table(network)]
+    norms = {name for name, module in network.named_modules() if is_own and isinstance(module, BATCH_NORM)}
+    kept = {name for name in names if name.rpartition(".")[0] in norms}
+    return frozenset(kept.union(name for name in names if has_head and in_head(recipe, name)))
+
+
+def in_head(recipe: Recipe, name: str) -> bool:
+    """Whether a tensor belongs to the head, the last layer: from features to classes. Of a segmenting U-Net that is its
+    whole last level on the way up, which has as many channels as classes from its first convolution on.
+    """
+    network = recipe.network
+    if isinstance(network, recipe_networks.UNet):
+        prefix = "2." if isinstance(recipe, recipes.Localisation) else "model.2."
+    elif isinstance(network, recipe_networks.MLP):
+        prefix = f"{3 * len(network.hidden)}."  # behind a linear layer, ReLU and dropout for each width
+    else:
+        prefix = {"SegResNet": "conv_final.", "DenseNet121": "class_layers.out.", "ResNet": "fc."}[network.name]
+    return name.startswith(prefix)
+
+
+def keep_turns(network: nn.Module, recipe: Recipe, step: int) -> None:
+    """FedRep: drop the gradients of what does not learn in this step, which is the body in the first `head_steps` of a
+    round and the head behind them.
+    """
+    if recipe.training.head_steps:
+        for name, tensor in network.named_parameters():
+            if in_head(recipe, name) != (step < recipe.training.head_steps):
+                tensor.grad = None
 
 
 def set_training(network: nn.Module, recipe: Recipe) -> None:

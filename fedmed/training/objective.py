@@ -15,7 +15,7 @@ from fedmed import recipe as recipes
 from fedmed.training import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fedmed.recipe import Recipe
 
@@ -29,8 +29,14 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }
 
 
+VACANT = 1e4  # off a logit: in float32 it leaves nothing of the class
+
+
 def loss_function(
-    recipe: Recipe, class_weights: torch.Tensor | None = None, absent: frozenset[int] = frozenset()
+    recipe: Recipe,
+    class_weights: torch.Tensor | None = None,
+    absent: frozenset[int] = frozenset(),
+    counts: Mapping[int, int] | None = None,
 ) -> Loss:
     """Segmentation: (logits [B, num_classes, X, Y, Z], label [B, 1, X, Y, Z]) to a scalar, as MONAI defines it, with
     softmax. Classification: cross entropy of (logits [B, num_classes], class [B]), classes weighing `class_weights`.
@@ -39,16 +45,14 @@ def loss_function(
 
     `absent` classes are never labelled where this loss is used. In a segmentation what shows one is labelled
     background, so their probability counts as background's (`merged`). In a classification their logits are left out,
-    in a localisation their heat maps.
+    in a localisation their heat maps. `counts` are the training cases of each class here, for `logit_calibration`.
     """
     if isinstance(recipe, recipes.Survival):
         return cox_loss
-    if isinstance(recipe, recipes.Tabular) and recipe.num_outputs == 1:
-        return lambda logits, labels: binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
     if isinstance(recipe, recipes.Classifying):
-        present = _present(recipe, absent)
-        weighed = nn.CrossEntropyLoss(weight=class_weights if class_weights is None else class_weights[present])
-        return _among(present, lambda logits: logits[:, present], weighed) if absent else weighed
+        entropy, tau = _cross_entropy(recipe, class_weights, absent), recipe.training.logit_calibration
+        off = margins(tau, [(counts or {}).get(label, 0) for label in _present(recipe, frozenset())])
+        return calibrated(entropy, off) if tau else entropy
     if isinstance(recipe, recipes.Localisation):
         maps = [label - 1 for label in sorted(recipe.data.labels.keys() - absent)]
         return lambda logits, drawn: focal(logits[:, maps], drawn[:, maps])
@@ -57,6 +61,34 @@ def loss_function(
     loss = recipe.training.loss
     built: Loss = LOSSES[loss.name](softmax=True, to_onehot_y=True, include_background=loss.include_background)
     return _among(_present(recipe, absent), lambda logits: merged(logits, absent), built) if absent else built
+
+
+def _cross_entropy(recipe: recipes.Classifying, class_weights: torch.Tensor | None, absent: frozenset[int]) -> Loss:
+    if isinstance(recipe, recipes.Tabular) and recipe.num_outputs == 1:
+        return lambda logits, labels: binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    present = _present(recipe, absent)
+    weighed = nn.CrossEntropyLoss(weight=class_weights if class_weights is None else class_weights[present])
+    return _among(present, lambda logits: logits[:, present], weighed) if absent else weighed
+
+
+def margins(tau: float, counts: Sequence[int]) -> torch.Tensor:
+    """What logit calibration takes off the logit of each class while training: tau * n^(-1/4), n being its training
+    cases at this site (FedLC: Zhang et al., ICML 2022, arXiv:2209.00189). float32 [number of classes].
+
+    So a class that is rare here is learned with a larger margin, and one that the site does not have is left out of
+    the softmax: training here does not push it down.
+    """
+    return torch.tensor([tau * n**-0.25 if n else VACANT for n in counts])
+
+
+def calibrated(loss: Loss, off: torch.Tensor) -> Loss:
+    """`loss` of logits [B, number of classes] minus `off`; one logit alone stands for class 1 against class 0."""
+
+    def of_calibrated(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        each = off[1:] - off[:1] if logits.shape[1] == 1 else off
+        return loss(logits - each.to(logits.device), labels)
+
+    return of_calibrated
 
 
 def _present(recipe: recipes.Classifying | recipes.Segmentation, absent: frozenset[int]) -> list[int]:

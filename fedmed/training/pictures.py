@@ -47,7 +47,7 @@ class Pictures(samples.Samples):
         """
         if self.recipe.training.balance != "loss":
             return None
-        found = {label: len(numbers) for label, numbers in self.members.items()}
+        found = self.counts
         if self.preprocessing is not None and self.preprocessing.class_counts is not None:
             found = self.preprocessing.class_counts
         counts = [found.get(label, 0) for label in range(self.recipe.num_classes)]

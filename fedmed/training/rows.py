@@ -12,7 +12,7 @@ from fedmed.errors import FedmedError
 from fedmed.training import pictures, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import numpy as np
 
@@ -28,6 +28,11 @@ class Rows(samples.Samples):
     kind = "rows"
     keys = ()
     recipe: Tabular | Survival
+
+    def classes(self, case: Case) -> Collection[int]:
+        if isinstance(self.recipe, recipes.Survival):
+            return ()
+        return (pictures.class_of(case, self.recipe, self.label_map),)
 
     @property
     def sample_bytes(self) -> int:

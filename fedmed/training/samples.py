@@ -74,6 +74,11 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal]):
             for each in self.classes(case):
                 self.members.setdefault(each, []).append(number)
 
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many cases can be drawn as each class."""
+        return {each: len(numbers) for each, numbers in self.members.items()}
+
     def __getstate__(self) -> dict[str, Any]:
         """For a loader process that is no fork: it maps what it needs itself, a copy of everything would fill it."""
         return {**self.__dict__, "kept": OrderedDict(), "memory_bytes": 0}

@@ -13,7 +13,7 @@ import torch
 from fedmed.training import devices, networks, objective, seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import nn
 
@@ -41,13 +41,15 @@ def begin(
     *,
     class_weights: torch.Tensor | None = None,
     absent: frozenset[int] = frozenset(),
+    counts: Mapping[int, int] | None = None,
 ) -> Run:
     """The recipe's network with `params`, in training mode, and a fresh optimiser. Raises FedmedError FM-TEN-01."""
     network = networks.loaded(recipe, params, device)
     networks.set_training(network, recipe)
     start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
     optimizer = objective.optimizer(recipe, network.parameters(), lr)
-    loss = objective.loss_function(recipe, None if class_weights is None else class_weights.to(device), absent)
+    weights = None if class_weights is None else class_weights.to(device)
+    loss = objective.loss_function(recipe, weights, absent, counts)
     return Run(network, optimizer, loss, start)
 
 
@@ -79,6 +81,7 @@ def step(recipe: Recipe, run: Run, images: torch.Tensor, labels: torch.Tensor) -
     loss = run.loss(logits.float(), labels)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    networks.keep_turns(run.network, recipe, run.step)
     if training.proximal_mu:
         objective.add_proximal(list(run.network.parameters()), run.start, training.proximal_mu)
     if training.grad_clip:
