@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fedmed import files
 from fedmed.coordinator import desk, fingerprints, model, pooled, rounds, screening
 from fedmed.coordinator.updates import ArchivedUpdates
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
-    from fedmed.learning.strategy import Meta
+    from fedmed.learning.strategy import Block, Meta
 
 
 @dataclass(frozen=True)
@@ -170,19 +172,23 @@ def _combine(
         raise ValueError("a round is open without a model")
     source = ArchivedUpdates(found, running.table, base.id, [update.id for update in updates], meta)
     strategy = strategies.named(running.recipe.strategy.name)
-    weights = strategy.weigh(meta, screen.gram(source))
+    products = screen.gram(source) if strategy.needs_products else np.empty((0, 0))
+    weights = strategy.weigh(meta, products)
     header, total = params.wire_table(running.table), params.elements(running.table)
     digest = hashlib.sha256(header)
+
+    def combine(block: Block) -> tuple[int, bytes]:
+        made = strategy.combine(block, weights).base
+        return block.start + len(made), made.astype("<f4", copy=False).tobytes()
+
     with files.Sink(path) as sink:
         sink.write(header)
-
-        for block in source.blocks():
-            data = strategy.combine(block, weights).base.astype("<f4", copy=False).tobytes()
+        for stop, data in source.map(combine):
             if not params.is_finite(data):
                 raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
             digest.update(data)
             sink.write(data)
-            progress("averaging", block.start + len(block.base), total)
+            progress("averaging", stop, total)
     size = params.payload_size(running.table)
     return artifact.file_content(model.PAYLOAD, path, size, digest.hexdigest())
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from fedmed.learning import params
 from fedmed.learning.strategy import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.params import Table
     from fedmed.learning.strategy import Meta
 
+T = TypeVar("T")
 BLOCK = 1 << 19  # elements held at a time, all sites together: 2 MB, however many they are
 
 
@@ -55,7 +56,7 @@ class ArchivedUpdates:
         self._found, self._table = found, table
         self._ids = [(model, "model.safetensors"), *((update, "update.safetensors") for update in updates)]
 
-    def blocks(self) -> Iterator[Block]:
+    def map(self, work: Callable[[Block], T]) -> Iterator[T]:
         """Raises FedmedError FM-TRU-11 when a file rotted."""
         header = len(params.wire_table(self._table))
         with ExitStack() as stack:
@@ -66,7 +67,7 @@ class ArchivedUpdates:
                 for first in range(start, stop, BLOCK // len(sources)):
                     count = min(BLOCK // len(sources), stop - first)
                     rows = np.stack([np.frombuffer(source.read(4 * count), "<f4") for source in sources])
-                    yield Block(first, group, rows[0], rows[1:])
+                    yield work(Block(first, group, rows[0], rows[1:]))
             for source in sources:
                 sealing.check_digest(source.said, source.name, source.digest.hexdigest())
 

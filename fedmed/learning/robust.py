@@ -41,7 +41,7 @@ def norm_clipped_mean(*, clip_norm: float | None = None) -> Strategy:
         cut = [f"{each.name} {factor:.3g}" for each, factor in factors if factor < 1 - ROUNDING]
         return f"shortened, to this part of their length: {', '.join(cut)}" if cut else "no update was shortened"
 
-    return Strategy(weigh, average, tell=tell)
+    return Strategy(weigh, average, needs_products=True, tell=tell)
 
 
 def krum(*, f: int) -> Strategy:
@@ -72,7 +72,7 @@ def _nearest(f: int, m: int | None, words: str, min_sites: int) -> Strategy:
     def tell(meta: Sequence[Meta], found: Weights) -> str:
         return words + ", ".join(each.name for each, part in zip(meta, found.learned, strict=True) if part)
 
-    return Strategy(weigh, average, min_sites=min_sites, tell=tell)
+    return Strategy(weigh, average, needs_products=True, min_sites=min_sites, tell=tell)
 
 
 def _scores(products: np.ndarray, f: int) -> np.ndarray:
@@ -103,9 +103,10 @@ def geometric_median() -> Strategy:
                 break
         return weights(meta, found)
 
-    return Strategy(
-        weigh, average, min_sites=3, tell=lambda meta, found: times_its_share("by its distance", meta, found)
-    )
+    def tell(meta: Sequence[Meta], found: Weights) -> str:
+        return times_its_share("by its distance", meta, found)
+
+    return Strategy(weigh, average, needs_products=True, min_sites=3, tell=tell)
 
 
 def median() -> Strategy:

@@ -9,12 +9,14 @@ vectors as long as the model.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,14 @@ class Combined:
 
 
 class Updates(Protocol):
-    """The updates of a round; `blocks` may be iterated again."""
+    """The updates of a round. `map` works on every block, some of them side by side, and gives the results in order.
+
+    A block's arrays are valid while `work` runs and are not to be written to. It may be called again.
+    """
 
     meta: Sequence[Meta]
 
-    def blocks(self) -> Iterator[Block]: ...
+    def map(self, work: Callable[[Block], T]) -> Iterator[T]: ...
 
 
 def _nothing(_meta: Sequence[Meta], _weights: Weights) -> str:
@@ -79,8 +84,9 @@ class Strategy:
     """`weigh(meta, products)` and `combine(block, weights)`; with fewer than `min_sites` updates neither is defined.
 
     `products` are the inner products of the updates, float64 [sites, sites], over what is learned (`screen.gram`).
-    `memory` names the vectors that `combine` is given and gives back for every block. `tell(meta, weights)` is what a
-    person would ask about this round, empty where the shares say it all.
+    That costs a pass over the files of its own, so who does not say `needs_products` is given an empty array.
+    `memory` names the vectors that `combine` is given and gives back for every block, whatever its group.
+    `tell(meta, weights)` is what a person would ask about this round, empty where the shares say it all.
     """
 
     weigh: Callable[[Sequence[Meta], np.ndarray], Weights]
@@ -88,3 +94,4 @@ class Strategy:
     memory: tuple[str, ...] = ()
     min_sites: int = 1
     tell: Callable[[Sequence[Meta], Weights], str] = _nothing
+    needs_products: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -11,9 +11,11 @@ from fedmed.learning import screen
 from fedmed.learning.strategy import Block, Meta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fedmed.learning.strategy import Strategy
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -28,6 +30,9 @@ class InMemory:
     buffers: int = 1000
     control: int = 1000
     memory: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def map(self, work: Callable[[Block], T]) -> Iterator[T]:
+        return map(work, self.blocks())
 
     def blocks(self) -> Iterator[Block]:
         for start in range(0, len(self.base), 2):
@@ -56,7 +61,8 @@ def round_of(
 
 def combined(strategy: Strategy, updates: InMemory) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The next model, and what is remembered, which begins with zeros."""
-    weights = strategy.weigh(updates.meta, screen.gram(updates))
+    products = screen.gram(updates) if strategy.needs_products else np.empty((0, 0))
+    weights = strategy.weigh(updates.meta, products)
     updates.memory = updates.memory or {name: np.zeros_like(updates.base) for name in strategy.memory}
     parts = [strategy.combine(block, weights) for block in updates.blocks()]
     memory = {name: np.concatenate([part.memory[name] for part in parts]) for name in strategy.memory}
