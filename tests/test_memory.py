@@ -84,6 +84,7 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
             site.workspace.archived(known.id).rename(world.coordinator / "inbox" / f"update-{name}.fedmed")
 
 
+@pytest.mark.slow
 def test_memory_of_aggregate_with_small_updates(tmp_path: Path) -> None:
     few, many = (peak_of_aggregate(tmp_path / str(sites), sites, 8) for sites in (2, 8))
     print(f"aggregate of 8 MB updates: {few:.1f} MB with 2, {many:.1f} MB with 8")

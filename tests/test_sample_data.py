@@ -39,6 +39,7 @@ def remade(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REMADE)
 def test_the_script_makes_the_committed_bytes(remade: Path, case: str) -> None:
     hospital, name = case.split("/")
@@ -272,6 +273,7 @@ def grey_of(path: Path) -> np.ndarray:
     return 1 - grey if ds.PhotometricInterpretation == "MONOCHROME1" else grey
 
 
+@pytest.mark.slow
 def test_no_simple_number_tells_a_fracture() -> None:
     numbers, labels = [], []
     for hospital in XRAY_HOSPITALS:

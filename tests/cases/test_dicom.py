@@ -69,6 +69,7 @@ def test_slices_stored_from_the_other_end(tmp_path: Path) -> None:
     np.testing.assert_allclose(affine, phantoms.expected_affine(), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HEAD.is_dir(), reason="the real head MR in ../shared/data is not on this machine")
 def test_real_head_mr_equals_simpleitk() -> None:
     ordered = [one.path for one in stack.stacked(choose(HEAD), "case-1 T1")[0]]

@@ -141,6 +141,7 @@ def test_a_dicom_series_in_each_plane_and_direction(tmp_path: Path, turn: Turn) 
     segmented(tmp_path, write_dicom(tmp_path, turn))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", RIGHT_HANDED[::5], ids=lambda turn: turn.name)
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_an_oblique_dicom_series(tmp_path: Path, turn: Turn, photometric: str) -> None:

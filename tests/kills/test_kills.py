@@ -169,11 +169,15 @@ def bench_of(warm: Warm, call: str, workspace: Path, scratch: Path, world: small
     return Bench(warm, call, workspace, scratch, federation)
 
 
-EVERY = [pytest.param(mode, 1, marks=pytest.mark.slow) for mode in ("clean", "torn")]
-HOW = pytest.mark.parametrize(("mode", "stride"), [("clean", 13), ("torn", 13), *EVERY])
+EVERY = [("clean", 1), ("torn", 1)]
+EACH = pytest.mark.parametrize(("mode", "stride"), EVERY)
+SOME = pytest.mark.parametrize(
+    ("mode", "stride"), [("clean", 13), *(pytest.param(*how, marks=pytest.mark.slow) for how in EVERY)]
+)
 
 
-@HOW
+@pytest.mark.slow
+@EACH
 def test_train_local_killed(mode: str, stride: int, heavy: Warm, trained_on: small.Federation, tmp_path: Path) -> None:
     bench = bench_of(heavy, "train", trained_on.site("aa"), tmp_path, trained_on)
     assert bench.every(mode, stride) >= 25 // stride
@@ -185,7 +189,7 @@ def test_evaluate_killed(mode: str, heavy: Warm, trained_on: small.Federation, t
     assert bench_of(heavy, "evaluate", trained_on.site("aa"), tmp_path, trained_on).every(mode) >= 15
 
 
-@HOW
+@SOME
 def test_aggregate_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     world = small.founded(tmp_path / "world")
     for value, name in enumerate(world.sites, start=1):
@@ -203,13 +207,15 @@ def pooling(root: Path) -> small.Federation:
     return world
 
 
-@HOW
+@pytest.mark.slow
+@EACH
 def test_train_local_killed_over_a_fingerprint(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     world = pooling(tmp_path / "world")
     assert bench_of(light, "fingerprint", world.site("aa"), tmp_path, world).every(mode, stride) >= 12 // stride
 
 
-@HOW
+@pytest.mark.slow
+@EACH
 def test_aggregate_killed_over_the_first_model(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     world = pooling(tmp_path / "world")
     for name in world.sites:
@@ -219,26 +225,28 @@ def test_aggregate_killed_over_the_first_model(mode: str, stride: int, light: Wa
     assert bench.every(mode, stride) >= 40 // stride
 
 
-@HOW
+@pytest.mark.slow
+@EACH
 def test_start_killed_while_it_keeps_the_weights(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     data = {**small.RECIPE["data"], "normalisation": "federated"}
     world = small.joined(tmp_path / "world", recipe={"data": data})
     assert Bench(light, "start", world.coordinator, tmp_path).every(mode, stride) >= 15 // stride
 
 
-@HOW
+@pytest.mark.slow
+@EACH
 def test_start_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     world = small.joined(tmp_path / "world")
     assert Bench(light, "start", world.coordinator, tmp_path).every(mode, stride) >= 20 // stride
 
 
-@HOW
+@SOME
 def test_approve_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     world = small.founded(tmp_path / "world", approved=False)
     assert bench_of(light, "approve", world.site("aa"), tmp_path, world).every(mode, stride) >= 12 // stride
 
 
-@HOW
+@SOME
 def test_init_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
     """A half-made workspace is made whole by the same command; a whole one is left alone."""
     small.write_recipe(tmp_path / "recipe.yaml")

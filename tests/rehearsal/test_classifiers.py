@@ -37,6 +37,7 @@ def run(plan: Plan, out: Path) -> Summary:
     return simulate.run(plan, out, lambda _: None, lambda _w, _d, _t: None)
 
 
+@pytest.mark.slow
 def test_every_model_is_scored_everywhere(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     weights = models._weights
@@ -64,6 +65,7 @@ def test_every_model_is_scored_everywhere(plan: Plan, tmp_path: Path, monkeypatc
     assert [row.metric for row in table.pooled["global"]] == [*sorted(METRICS), "auroc_binned"]
 
 
+@pytest.mark.slow
 def test_a_column_of_the_table_makes_hospitals(plan: Plan, tmp_path: Path) -> None:
     data = radiographs.write_hospital(tmp_path / "one", [f"p{number:02d}" for number in range(24)])
     lines = (data / "labels.csv").read_text().splitlines()

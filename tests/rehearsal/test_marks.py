@@ -18,6 +18,7 @@ ROUNDS = 12
 RATES = [f"sensitivity_at_{rate}fp" for rate in ("0.25", "0.5", "1", "2", "4")]
 
 
+@pytest.mark.slow
 def test_from_a_table_of_boxes_to_the_pooled_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulate, "Crew", Inline)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(boxed.fields(training={"local_steps": 1})))

@@ -85,6 +85,7 @@ def run(plan: Plan, out: Path) -> Any:
     return found, told
 
 
+@pytest.mark.slow
 def test_folders_are_hospitals_and_what_is_there_is_not_done_again(plan: Plan, tmp_path: Path, acts: list[str]) -> None:
     out = tmp_path / "out"
     found, told = run(plan, out)
@@ -116,6 +117,7 @@ def test_folders_are_hospitals_and_what_is_there_is_not_done_again(plan: Plan, t
     assert {path.name for path in out.glob("seed-*")} == {"seed-7", "seed-8"}
 
 
+@pytest.mark.slow
 def test_virtual_sites_are_divided_by_each_seed(folders: Path, plan: Plan, tmp_path: Path, acts: list[str]) -> None:
     data = small.write_hospital(tmp_path / "data", [f"p{number}" for number in range(8)])
     iid = dataclasses.replace(plan, data=data, how="iid", sites=2, seeds=2)
@@ -127,6 +129,7 @@ def test_virtual_sites_are_divided_by_each_seed(folders: Path, plan: Plan, tmp_p
     assert images[7] != images[8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"rounds": 2}, {"how": "iid", "sites": 2}, {"data": "elsewhere"}, {"recipe": "another"}]
 )
@@ -148,6 +151,7 @@ def test_a_folder_belongs_to_one_plan(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_plan_that_never_made_a_hospital_binds_nothing(plan: Plan, tmp_path: Path, acts: list[str]) -> None:
     out = tmp_path / "out"
     empty = tmp_path / "empty"
@@ -252,6 +256,7 @@ def test_options_that_do_not_belong_together(tmp_path: Path, words: list[str], s
     assert not list(out.glob("seed-*/coordinator"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalisation", ["site", "federated"])
 def test_fitted_numbers_are_rehearsed_with_the_baselines(
     folders: Path, tmp_path: Path, acts: list[str], normalisation: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests import small
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from tests.command import Fedmed
 
 
+@pytest.mark.slow
 def test_again_supersedes_while_the_round_is_open(
     training_fedmed: Fedmed, torch_world: small.Federation, tmp_path: Path
 ) -> None:

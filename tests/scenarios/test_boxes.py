@@ -54,6 +54,7 @@ def test_virtual_sites_are_divided_by_what_images_show(hospital: Path, fedmed: F
     assert len(entries) == 14
 
 
+@pytest.mark.slow
 def test_check_names_what_is_wrong_with_boxes_and_not_what_stands_there(hospital: Path, fedmed: Fedmed) -> None:
     ran = fedmed.run("check", "data", "--recipe", "recipe.yaml", "--preview", "4", cwd=hospital)
     assert ran.code == 0

@@ -180,6 +180,7 @@ def test_broken_cases_are_not_made_again_in_silence(text: str, fedmed: Fedmed, w
     fedmed.ok("partition", "-w", "aa", cwd=world.root)
 
 
+@pytest.mark.slow
 def test_status_leads_through_the_whole_federation(training_fedmed: Fedmed, torch_world: small.Federation) -> None:
     """Two hospitals that do nothing but what `status` says, and carry files when it says wait."""
     root = torch_world.root

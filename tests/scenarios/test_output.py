@@ -79,6 +79,7 @@ def test_json_of_an_error_says_what_the_text_says(fedmed: Fedmed, world: small.F
     assert ran.err.splitlines() == [f"{error['code']} {error['message']}", f"next: {error['next']}"]
 
 
+@pytest.mark.slow
 def test_json_of_every_command_of_a_federation(fedmed: Fedmed, tmp_path: Path) -> None:
     small.write_recipe(tmp_path / "recipe.yaml")
     world = small.Federation(tmp_path, small.SITES)

@@ -67,6 +67,7 @@ def wards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_values_are_shown_and_not_handed_on(wards: Path, fedmed: Fedmed, tmp_path: Path) -> None:
     words = ("partition", wards / "data", "--recipe", wards / "recipe.yaml", "--how", "column", "--by", "ward")
     ran = fedmed.ok(*words, "--out", tmp_path / "a")

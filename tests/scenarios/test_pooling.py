@@ -25,6 +25,7 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
     return world
 
 
+@pytest.mark.slow
 def test_by_hand(fedmed: Fedmed, waiting: small.Federation, tmp_path: Path) -> None:
     world = waiting.copy(tmp_path / "world")
     ran = fedmed.ok("start", "-w", "coordinator", cwd=world.root)

@@ -108,6 +108,7 @@ def test_one_json_object(fedmed: Fedmed, world: small.Federation) -> None:
     assert (error["code"], error["exit"]) == ("FM-RES-05", 8)
 
 
+@pytest.mark.slow
 def test_the_last_reports_are_pooled_and_shown(fedmed: Fedmed, world: small.Federation) -> None:
     for _ in range(2):
         send(world, *world.sites)

@@ -97,6 +97,7 @@ def test_nobody_is_told_of_a_class_that_was_declared(tmp_path: Path) -> None:
     assert "FM-CHK-03" not in noted()
 
 
+@pytest.mark.slow
 def test_a_round_and_a_report_of_a_hospital_that_labels_one_class_of_two(tmp_path: Path) -> None:
     """Its update says so by a digest; its report has figures of the class that it knows, and of no other."""
     told, losses = {}, set()

@@ -224,6 +224,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
     return radiographs.founded(tmp_path_factory.mktemp("films"), SITES, data=FEDERATED, training=training)
 
 
+@pytest.mark.slow
 def test_radiographs_are_pooled_with_their_classes(films: small.Federation) -> None:
     exchange(films)
     expected = everything(films)

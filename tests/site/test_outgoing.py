@@ -53,6 +53,7 @@ def pseudonyms(site: Path) -> list[bytes]:
     return [name.encode() for entry in entries for name in (entry.case[5:], entry.patient[8:])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("found", "planted_words"), WORLDS)
 def test_nothing_planted_leaves(
     found: Callable[[Path], small.Federation], planted_words: dict[str, str], tmp_path: Path

@@ -118,6 +118,7 @@ def test_an_update_says_exactly_zero_about_them_and_the_model_keeps_those_of_r0(
         assert not any(np.array_equal(first[each], second[each]) for each in first.keys() - names)
 
 
+@pytest.mark.slow
 def test_the_next_round_is_entered_with_the_sites_own(world: small.Federation, starts: list[Params]) -> None:
     mine = []
     for name in world.sites:

@@ -384,6 +384,7 @@ def reads(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_a_round_gives_the_same_bits_with_a_cache_and_without(recipe_of, cases, ball_root, disk, reads):
     recipe = recipe_of()
     without = fitted(recipe, cases, ball_root, None)
@@ -428,6 +429,7 @@ def test_evaluation_gives_the_same_scores_and_reads_nothing_twice(recipe_of, cas
     assert len(files_of(disk)) == 10, "what is trained on and what is scored are kept apart"
 
 
+@pytest.mark.slow
 def test_pictures_are_kept_for_training_and_evaluation_alike(tmp_path, disk, monkeypatch):
     recipe = radiographs.recipe()
     cases = [replace(each, content=content.digest(each, tmp_path)) for each in radiographs.cases(tmp_path, [0, 1] * 3)]

@@ -25,6 +25,7 @@ def classes(numbers):
 # which case is drawn
 
 
+@pytest.mark.slow
 def test_balanced_sampling_draws_every_class_equally_often():
     found = drawn(classes([0] * 17 + [1] * 2 + [2]), data={"labels": {1: "one", 2: "two"}})
     picked = Counter(found.case_number(number) for number in range(6000))

@@ -57,6 +57,7 @@ def test_training_leaves_the_start_and_torchs_random_state_alone(recipe_of, run)
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.slow
 def test_training_learns(recipe_of, run):
     recipe = recipe_of(batch_size=4, optimizer={"name": "AdamW", "client_lr": 0.03})
     losses = []
@@ -64,6 +65,7 @@ def test_training_learns(recipe_of, run):
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [{}, {"optimizer": SGD}, {"proximal_mu": 0.5, "grad_clip": 1.0}])
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_a_killed_round_goes_on_bit_equal_from_every_step(recipe_of, run, tmp_path, step, optimizer):
@@ -91,6 +93,7 @@ def test_a_checkpoint_is_due_by_the_clock_and_at_the_end(recipe_of, run, tmp_pat
     assert saved == [4, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"round": 1}, {"site": "b"}, {"attempt": 2}, {"rounds": 4}, {"num_steps": 5}])
 def test_a_checkpoint_of_other_inputs_is_not_used(recipe_of, run, tmp_path, change, monkeypatch):
     said = []
@@ -101,6 +104,7 @@ def test_a_checkpoint_of_other_inputs_is_not_used(recipe_of, run, tmp_path, chan
     assert said == ["the checkpoint belongs to other inputs: training starts again"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_cases_params_or_recipe_is_not_used(recipe_of, run, tmp_path, ball_cases):
     recipe, path = recipe_of(), tmp_path / "checkpoint"
     params = {name: tensor + 1 for name, tensor in networks.initial_params(recipe)[0].items()}

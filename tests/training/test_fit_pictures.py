@@ -57,6 +57,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_killed_round_goes_on_bit_equal_from_every_step(run, tmp_path, name, step):
@@ -72,6 +73,7 @@ def test_a_killed_round_goes_on_bit_equal_from_every_step(run, tmp_path, name, s
     assert (whole.num_steps, whole.num_cases) == (4, 10)
 
 
+@pytest.mark.slow
 def test_a_killed_round_with_dropout_goes_on_bit_equal(run, tmp_path):
     recipe = radiographs.recipe(network=DROPPING, data={"image_size": [32, 32]}, training={"batch_size": 2})
     whole = run(recipe, num_steps=2)
@@ -81,11 +83,13 @@ def test_a_killed_round_with_dropout_goes_on_bit_equal(run, tmp_path):
     assert same(whole.params, run(recipe, num_steps=2, checkpoint=path).params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["group", "average"])
 def test_the_number_of_loader_processes_does_not_matter(run, name):
     assert same(run(RECIPES[name]).params, run(RECIPES[name], num_workers=2).params)
 
 
+@pytest.mark.slow
 def test_a_round_repeats_and_every_coordinate_of_it_counts(run):
     first = run(RECIPES["group"])
     assert same(first.params, run(RECIPES["group"]).params)
@@ -105,6 +109,7 @@ def test_a_class_that_was_corrected_is_another_input(run, tmp_path, root, cases)
     assert steps == [1, 2, 3, 4, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", ["sampling", "loss"])
 def test_it_learns_to_see_a_bar(run, root, balance):
     recipe = radiographs.recipe(training={"balance": balance, "batch_size": 8})

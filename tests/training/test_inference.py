@@ -97,6 +97,7 @@ def brain(request):
     return Volume(image.get_fdata(dtype=np.float32)[None], image.affine, mask)
 
 
+@pytest.mark.slow
 def test_real_brains_go_through_the_tumour_recipe(brain):
     recipe = recipes.load(REPO / "recipes" / "tumour-segmentation-mr.yaml")
     sample = transforms.standardise(recipe)(transforms.as_sample(brain))
@@ -110,6 +111,7 @@ def test_real_brains_go_through_the_tumour_recipe(brain):
     assert overlap(inference.most_probable(right, inference.standardised(brain, recipe)), brain.label) > 0.95
 
 
+@pytest.mark.slow
 def test_real_brains_are_predicted_with_the_small_recipe(brain):
     recipe = recipes.load(REPO / "recipes" / "tumour-segmentation-mr.small.yaml")
     predicted = inference.predict(networks.build(recipe), brain, recipe, CPU)
