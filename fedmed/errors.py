@@ -640,12 +640,7 @@ CODES: dict[str, Code] = {
     ),
     "FM-TRN-05": Code(
         DATA,
-        "the layers that this site keeps to itself are missing or damaged",
-        "restore state/own from a backup of this workspace; without one this site needs a new federation",
-    ),
-    "FM-TRN-06": Code(
-        DATA,
-        "the recipe keeps layers at each site, and this site has not trained",
+        "the recipe keeps layers at each site, and this site has none that were trained in a round that counted",
         "take part in a round first: fedmed train-local",
     ),
     # --- what a site or a strategy remembers between rounds --------------------------------------------------------
@@ -658,6 +653,16 @@ CODES: dict[str, Code] = {
         PROTOCOL,
         "what is remembered belongs to another round, model or federation than the file that names it",
         "restore the whole workspace from one backup; without one it needs a new federation",
+    ),
+    "FM-STA-03": Code(
+        PROTOCOL,
+        "what is remembered does not have the tensors that the recipe needs",
+        "restore the whole workspace from one backup; without one it needs a new federation",
+    ),
+    "FM-STA-04": Code(
+        WAITING,
+        "the model that says whether this site's last update counted has not arrived",
+        "put that model into inbox/ and run the command again",
     ),
     # --- models that fit a site better than the common one ---------------------------------------------------------
     "FM-PER-01": Code(

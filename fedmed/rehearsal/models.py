@@ -15,7 +15,7 @@ from fedmed.cases import datalist, encoding
 from fedmed.cases import fingerprint as measuring
 from fedmed.learning import params
 from fedmed.recipe import Imaging, Rowwise
-from fedmed.site import alone, desk, own, preprocessing, results, rounds
+from fedmed.site import alone, desk, memory, own, preprocessing, results, rounds
 from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _weights(setting: Setting, consent: Approved, site: Site, model: str) -> Par
         last = site.workspace.record.model(setting.rounds)
         if last is None:
             raise ValueError("the last model has not arrived")
-        return own.entering(site, consent, setting.rounds, desk.model_params(site, consent, last))
+        return own.entering(desk.model_params(site, consent, last), memory.load(site, consent, setting.rounds))
     owner = next(name for name in setting.names if alone_of(name) == model)
     weights = alone.newest(desk.peek(setting.site(owner)), consent)
     if weights is None:

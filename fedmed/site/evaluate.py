@@ -11,7 +11,7 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import alone, desk, outgoing, own, preprocessing, results, rounds, train, worst
+from fedmed.site import alone, desk, memory, outgoing, own, preprocessing, results, rounds, train, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ def evaluate(
 ) -> Evaluated:
     """A second call finds its report. Each opening of the test fold is in the ledger and counted in the report.
 
-    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-USE-02 (test fold before the last model), FM-DAT-*.
+    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-USE-02 (test fold before the last model), FM-DAT-*, FM-STA-*, FM-TRN-05.
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
@@ -78,7 +78,9 @@ def evaluate(
         folds: list[Split] = [split, "validation"] if _needs_thresholds(consent, split) else [split]
         rounds.require_ready(site, cases, folds, device, progress)
         opening = _open_fold(site, split, now)
-        common = own.for_scores(site, consent, model.round_number, desk.model_params(site, consent, model))
+        remembered = memory.load(site, consent, model.round_number)
+        received = desk.model_params(site, consent, model)
+        common = own.for_scores(consent, model.round_number, received, remembered)
         models = {"global": common, **({"alone": local_only} if local_only else {})}
         scored = {fold: _score(site, consent, cases, fold, models, device, progress) for fold in folds}
         above = {name: results.thresholds(found, consent.recipe) for name, found in scored[folds[-1]].items()}

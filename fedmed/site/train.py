@@ -15,10 +15,10 @@ from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import desk, fingerprint, outgoing, own, preprocessing, results, rounds
+from fedmed.site import desk, fingerprint, memory, outgoing, own, preprocessing, results, rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
+    from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
     from fedmed.site.fingerprint import Fingerprinted
 
@@ -59,7 +60,7 @@ def train(
 ) -> Trained | Fingerprinted:
     """Safe to repeat: a killed run goes on at its last checkpoint, also with --again; a finished one finds its update.
 
-    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-NRM-*, FM-RES-*.
+    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-NRM-*, FM-RES-*, FM-STA-*.
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
@@ -78,8 +79,8 @@ def train(
             return _found(site, said, arrivals)
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)
-        body, content = _train(site, consent, model, cases, options, progress)
-        known = _say(site, consent, model, body, content, now)
+        body, content, kept = _train(site, consent, model, cases, options, progress)
+        known = _say(site, consent, model, body, content, now, kept)
         checkpoint(site, round_).unlink(missing_ok=True)
         return Trained(round_, True, False, body, sealing.post(site.workspace, known), arrivals)
 
@@ -102,9 +103,10 @@ def _train(
     cases: Datalist,
     options: Options,
     progress: Callable[[str, int, int], None],
-) -> tuple[bodies.Update, artifact.Content]:
+) -> tuple[bodies.Update, artifact.Content, dict[str, Params]]:
+    """What the update says, its tensors, and what this site remembers with it, by part."""
     received = desk.model_params(site, consent, model)
-    base = own.entering(site, consent, model.round_number, received)
+    base = own.entering(received, memory.load(site, consent, model.round_number))
     path = checkpoint(site, model.round_number)
     files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
@@ -116,8 +118,8 @@ def _train(
         site, consent, cases, "validation", base, device=options.device,
         progress=lambda done, total: progress("validating the received model", done, total),
     )  # fmt: skip
-    own.keep(site, consent, model.round_number + 1, fitted.params)
-    delta = rounds.require_sane(own.change(consent, fitted.params, received), "the update")
+    staying = own.staying(consent)
+    delta = rounds.require_sane(own.change(fitted.params, received, staying), "the update")
     payload = params.to_payload(delta, consent.table)
     body = bodies.Update(
         num_cases=fitted.num_cases,
@@ -132,7 +134,8 @@ def _train(
         state=None,
         versions=versions(),
     )
-    return body, artifact.tensor_content(PAYLOAD, payload)
+    kept = {own.PART: {name: fitted.params[name] for name in staying}} if staying else {}
+    return body, artifact.tensor_content(PAYLOAD, payload), kept
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
@@ -147,9 +150,18 @@ def versions() -> list[bodies.Version]:
 
 
 def _say(
-    site: Site, consent: Approved, model: Known, body: bodies.Update, content: artifact.Content, now: datetime
+    site: Site,
+    consent: Approved,
+    model: Known,
+    body: bodies.Update,
+    content: artifact.Content,
+    now: datetime,
+    kept: Mapping[str, Params] | None = None,
 ) -> Known:
+    """Seal the update, behind what is remembered with it: `kept`, by part, all of `memory.parts`."""
     federation = consent.agreement.federation
+    if kept:
+        body = body.model_copy(update={"state": memory.keep(site, consent, model, kept, now)})
 
     def build(
         opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]

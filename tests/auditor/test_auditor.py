@@ -158,10 +158,9 @@ def test_a_ledger_that_was_cut(simulation: Simulation) -> None:
     assert code_of(lambda: books.verify(site.root, lambda _done, _total: None)) == "FM-TRU-08"
 
 
-def test_a_state_that_is_named_and_is_not_there(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = simulator._update_body
-    monkeypatch.setattr(simulator, "_update_body", lambda *told: body(*told).model_copy(update={"state": "0" * 64}))
-    simulation.send_update("aa", 1.0)
+def test_a_state_that_is_named_and_is_not_there(simulation: Simulation) -> None:
+    data = simulation.sites["aa"].update(simulation.now, simulator.filled(1.0), state="0" * 64)
+    simulation.coordinator.deliver(data, simulation.now)
     assert code_of(lambda: books.verify(simulation.sites["aa"].root, quiet)) == "FM-STA-01"
     for name in ("bb", "cc"):
         simulation.send_update(name, 1.0)

@@ -153,15 +153,28 @@ class Hospital(Actor):
     def workspace(self) -> Workspace:
         return site_desk.peek(self.root).workspace
 
-    def update(self, now: datetime, delta: Params, num_cases: int = 10, num_patients: int = 0) -> bytes:
-        """A new update that answers the newest model; every call seals another one."""
+    def update(
+        self,
+        now: datetime,
+        delta: Params,
+        num_cases: int = 10,
+        num_patients: int = 0,
+        *,
+        kept: dict[str, Params] | None = None,
+        state: str | None = None,
+    ) -> bytes:
+        """A new update that answers the newest model; every call seals another one, behind what is `kept` by part.
+
+        `state` is named without being sealed.
+        """
         self.look(now)
         with site_desk.opened(self.root, now) as site:
             consent = site_desk.require_approved(site)
             model = site_desk.newest_model(site, [])
             payload = params.to_payload(delta, consent.table)
             content = artifact.tensor_content(train.PAYLOAD, payload)
-            known = train._say(site, consent, model, _update_body(num_cases, num_patients or num_cases), content, now)
+            body = _update_body(num_cases, num_patients or num_cases).model_copy(update={"state": state})
+            known = train._say(site, consent, model, body, content, now, kept)
             return sealing.post(site.workspace, known).read_bytes()
 
     def fingerprint(self, now: datetime, mean: float = 100.0, num_cases: int = 30, **changed: Any) -> bytes:

@@ -11,12 +11,13 @@ from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
 from fedmed.exchange import intake, sealing
 from fedmed.learning import params
-from fedmed.site import desk, evaluate, own, rounds, train
+from fedmed.site import desk, evaluate, memory, own, rounds, train
 from tests import radiographs, small
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedmed.exchange.record import Known
     from fedmed.learning.params import Params
 
 ALL_COUNT = {"max_norm_ratio": 1_000_000, "min_cosine": -1}
@@ -102,8 +103,24 @@ def same(one: Params, two: Params, names: frozenset[str]) -> bool:
     return all(np.array_equal(one[name], two[name]) for name in names)
 
 
-def file(root: Path, round_: int) -> Path:
-    return root / "state" / "own" / f"r{round_:04d}.safetensors"
+def entering(root: Path, round_: int) -> Params:
+    site, consent, _ = consent_of(root)
+    return own.entering(model(root, round_), memory.load(site, consent, round_))
+
+
+def kept(root: Path) -> list[Params]:
+    """The own layers that this site has sealed, oldest first."""
+    site, consent, names = consent_of(root)
+    table = params.part_table(consent.table, own.PART, names)
+    payloads = [sealing.read_payload(site.workspace, known.id, "state.safetensors") for known in states_of(site)]
+    return [
+        {name.partition("/")[2]: array for name, array in params.from_payload(payload, table).items()}
+        for payload in payloads
+    ]
+
+
+def states_of(site: desk.Site) -> list[Known]:
+    return site.workspace.record.of("state")
 
 
 def test_an_update_says_exactly_zero_about_them_and_the_model_keeps_those_of_r0(once: small.Federation) -> None:
@@ -123,8 +140,8 @@ def test_the_next_round_is_entered_with_the_sites_own(world: small.Federation, s
     mine = []
     for name in world.sites:
         root = world.site(name)
-        site, consent, names = consent_of(root)
-        entered = own.entering(site, consent, 1, model(root, 1))
+        _, _, names = consent_of(root)
+        entered = entering(root, 1)
         assert not any(np.array_equal(entered[each], model(root, 1)[each]) for each in names)
         assert same(entered, model(root, 1), frozenset(entered) - names)
         learn(root)
@@ -141,106 +158,65 @@ def test_the_next_round_is_entered_with_the_sites_own(world: small.Federation, s
 
 
 def test_the_first_round_is_entered_with_the_common_ones(once: small.Federation) -> None:
-    site, consent, _ = consent_of(once.site("aa"))
     first = model(once.site("aa"), 0)
-    assert same(own.entering(site, consent, 0, first), first, frozenset(first))
+    assert same(entering(once.site("aa"), 0), first, frozenset(first))
 
 
 def test_again_starts_from_the_same_own_layers(world: small.Federation, starts: list[Params]) -> None:
     root = world.site("aa")
     learn(root)
-    kept, said = file(root, 2).read_bytes(), update(root, 1)
+    before, said = kept(root), update(root, 1)
     learn(root, again=True)
     assert same(starts[0], starts[2], frozenset(starts[0]))
-    assert file(root, 2).read_bytes() == kept
+    assert len(kept(root)) == len(before) == 2, "the same once more is one state"
     assert same(update(root, 1), said, frozenset(said))
-
-
-def test_a_site_that_missed_rounds_enters_with_its_last(world: small.Federation) -> None:
-    site, consent, names = consent_of(world.site("aa"))
-    common = model(world.site("aa"), 1)
-    last = own.entering(site, consent, 1, common)
-    own.keep(site, consent, 3, {name: array + 3 for name, array in common.items()})  # of a round that was never sealed
-    for round_ in (2, 3, 4, 9999):
-        assert same(own.entering(site, consent, round_, common), last, names), "those of round 0, kept for round 1"
-
-
-def test_a_layer_that_is_gone_is_not_replaced_in_silence(world: small.Federation) -> None:
-    site, consent, _ = consent_of(world.site("aa"))
-    file(world.site("aa"), 1).unlink()
-    with pytest.raises(FedmedError) as caught:
-        own.entering(site, consent, 1, model(world.site("aa"), 1))
-    assert caught.value.code == "FM-TRN-05"
 
 
 def test_a_site_that_never_trained_may_begin_and_scores_nothing(world: small.Federation, tmp_path: Path) -> None:
     site, consent, _ = consent_of(world.site("aa"))
     common = model(world.site("aa"), 1)
     site.workspace.record.said[:] = [known for known in site.workspace.record.said if known.kind != "update"]
-    assert same(own.entering(site, consent, 1, common), common, frozenset(common))
-    assert same(own.for_scores(site, consent, 0, common), common, frozenset(common))
+    found = memory.load(site, consent, 1)
+    assert found == {}
+    assert same(own.entering(common, found), common, frozenset(common))
+    assert same(own.for_scores(consent, 0, common, found), common, frozenset(common))
     with pytest.raises(FedmedError) as caught:
-        own.for_scores(site, consent, 1, common)
-    assert caught.value.code == "FM-TRN-06"
+        own.for_scores(consent, 1, common, found)
+    assert caught.value.code == "FM-TRN-05"
 
 
 def test_evaluation_uses_the_sites_own(world: small.Federation, starts: list[Params]) -> None:
     root = world.site("aa")
-    site, consent, _ = consent_of(root)
-    entered = own.entering(site, consent, 1, model(root, 1))
+    entered = entering(root, 1)
     evaluate.evaluate(root, small.now(), "validation", "cpu", lambda *_: None)
     assert same(starts[0], entered, frozenset(entered))
 
 
-@pytest.mark.parametrize("spoil", ["flip", "cut", "other federation", "a tensor less"])
-def test_a_damaged_file_is_refused_and_nothing_is_sent(world: small.Federation, spoil: str) -> None:
+def test_damaged_layers_are_refused_and_nothing_is_sent(world: small.Federation) -> None:
     root = world.site("aa")
-    path = file(root, 1)
+    site, *_ = consent_of(root)
+    path = site.workspace.archived(states_of(site)[0].id)
     data = bytearray(path.read_bytes())
-    if spoil == "flip":
-        data[-3] ^= 1
-        path.write_bytes(data)
-    elif spoil == "cut":
-        path.write_bytes(data[:-4])
-    else:
-        from fedmed.training import checkpoints  # noqa: PLC0415
-
-        _, consent, _ = consent_of(root)
-        digest = consent.agreement.federation.digest
-        found = checkpoints.load(path, digest)
-        assert isinstance(found, checkpoints.Checkpoint)
-        if spoil == "a tensor less":
-            found.tensors.popitem()
-        checkpoints.save(path, found, digest if spoil == "a tensor less" else "0" * 64)
-    with pytest.raises(FedmedError, match=r"state/own/r0001.safetensors") as caught:
+    data[data.index(next(iter(kept(root)[0].values())).tobytes())] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FedmedError) as caught:
         learn(root)
-    assert caught.value.code == "FM-TRN-05"
+    assert caught.value.code == "FM-STA-01"
     assert not list((root / "outbox").glob("update-r0001*"))
 
 
-def test_a_copy_beside_it_is_not_read(world: small.Federation) -> None:
-    root = world.site("aa")
-    for name in ("r0001 (copy).safetensors", "r0001-old.safetensors", "rest.safetensors", "r1.safetensors"):
-        (root / "state" / "own" / name).write_bytes(b"somebody's")
-    learn(root)
-
-
 def test_nothing_of_them_leaves(world: small.Federation) -> None:
-    from fedmed.training import checkpoints  # noqa: PLC0415
-
     for name in world.sites:
         root = world.site(name)
         learn(root)
-        _, consent, names = consent_of(root)
+        _, _, names = consent_of(root)
         sent = b"".join(path.read_bytes() for path in (root / "outbox").glob("*.fedmed"))
         delta = update(root, 1)
         travelling = max(delta.keys() - names, key=lambda each: delta[each].size)
         assert delta[travelling].tobytes() in sent, "the search finds what does leave"
-        for round_ in (1, 2):
-            kept = checkpoints.load(file(root, round_), consent.agreement.federation.digest)
-            assert isinstance(kept, checkpoints.Checkpoint)
-            assert kept.tensors.keys() == names
-            for tensor, common in ((kept.tensors[each], model(root, 0)[each]) for each in names):
+        assert len(kept(root)) == 2
+        for tensors in kept(root):
+            assert tensors.keys() == names
+            for tensor, common in ((tensors[each], model(root, 0)[each]) for each in names):
                 assert tensor.tobytes() not in sent
                 assert (tensor - common).tobytes() not in sent
-        assert (file(root, 1).stat().st_mode & 0o777) == 0o600

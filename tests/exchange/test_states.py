@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedmed.auditor import books, inspection
-from fedmed.exchange import agreement, artifact, bodies, memory, sealing
+from fedmed.exchange import agreement, artifact, bodies, sealing, states
 from fedmed.learning import params
 from tests.coded import code_of
 from tests.vectors import samples
@@ -43,20 +43,20 @@ def answered(found: Workspace) -> Known:
 
 
 def keep(found: Workspace, payload: bytes = samples.STATE, model: Known | None = None) -> Known:
-    content = artifact.tensor_content(memory.PAYLOAD, payload)
+    content = artifact.tensor_content(states.PAYLOAD, payload)
     table = params.digest(samples.STATE_TABLE)
-    return memory.keep(found, federation_of(found), "aggregate", model or answered(found), BODY, table, content, NOW)
+    return states.keep(found, federation_of(found), "aggregate", model or answered(found), BODY, table, content, NOW)
 
 
 def named(found: Workspace, state: str, model: Known | None = None) -> str:
-    return code_of(lambda: memory.named(found, federation_of(found), state, model or answered(found)))
+    return code_of(lambda: states.named(found, federation_of(found), state, model or answered(found)))
 
 
 def test_it_is_sealed_for_its_round_and_read_back(found: Workspace) -> None:
     known = keep(found)
-    said = memory.named(found, federation_of(found), known.id, answered(found))
+    said = states.named(found, federation_of(found), known.id, answered(found))
     assert (known.kind, known.round, said.predicate.body) == ("state", 0, BODY)
-    assert memory.read_payload(found, known.id) == samples.STATE
+    assert states.read_payload(found, known.id) == samples.STATE
     verified = inspection.verify(found.archived(known.id), found.outbox / "federation-v0001.fedmed")
     assert "tensor table and finite numbers" in verified.checked
     assert books.verify(found.root, lambda _done, _total: None).archived > 0
@@ -108,7 +108,7 @@ def test_of_another_round_or_model_it_is_refused(found: Workspace) -> None:
 def test_of_another_federation_it_is_refused(found: Workspace) -> None:
     known, federation = keep(found), federation_of(found)
     other = replace(federation, digest="0" * 64)
-    assert code_of(lambda: memory.named(found, other, known.id, answered(found))) == "FM-STA-02"
+    assert code_of(lambda: states.named(found, other, known.id, answered(found))) == "FM-STA-02"
 
 
 def test_missing_strange_or_damaged(found: Workspace) -> None:
@@ -121,7 +121,7 @@ def test_missing_strange_or_damaged(found: Workspace) -> None:
     place = whole.index(samples.STATE) + len(samples.STATE) - 1
     path.write_bytes(whole[:place] + b"\1" + whole[place + 1 :])
     assert named(found, known.id) == "ok", "its statement is whole"
-    assert code_of(lambda: memory.read_payload(found, known.id)) == "FM-STA-01"
+    assert code_of(lambda: states.read_payload(found, known.id)) == "FM-STA-01"
     path.write_bytes(whole[:300])
     assert named(found, known.id) == "FM-STA-01"
     path.unlink()
