@@ -1,4 +1,4 @@
-"""The layers that a site keeps to itself: batch norm under the policy `local` (FedBN, Li et al., ICLR 2021).
+"""The layers that a site keeps to itself: batch norm under the policy `local` (FedBN, Li et al., ICLR 2021), and heads.
 
 They stand in the model that everybody gets as they were in model r0, and an update says zero about them. What the site
 has learned of them is the part `own` of what it remembers (`memory`), and never leaves.
