@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import small
+from tests import small, tables
 from tests.command import Fedmed
 
 if TYPE_CHECKING:
@@ -63,6 +63,24 @@ def test_first_approve_imports_nothing_heavy(fedmed: Fedmed, tmp_path: Path) -> 
     ran = fedmed.ok("approve", "-w", "aa", "--by", "Test", "--fingerprint", fingerprint, cwd=tmp_path)
     assert "approved by Test" in ran.out
     assert not HEAVY & ran.modules
+
+
+@pytest.mark.slow
+def test_a_round_over_a_table_imports_no_monai(fedmed: Fedmed, tmp_path: Path) -> None:
+    tables.founded(tmp_path)
+    for words in ("train-local -w aa --device cpu", "evaluate -w aa --device cpu"):
+        ran = fedmed.ok(*words.split(), cwd=tmp_path)
+        assert "torch" in ran.modules
+        assert not {"monai", "matplotlib"} & ran.modules, words
+
+
+@pytest.mark.slow
+def test_a_round_over_images_imports_of_monai_what_it_uses(fedmed: Fedmed, tmp_path: Path) -> None:
+    small.founded(tmp_path, initial=small.unet_initial)
+    fedmed.ok("partition", "-w", "aa", cwd=tmp_path)
+    modules = fedmed.ok("train-local", "-w", "aa", "--device", "cpu", cwd=tmp_path).modules
+    assert "monai" in modules
+    assert not {"matplotlib", "sklearn"} & modules
 
 
 def test_the_probe_sees_what_is_heavy(fedmed: Fedmed, world: small.Federation) -> None:

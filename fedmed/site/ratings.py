@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedmed.recipe import Classifying
-    from fedmed.training.classification import Rated
+    from fedmed.training.rated import Rated
 
 SPECIFICITY = "specificity_at_spec90"  # what the threshold reached, beside `sensitivity_at_spec90`
 OVER_CLASSES = ("accuracy", "balanced_accuracy")  # no figure of a single label

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fedmed.recipe import Recipe
-    from fedmed.training.classification import Rated
     from fedmed.training.localisation import Located
     from fedmed.training.metrics import CaseScores
+    from fedmed.training.rated import Rated
     from fedmed.training.tabular import Followed
 
     Scored = Sequence[CaseScores] | Sequence[Rated] | Sequence[Followed] | Sequence[Located]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 
 from fedmed.cases import boxes as meanings
 from fedmed.cases import pictures as reader
 from fedmed.cases.case import Box
 from fedmed.errors import FedmedError
 from fedmed.training import heatmaps, pictures, samples
+from fedmed.training.monai_parts import MetaTensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from fedmed.training import cache, devices, networks, pictures
+from fedmed.training import cache, devices, networks, pictures, samples
+from fedmed.training.rated import Rated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     from fedmed.recipe import Classification
     from fedmed.training.cache import Cache
     from fedmed.training.networks import Params
-
-
-@dataclass(frozen=True)
-class Rated:
-    """`who` is the alias of a case, or of a patient; `truth` a class, `probabilities` one for each class.
-
-    Of the `absent` classes nothing is known here: nobody labels them where the case comes from.
-    """
-
-    who: str
-    truth: int
-    probabilities: tuple[float, ...]
-    absent: frozenset[int] = frozenset()
 
 
 def evaluate(
@@ -58,7 +45,7 @@ def evaluate(
     network = networks.loaded(recipe, params, device)
     found: dict[str, tuple[int, list[NDArray[np.float64]]]] = {}
     for done, case in enumerate(cases, start=1):
-        truth = pictures.class_of(case, recipe, label_map)
+        truth = samples.class_of(case, recipe, label_map)
         make = partial(pictures.seen, case, root, recipe, label_map, preprocessing)
         seen = cache.prepared(disk, "pictures", case, recipe, label_map, preprocessing, make).tensors
         slices = probabilities(network, seen["slices"], recipe, device, absent)

@@ -20,14 +20,10 @@ import torch
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
 from fedmed.training import (
-    boxed,
     devices,
     networks,
     objective,
-    patches,
-    pictures,
     resume,
-    rows,
     samples,
     steps,
     workers,
@@ -42,9 +38,6 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
     from fedmed.training.cache import Cache
     from fedmed.training.networks import Params
-
-
-Drawn = patches.Patches | pictures.Pictures | boxed.Boxed | rows.Rows
 
 
 @dataclass(frozen=True)
@@ -111,8 +104,7 @@ def fit(
         inputs = resume.inputs_digest(recipe, params, drawn.cases, label_map, absent, preprocessing, place)
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
         lr = objective.learning_rate(recipe, round, rounds)
-        weights = drawn.class_weights() if isinstance(drawn, pictures.Pictures) else None
-        counts = drawn.counts
+        weights, counts = drawn.class_weights(), drawn.counts
         run = steps.begin(recipe, params, device, lr, class_weights=weights, absent=absent, counts=counts)
         if checkpoint is not None:
             resume.load(run, checkpoint, inputs)
@@ -141,11 +133,16 @@ def _samples(
     where: tuple[str | int, ...],
     preprocessing: Preprocessing | None,
     disk: Cache | None,
-) -> Drawn:
+) -> samples.Samples:
+    # each task loads its own: a table needs no monai
+    if isinstance(recipe, recipes.Tabular | recipes.Survival):
+        from fedmed.training import rows  # noqa: PLC0415
+
+        return rows.Rows(recipe, cases, root, label_map, where, preprocessing)
+    from fedmed.training import boxed, patches, pictures  # noqa: PLC0415
+
     if isinstance(recipe, recipes.Classification):
         return pictures.Pictures(recipe, cases, root, label_map, where, preprocessing, disk)
-    if isinstance(recipe, recipes.Tabular | recipes.Survival):
-        return rows.Rows(recipe, cases, root, label_map, where, preprocessing)
     if isinstance(recipe, recipes.Localisation):
         return boxed.Boxed(recipe, cases, root, label_map, where, preprocessing, disk)
     if not isinstance(recipe, recipes.Segmentation):
@@ -154,7 +151,7 @@ def _samples(
 
 
 def _batches(
-    drawn: Drawn, first: int, num_steps: int, num_workers: int, device: torch.device
+    drawn: samples.Samples, first: int, num_steps: int, num_workers: int, device: torch.device
 ) -> Iterator[samples.Sample]:
     """Images and labels of step `first` ... num_steps - 1, on the device."""
     size = drawn.batch_size
@@ -172,7 +169,7 @@ def _batches(
         yield batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
 
 
-def _not_finite(drawn: Drawn, step: int, num_steps: int, what: str) -> FedmedError:
+def _not_finite(drawn: samples.Samples, step: int, num_steps: int, what: str) -> FedmedError:
     size = drawn.batch_size
     numbers = sorted({drawn.case_number(step * size + index) for index in range(size)})
     names = ", ".join(drawn.cases[number].case for number in numbers)

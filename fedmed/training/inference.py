@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from monai import transforms as mt
-from monai.data import MetaTensor
-from monai.inferers import sliding_window_inference
 
-from fedmed.training import devices, quiet, transforms
+from fedmed.training import devices, transforms
+from fedmed.training.monai_parts import MetaTensor, sliding_window_inference
+from fedmed.training.monai_parts import transforms as mt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Volume
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Segmentation
-
-quiet.silence()
 
 
 @dataclass(frozen=True)

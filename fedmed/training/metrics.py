@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from monai.metrics import compute_dice, compute_hausdorff_distance
 
 from fedmed.cases import reading
 from fedmed.errors import FedmedError
-from fedmed.training import cache, inference, networks, quiet
+from fedmed.training import cache, inference, networks
+from fedmed.training.monai_parts import compute_dice, compute_hausdorff_distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from fedmed.recipe import Segmentation
     from fedmed.training.cache import Cache, Tensors
     from fedmed.training.networks import Params
-
-quiet.silence()
 
 
 @dataclass(frozen=True)

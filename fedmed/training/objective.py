@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from monai import losses
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 quiet.silence()
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-LOSSES: dict[str, Callable[..., Any]] = {
-    "DiceLoss": losses.DiceLoss,
-    "DiceCELoss": losses.DiceCELoss,
-    "DiceFocalLoss": losses.DiceFocalLoss,
-}
 
 
 VACANT = 1e4  # off a logit: in float32 it leaves nothing of the class
@@ -58,8 +52,10 @@ def loss_function(
         return lambda logits, drawn: focal(logits[:, maps], drawn[:, maps])
     if not isinstance(recipe, recipes.Segmentation):
         raise TypeError(type(recipe).__name__)
+    from fedmed.training import overlap  # noqa: PLC0415 - monai, which tables do without
+
     loss = recipe.training.loss
-    built: Loss = LOSSES[loss.name](softmax=True, to_onehot_y=True, include_background=loss.include_background)
+    built: Loss = overlap.LOSSES[loss.name](softmax=True, to_onehot_y=True, include_background=loss.include_background)
     return _among(_present(recipe, absent), lambda logits: merged(logits, absent), built) if absent else built
 
 

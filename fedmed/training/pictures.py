@@ -11,9 +11,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from fedmed import fingerprint
-from fedmed.cases import labels, pictures
+from fedmed.cases import pictures
 from fedmed.cases.case import Box
-from fedmed.errors import FedmedError
 from fedmed.training import samples, transforms
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.case import Case, Picture
     from fedmed.preprocessing import Preprocessing
-    from fedmed.recipe import Classification, Classifying, Survival
+    from fedmed.recipe import Classification
     from fedmed.recipe_fields import Pictures as Rules
     from fedmed.training.cache import Tensors
 
@@ -37,7 +36,7 @@ class Pictures(samples.Samples):
     recipe: Classification
 
     def classes(self, case: Case) -> tuple[int]:
-        return (class_of(case, self.recipe, self.label_map),)
+        return (samples.class_of(case, self.recipe, self.label_map),)
 
     def class_weights(self) -> torch.Tensor | None:
         """float32 [num_classes] for `balance: loss`, else None: n / (number of classes there are * n of the class).
@@ -77,19 +76,12 @@ def seen(
     label_map: Mapping[int, int],
     preprocessing: Preprocessing | None,
 ) -> Tensors:
-    """A case behind the fixed chain: slices [S, C, *image_size] float32, label [] int64. Raises as `class_of` does, and
-    what reading the case raises.
+    """A case behind the fixed chain: slices [S, C, *image_size] float32, label [] int64. Raises as `samples.class_of`
+    does, and what reading the case raises.
     """
-    label = torch.tensor(class_of(case, recipe, label_map))
+    label = torch.tensor(samples.class_of(case, recipe, label_map))
     picture = pictures.read(case, root, recipe.data, label_map)
     return {"slices": standardise(picture, recipe.data, preprocessing), "label": label}
-
-
-def class_of(case: Case, recipe: Classifying | Survival, label_map: Mapping[int, int]) -> int:
-    """Raises FedmedError FM-TRN-03 for a case without a class, FM-DAT-28 for one that label_map does not know."""
-    if not isinstance(case.label, int):
-        raise FedmedError("FM-TRN-03", f"case {case.case}: no class to learn from")
-    return labels.to_class(case.label, recipe.data, label_map, case.case)
 
 
 def standardise(picture: Picture, rules: Rules, preprocessing: Preprocessing | None = None) -> torch.Tensor:

@@ -11,7 +11,7 @@ import warnings
 
 
 def silence() -> None:
-    """Called by every module of this room that imports monai, behind its imports."""
+    """Called behind the imports of torch and of monai."""
     for module in (r"monai\..*", r"torch\..*"):
         for category in (DeprecationWarning, FutureWarning, UserWarning):
             warnings.filterwarnings("ignore", category=category, module=module)

@@ -9,7 +9,7 @@ import torch
 from fedmed import recipe as recipes
 from fedmed.cases import encoding
 from fedmed.errors import FedmedError
-from fedmed.training import pictures, samples
+from fedmed.training import samples
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ class Rows(samples.Samples):
     def classes(self, case: Case) -> Collection[int]:
         if isinstance(self.recipe, recipes.Survival):
             return ()
-        return (pictures.class_of(case, self.recipe, self.label_map),)
+        return (samples.class_of(case, self.recipe, self.label_map),)
 
     @property
     def sample_bytes(self) -> int:
@@ -63,6 +63,6 @@ def prepared(
 
 def outcome(case: Case, recipe: Tabular | Survival, label_map: Mapping[int, int]) -> tuple[int, float]:
     """The class, or whether the event came; and the time of a survival. Raises as `prepared`."""
-    label = pictures.class_of(case, recipe, label_map)
+    label = samples.class_of(case, recipe, label_map)
     time = case.row.time if case.row else None
     return label, 0.0 if time is None else time

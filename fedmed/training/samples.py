@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
+from fedmed.cases import labels
 from fedmed.errors import FedmedError
-from fedmed.training import cache, seeds, transforms
+from fedmed.training import cache, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.case import Case
     from fedmed.preprocessing import Preprocessing
-    from fedmed.recipe import Recipe
+    from fedmed.recipe import Classifying, Recipe, Survival
     from fedmed.training.cache import Cache, Kept, Kind, Tensors
 
 MEMORY_BYTES = 2 << 30
@@ -86,6 +87,8 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal]):
     @cached_property
     def augmentation(self) -> Any:
         """The recipe's random chain."""
+        from fedmed.training import transforms  # noqa: PLC0415 - monai, which tables do without
+
         return transforms.augmentation(self.recipe, self.keys)
 
     @property
@@ -115,6 +118,10 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal]):
     def classes(self, case: Case) -> Collection[int]:  # noqa: ARG002
         """What a case can be drawn as, where the recipe balances. Raises FedmedError FM-TRN-03 without a label."""
         return ()
+
+    def class_weights(self) -> torch.Tensor | None:
+        """What each class weighs in the loss, where the recipe balances by it."""
+        return None
 
     def case_number(self, i: int) -> int:
         """Every case once per epoch, in an order of the epoch's own; a batch may lie across two epochs.
@@ -147,6 +154,13 @@ class Samples(torch.utils.data.Dataset[Sample | Refusal]):
         self.memory_bytes += kept.num_bytes
         while self.memory_bytes > self.memory_limit and len(self.kept) > 1:
             self.memory_bytes -= self.kept.popitem(last=False)[1].num_bytes
+
+
+def class_of(case: Case, recipe: Classifying | Survival, label_map: Mapping[int, int]) -> int:
+    """Raises FedmedError FM-TRN-03 for a case without a class, FM-DAT-28 for one that label_map does not know."""
+    if not isinstance(case.label, int):
+        raise FedmedError("FM-TRN-03", f"case {case.case}: no class to learn from")
+    return labels.to_class(case.label, recipe.data, label_map, case.case)
 
 
 def stack(samples: Sequence[Sample | Refusal]) -> Sample | Refusal:

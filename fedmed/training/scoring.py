@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedmed import recipe as recipes
-from fedmed.training import classification, localisation, metrics, tabular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
     from fedmed.training.cache import Cache
-    from fedmed.training.classification import Rated
     from fedmed.training.localisation import Located
     from fedmed.training.metrics import CaseScores
     from fedmed.training.networks import Params
+    from fedmed.training.rated import Rated
     from fedmed.training.tabular import Followed
 
 
@@ -41,9 +40,13 @@ def evaluate(
     name for the others. Of `absent` classes, which these cases never label, nothing is scored.
     """
     if isinstance(recipe, recipes.Tabular | recipes.Survival):
+        from fedmed.training import tabular  # noqa: PLC0415 - each task loads its own: a table needs no monai
+
         return tabular.evaluate(
             recipe, params, cases, label_map=label_map, device=device, preprocessing=preprocessing, progress=progress
         )
+    from fedmed.training import classification, localisation, metrics  # noqa: PLC0415
+
     where: dict[str, Any] = {"root": root, "label_map": label_map, "device": device}
     where |= {"preprocessing": preprocessing, "disk": disk}
     if isinstance(recipe, recipes.Classification):

@@ -9,7 +9,7 @@ import torch
 
 from fedmed import recipe as recipes
 from fedmed.training import devices, networks, rows
-from fedmed.training.classification import Rated
+from fedmed.training.rated import Rated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from monai import transforms as mt
-from monai.data import MetaTensor, get_track_meta, set_track_meta
 
 from fedmed.cases import geometry, reading
 from fedmed.errors import FedmedError
 from fedmed.recipe_fields import FEDERATED
-from fedmed.training import quiet
+from fedmed.training.monai_parts import MetaTensor, get_track_meta, set_track_meta
+from fedmed.training.monai_parts import transforms as mt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe, Segmentation
     from fedmed.recipe_augment import RandAffine
     from fedmed.recipe_fields import Data, Volumes
-
-quiet.silence()
 
 KEYS = ("image", "label")
 LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))

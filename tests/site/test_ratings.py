@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedmed.site import ratings, results
-from fedmed.training.classification import Rated
+from fedmed.training.rated import Rated
 from tests import radiographs
 
 if TYPE_CHECKING:

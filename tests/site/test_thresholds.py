@@ -8,7 +8,7 @@ import pytest
 
 from fedmed.coordinator import aggregate
 from fedmed.site import desk, evaluate, rounds
-from fedmed.training.classification import Rated
+from fedmed.training.rated import Rated
 from tests import radiographs, small
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from fedmed.cases import labels
 from fedmed.errors import FedmedError
 from fedmed.recipe import Classification
 from fedmed.site import ratings, scores
-from fedmed.training import classification, fit, metrics, networks, objective, resume
-from fedmed.training.classification import Rated
+from fedmed.training import classification, fit, metrics, networks, objective, overlap, resume
 from fedmed.training.metrics import CaseScores
+from fedmed.training.rated import Rated
 from tests import radiographs
 
 from .conftest import tiny_recipe
@@ -81,13 +81,13 @@ def test_dice_of_the_merged_classes_by_hand(include_background):
 def test_no_class_absent_is_the_loss_of_the_recipe():
     logits = torch.randn(2, 4, 3, 3, 3, generator=torch.Generator().manual_seed(1))
     label = torch.randint(0, 4, (2, 1, 3, 3, 3), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
-    for name in objective.LOSSES:
+    for name in overlap.LOSSES:
         same = objective.loss_function(recipe(name), None, frozenset())
         assert torch.equal(same(logits, label), objective.loss_function(recipe(name))(logits, label))
 
 
 @pytest.mark.parametrize("value", [2, 3])
-@pytest.mark.parametrize("name", list(objective.LOSSES))
+@pytest.mark.parametrize("name", list(overlap.LOSSES))
 def test_a_label_of_an_absent_class_is_refused(value, name):
     """The reader refuses it long before; a loss that took it for something else would be silent."""
     loss = objective.loss_function(recipe(name), None, frozenset({2, 3}))

@@ -6,7 +6,7 @@ import torch
 
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
-from fedmed.training import networks
+from fedmed.training import convolutional, networks
 
 UNET = {"name": "UNet", "channels": [8, 16, 16], "strides": [2, 2]}
 SEGRESNET = {"name": "SegResNet", "init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}
@@ -55,7 +55,7 @@ def test_weights_come_from_the_seed_alone(recipe_of):
 
 @pytest.mark.parametrize("layer", [torch.nn.BatchNorm3d(2), torch.nn.InstanceNorm3d(2, track_running_stats=True)])
 def test_running_statistics_are_refused_whoever_built_them(recipe_of, monkeypatch, layer):
-    monkeypatch.setitem(networks.BUILDERS, "UNet", lambda _: torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), layer))
+    monkeypatch.setitem(convolutional.BUILDERS, "UNet", lambda _: torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), layer))
     with pytest.raises(FedmedError, match="layer 1 is") as caught:
         networks.build(recipe_of())
     assert caught.value.code == "FM-TRN-02"

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fedmed.training import objective
+from fedmed.training import objective, overlap
 
 
 def rates(recipe, rounds):
@@ -54,7 +54,7 @@ def test_dice_loss_by_hand(recipe_of):
     assert both(torch.zeros(1, 2, 2, 2, 2), label).item() == pytest.approx(2 / 3 + math.log(2), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", list(objective.LOSSES))
+@pytest.mark.parametrize("name", list(overlap.LOSSES))
 @pytest.mark.parametrize("background", [True, False])
 def test_every_loss_prefers_the_truth(recipe_of, name, background):
     label = torch.randint(0, 2, (2, 1, 4, 4, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)

@@ -18,8 +18,8 @@ from fedmed import recipe as recipes
 from fedmed.cases import fingerprint as measuring
 from fedmed.cases.case import Box
 from fedmed.training import fit, networks, scoring
-from fedmed.training.classification import Rated
 from fedmed.training.localisation import Located
+from fedmed.training.rated import Rated
 from tests import radiographs
 from tests.cases import phantoms
 
