@@ -27,11 +27,11 @@ from fedmed.recipe_fields import (
     Pictures,
     SegmentationEvaluation,
     SegmentationTraining,
-    Strategy,
     Training,
     Volumes,
 )
 from fedmed.recipe_networks import MLP, DenseNet121, Linear, Network, ResNet, SegResNet, UNet
+from fedmed.recipe_strategies import AnyStrategy, FedAvg
 from fedmed.recipe_tables import (
     ClassTable,
     SurvivalEvaluation,
@@ -61,8 +61,13 @@ class Recipe(Strict):
     augment: tuple[Augment, ...] = ()
     network: Network
     training: Training
-    strategy: Strategy = Strategy()
+    strategy: AnyStrategy = FedAvg()
     evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _strategy_fits(self) -> Self:
+        self.strategy.check(self.training)
+        return self
 
 
 class Imaging(Recipe):

@@ -5,6 +5,7 @@ Each class is a closed list of fields with bounds. What only two parts together 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -175,6 +176,24 @@ class Schedule(Strict):
     warmup_rounds: int = Field(default=0, ge=0, le=100)
     power: float = Field(default=0.9, gt=0, le=4)
 
+    def factor(self, round: int, rounds: int) -> float:  # noqa: A002 - the field's word
+        """What `client_lr` is multiplied by in round 0 ... rounds - 1.
+
+        Warm-up over w rounds gives round r the share (r + 1) / (w + 1). Behind it, with t = (r - w) / (rounds - w):
+        cosine (1 + cos(pi t)) / 2 (Loshchilov and Hutter 2017), polynomial (1 - t) ** power. A round behind the last,
+        as after an extension, keeps the last one's value.
+        """
+        warmup = self.warmup_rounds
+        if round < warmup:
+            return (round + 1) / (warmup + 1)
+        share = (min(round, rounds - 1) - warmup) / max(rounds - warmup, 1)
+        share = max(share, 0.0)  # a warm-up longer than the federation
+        if self.name == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * share))
+        if self.name == "polynomial":
+            return math.pow(1 - share, self.power)
+        return 1.0
+
 
 class Training(Strict):
     """What a hospital does in a round, whatever the task."""
@@ -188,6 +207,10 @@ class Training(Strict):
     proximal_mu: float = Field(default=0.0, ge=0, le=100)
     personal: Literal["none", "head"] = "none"
     head_steps: int = Field(default=0, ge=0, le=1_000_000)
+
+    def learning_rate(self, round: int, rounds: int) -> float:  # noqa: A002 - the field's word
+        """Of the hospitals' optimiser in round 0 ... rounds - 1."""
+        return self.optimizer.client_lr * self.schedule.factor(round, rounds)
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Training:
@@ -235,11 +258,6 @@ class LocalisationTraining(Training):
 
     balance: Literal["none", "sampling"] = "sampling"
     loss: LocalisationLoss = LocalisationLoss()
-
-
-class Strategy(Strict):
-    name: Literal["fedavg"] = "fedavg"
-    weight: Literal["cases", "patients", "equal"] = "cases"
 
 
 class Evaluation(Strict):

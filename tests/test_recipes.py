@@ -7,6 +7,7 @@ import yaml
 
 from fedmed import recipe as recipes
 from fedmed.errors import FedmedError
+from fedmed.learning import strategies
 from fedmed.recipe import TASKS
 
 FOLDER = Path(__file__).parents[1] / "recipes"
@@ -276,3 +277,60 @@ def test_inputs_of_a_network_are_numbers_and_levels_but_the_first():
     assert recipes.parse({**HEART, "data": several}, "recipe").num_outputs == 3
     assert recipes.load(FOLDER / "heart-disease-table.yaml").data.width == 13
     assert recipes.load(FOLDER / "breast-survival-table.yaml").data.width == 39
+
+
+ROW = yaml.safe_load((FOLDER / "heart-disease-table.yaml").read_text("utf-8"))
+SGD = {"name": "SGD", "client_lr": 0.1}
+NAMES = ["fedavg", "fednova", "norm_clipped_mean", "krum", "multi_krum", "geometric_median", "median", "trimmed_mean"]
+
+
+def with_strategy(training=None, **strategy):
+    return recipes.parse({**ROW, "training": {**ROW["training"], **(training or {})}, "strategy": strategy}, "recipe")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "training", "words"),
+    [
+        ({"name": "fedprox"}, {}, "fedprox.*expected tags.*fedavg"),
+        ({"name": "fedavg", "server_lr": 1}, {}, "unknown key strategy.fedavg.server_lr"),
+        ({"name": "krum"}, {}, "strategy.krum.f: field required"),
+        ({"name": "krum", "f": 0}, {}, "greater than or equal to 1"),
+        ({"name": "krum", "f": 1, "weight": "cases"}, {}, "equal"),
+        ({"name": "median", "weight": "patients"}, {}, "equal"),
+        ({"name": "trimmed_mean"}, {}, "trim"),
+        ({"name": "trimmed_mean", "trim": 0.5}, {}, "less than or equal to 0.49"),
+        ({"name": "norm_clipped_mean", "clip_norm": 0}, {}, "greater than 0"),
+        ({"name": "fednova"}, {"optimizer": {"name": "AdamW", "client_lr": 0.1}}, "fednova needs SGD"),
+        ({"name": "fednova"}, {"optimizer": SGD, "proximal_mu": 10}, "client_lr . proximal_mu below 1"),
+    ],
+)
+def test_strategies_that_cannot_work_are_refused(strategy, training, words):
+    with pytest.raises(FedmedError, match=words) as caught:
+        with_strategy(training, **strategy)
+    assert caught.value.code in ("FM-RCP-02", "FM-RCP-03")
+
+
+def test_a_strategy_without_a_name_is_federated_averaging():
+    assert with_strategy(weight="equal").strategy == with_strategy(name="fedavg", weight="equal").strategy
+
+
+def strategies_of_recipes():
+    needed = {"krum": {"f": 1}, "multi_krum": {"f": 1}, "trimmed_mean": {"trim": 0.2}}
+    return [with_strategy({"optimizer": SGD}, name=name, **needed.get(name, {})) for name in NAMES]
+
+
+@pytest.mark.parametrize("recipe", strategies_of_recipes(), ids=NAMES)
+def test_every_strategy_of_a_recipe_is_made_and_travels(recipe):
+    strategies.named(recipe.strategy.name, **recipe.strategy.settings(recipe.training, 0, 5, num_sites=7))
+    assert recipes.from_bytes(recipes.to_bytes(recipe)) == recipe
+
+
+def test_what_fednova_knows_of_a_round():
+    training = {
+        "optimizer": {**SGD, "momentum": 0.5},
+        "proximal_mu": 0.2,
+        "schedule": {"name": "polynomial", "power": 1},
+    }
+    recipe = with_strategy(training, name="fednova")
+    found = recipe.strategy.settings(recipe.training, 1, 4, num_sites=7)
+    assert found == {"momentum": 0.5, "proximal_mu": 0.2, "client_lr": pytest.approx(0.075)}

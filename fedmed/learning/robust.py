@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedmed.learning import sorting
 from fedmed.learning.averaging import average, equally, moved, on_learned, shares_of, times_its_share, weights
 from fedmed.learning.strategy import Block, Combined, Meta, Strategy, Weights
 
@@ -129,10 +130,7 @@ def _ordered(cut: Callable[[int], int], min_sites: int) -> Strategy:
     """The mean of what is left of each number when `cut(sites)` of the lowest and as many of the highest are gone."""
 
     def combine(block: Block, _weights: Weights) -> Combined:
-        count = len(block.updates)
-        gone = cut(count)
-        left = np.sort(block.updates, axis=0)[gone : count - gone]
-        return Combined(moved(block, left.mean(axis=0, dtype=np.float64)))
+        return Combined(moved(block, sorting.trimmed_mean(block.updates, cut(len(block.updates)))))
 
     def weigh(meta: Sequence[Meta], products: np.ndarray) -> Weights:
         _require(meta, min_sites)

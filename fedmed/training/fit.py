@@ -22,7 +22,6 @@ from fedmed.errors import FedmedError
 from fedmed.training import (
     devices,
     networks,
-    objective,
     resume,
     samples,
     steps,
@@ -103,7 +102,7 @@ def fit(
         place = (site, round, rounds, attempt, num_steps)
         inputs = resume.inputs_digest(recipe, params, drawn.cases, label_map, absent, preprocessing, place)
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
-        lr = objective.learning_rate(recipe, round, rounds)
+        lr = recipe.training.learning_rate(round, rounds)
         weights, counts = drawn.class_weights(), drawn.counts
         run = steps.begin(recipe, params, device, lr, class_weights=weights, absent=absent, counts=counts)
         if checkpoint is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -139,26 +138,6 @@ def focal(logits: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     at_peaks = (1 - p) ** 2 * nn.functional.logsigmoid(logits) * is_peak
     elsewhere = (1 - maps) ** 4 * p**2 * nn.functional.logsigmoid(-logits)  # 0 at a peak
     return -(at_peaks + elsewhere).sum() / is_peak.sum().clamp(min=1)
-
-
-def learning_rate(recipe: Recipe, round: int, rounds: int) -> float:  # noqa: A002 - the field's word
-    """`client_lr` of round 0 ... rounds - 1, constant within the round.
-
-    Warm-up over w rounds gives round r the share (r + 1) / (w + 1). Behind it, with t = (r - w) / (rounds - w):
-    cosine (1 + cos(pi t)) / 2 (Loshchilov and Hutter 2017), polynomial (1 - t) ** power. A round behind the last, as
-    after an extension, keeps the last one's value.
-    """
-    schedule, client_lr = recipe.training.schedule, recipe.training.optimizer.client_lr
-    warmup = schedule.warmup_rounds
-    if round < warmup:
-        return client_lr * (round + 1) / (warmup + 1)
-    share = (min(round, rounds - 1) - warmup) / max(rounds - warmup, 1)
-    share = max(share, 0.0)  # a warm-up longer than the federation
-    if schedule.name == "cosine":
-        return client_lr * 0.5 * (1 + math.cos(math.pi * share))
-    if schedule.name == "polynomial":
-        return client_lr * math.pow(1 - share, schedule.power)
-    return client_lr
 
 
 def optimizer(recipe: Recipe, params: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:

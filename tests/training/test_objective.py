@@ -7,7 +7,7 @@ from fedmed.training import objective, overlap
 
 
 def rates(recipe, rounds):
-    return [objective.learning_rate(recipe, number, rounds) for number in range(rounds)]
+    return [recipe.training.learning_rate(number, rounds) for number in range(rounds)]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_no_round_is_without_a_learning_rate(recipe_of, name):
     recipe = recipe_of(schedule={"name": name, "warmup_rounds": 3})
     for rounds in (1, 2, 3, 4):
         assert all(0 < rate <= 0.01 for rate in rates(recipe, rounds))
-    assert objective.learning_rate(recipe, 9, 5) == objective.learning_rate(recipe, 4, 5) > 0  # an extension
+    assert recipe.training.learning_rate(9, 5) == recipe.training.learning_rate(4, 5) > 0  # an extension
 
 
 def test_proximal_step_by_hand():
