@@ -249,6 +249,21 @@ CODES: dict[str, Code] = {
         "call the site; then fedmed aggregate --include SITE --reason WHY, or ask it for fedmed train-local --again",
     ),
     "FM-SCR-03": Code(USAGE, "the site to include has no held update in the open round", "fedmed status"),
+    "FM-STR-01": Code(
+        WAITING,
+        "fewer updates are in than the recipe's strategy needs",
+        "ask the sites that are named for their files: fedmed status",
+    ),
+    "FM-STR-02": Code(
+        CONFIG,
+        "fewer sites are admitted than the recipe's strategy needs",
+        "admit more sites with fedmed admit, or choose another strategy in recipe.yaml",
+    ),
+    "FM-STR-03": Code(
+        PROTOCOL,
+        "an update says another number of steps than the recipe gives for its cases",
+        "ask the sender to train with the federation's recipe: fedmed train-local --again",
+    ),
     # --- data and training ----------------------------------------------------------------------------------------
     "FM-DAT-01": Code(DATA, "cases.json cannot be read", _CASES),
     "FM-DAT-02": Code(DATA, "cases.json has a key that fedmed does not know", _CASES),

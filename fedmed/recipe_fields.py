@@ -212,6 +212,12 @@ class Training(Strict):
         """Of the hospitals' optimiser in round 0 ... rounds - 1."""
         return self.optimizer.client_lr * self.schedule.factor(round, rounds)
 
+    def num_steps(self, num_cases: int) -> int:
+        """The optimiser steps of a round: `local_steps`, or `local_epochs` times ceil(num_cases / batch_size)."""
+        if self.local_steps is not None:
+            return self.local_steps
+        return (self.local_epochs or 0) * math.ceil(num_cases / self.batch_size)
+
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Training:
         if (self.local_steps is None) == (self.local_epochs is None):

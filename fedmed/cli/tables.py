@@ -44,6 +44,8 @@ def shares(out: Screen, made: Aggregated) -> None:
         for ack in made.acks
     ]
     out.table("what each site counted", ["site", "status", "weight ", "share ", "reason"], rows)
+    if made.told:
+        out.say(made.told)
     if made.pooled:
         pooled_ = ", ".join(f"{row.metric} {number(row.mean)}" for row in made.pooled)
         out.say(f"the model before, on the sites' validation cases: {pooled_}")

@@ -13,7 +13,7 @@ from fedmed.coordinator import desk, fingerprints, model, pooled, rounds, screen
 from fedmed.coordinator.updates import ArchivedUpdates
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
-from fedmed.learning import params, screen, strategies
+from fedmed.learning import params, screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
-    from fedmed.learning.strategy import Block, Meta
+    from fedmed.learning.strategy import Block, Meta, Strategy, Weights
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Aggregated:
     """The round that closed, what each site counted, and the model that came of it.
 
     `federation` is the version that came with model r0, where fingerprints were pooled into it, and `numbers` says what
-    images go through because of them.
+    images go through because of them. `told` is what the strategy made of the updates, where shares do not say it.
     """
 
     round: int
@@ -46,6 +46,7 @@ class Aggregated:
     arrivals: list[Arrival] = field(default_factory=list)
     federation: Path | None = None
     numbers: list[tuple[str, str]] = field(default_factory=list)
+    told: str = ""
 
 
 def aggregate(
@@ -60,8 +61,8 @@ def aggregate(
 ) -> Aggregated:
     """`include` names sites whose held update counts after all, for the `reason` that a person gives.
 
-    Raises FedmedError FM-WAI-03 with the list of sites that are missing or held, FM-SCR-03, FM-FED-03, FM-TIM-01,
-    FM-TRU-*, FM-NRM-*, FM-RES-*.
+    Raises FedmedError FM-WAI-03 or FM-STR-01 with the list of sites that are missing or held, FM-SCR-03, FM-FED-03,
+    FM-TIM-01, FM-TRU-*, FM-NRM-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
@@ -126,12 +127,13 @@ def _close(
     updates = [each.update for each in used if each.update is not None]
     meta = rounds.counted(running, used)
     path = found.spool / "model.safetensors"
-    content = _combine(found, running, updates, meta, path, progress)
+    strategy = rounds.chosen(running, round_)
+    content, weights = _combine(found, running, strategy, updates, meta, path, progress)
     next_ = model.Next(
         round=round_ + 1,
         parents=[
-            bodies.Parent(site=each.name, update=update.id, weight=each.weight, share=bodies.decimal(each.share))
-            for each, update in zip(meta, updates, strict=True)
+            bodies.Parent(site=each.name, update=update.id, weight=each.weight, share=bodies.decimal(share))
+            for each, update, share in zip(meta, updates, weights.learned, strict=True)
         ],
         ack=[
             bodies.SiteAck(
@@ -155,23 +157,27 @@ def _close(
         pooled=next_.pooled,
         posted=sealing.post(found, known),
         arrivals=arrivals,
+        told=strategy.tell(meta, weights),
     )
 
 
 def _combine(
     found: Workspace,
     running: Started,
+    strategy: Strategy,
     updates: list[Known],
     meta: list[Meta],
     path: Path,
     progress: Callable[[str, int, int], None],
-) -> artifact.Content:
-    """Stream the strategy's result into the spool. Raises FedmedError FM-TEN-02 when it is not finite."""
+) -> tuple[artifact.Content, Weights]:
+    """Stream the strategy's result into the spool; and what each update counted.
+
+    Raises FedmedError FM-TEN-02 when it is not finite.
+    """
     base = found.record.newest("model")
     if base is None:
         raise ValueError("a round is open without a model")
     source = ArchivedUpdates(found, running.table, base.id, [update.id for update in updates], meta)
-    strategy = strategies.named(running.recipe.strategy.name)
     products = screen.gram(source) if strategy.needs_products else np.empty((0, 0))
     weights = strategy.weigh(meta, products)
     header, total = params.wire_table(running.table), params.elements(running.table)
@@ -190,7 +196,7 @@ def _combine(
             sink.write(data)
             progress("averaging", stop, total)
     size = params.payload_size(running.table)
-    return artifact.file_content(model.PAYLOAD, path, size, digest.hexdigest())
+    return artifact.file_content(model.PAYLOAD, path, size, digest.hexdigest()), weights
 
 
 def _first_model(

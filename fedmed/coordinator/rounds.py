@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import CODES, OK, WAITING, FedmedError
 from fedmed.exchange import bodies, sealing, statement
+from fedmed.learning import strategies
 from fedmed.learning.strategies import shares, weight_of
 from fedmed.learning.strategy import Meta
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def open_round(found: Workspace) -> int:
 def arrived(found: Workspace, running: Started) -> list[Standing]:
     """Every site of the roster, by name, before its update is compared with the others."""
     round_ = open_round(found)
-    return [_with_late(found, _standing(found, name, round_)) for name in running.agreement.federation.site_names]
+    everyone = [_with_late(found, _standing(found, name, round_)) for name in running.agreement.federation.site_names]
+    return [_with_true_steps(running, each) for each in everyone]
 
 
 def _standing(found: Workspace, name: str, round_: int) -> Standing:
@@ -60,6 +63,16 @@ def _standing(found: Workspace, name: str, round_: int) -> Standing:
         raise TypeError("an update has the body of an update")
     reason = f"a later one was refused, {refusal}" if refused and refused.seq > update.seq else ""
     return Standing(name, "used", reason, update, body.num_cases, body.num_patients, body.num_steps)
+
+
+def _with_true_steps(running: Started, standing: Standing) -> Standing:
+    """FedNova divides by the steps: who said too few would count more than its share. The recipe gives their number."""
+    expected = running.recipe.training.num_steps(max(standing.num_cases, 1))
+    is_counted = running.recipe.strategy.name == "fednova" and standing.update is not None
+    if not is_counted or standing.num_steps == expected:
+        return standing
+    words = f"FM-STR-03: {standing.num_steps} steps of {standing.num_cases} cases, the recipe makes it {expected}"
+    return Standing(standing.site, "refused", words, None, 0)
 
 
 def _with_late(found: Workspace, standing: Standing) -> Standing:
@@ -94,6 +107,18 @@ def _equivocated(found: Workspace, name: str, round_: int) -> bool:
     return False
 
 
+def chosen(running: Started, round_: int) -> Strategy:
+    """The recipe's strategy for a round."""
+    federation, recipe = running.agreement.federation, running.recipe
+    last, num_sites = federation.body.limits.rounds, len(federation.site_names)
+    return strategies.named(recipe.strategy.name, **recipe.strategy.settings(recipe.training, round_, last, num_sites))
+
+
+def least(running: Started) -> int:
+    """How many sites must be in before a round can close: those of the limits, and those that the strategy needs."""
+    return max(running.agreement.federation.body.limits.min_sites, chosen(running, 0).min_sites)
+
+
 def why_open(found: Workspace, running: Started, everyone: list[Standing], now: datetime, *, close: bool) -> str:
     """Empty when the round may close, else what it waits for."""
     limits = running.agreement.federation.body.limits
@@ -101,8 +126,10 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     if len(usable) == len(everyone):
         return ""
     missing = ", ".join(f"{each.site} ({_why(each)})" for each in everyone if each.status != "used")
-    if len(usable) < limits.min_sites:
-        return f"{len(usable)} of at least {limits.min_sites} sites are in; not in: {missing}"
+    needed = least(running)
+    if len(usable) < needed:
+        whose = f" that {running.recipe.strategy.name} needs" if needed > limits.min_sites else ""
+        return f"{len(usable)} of at least {needed} sites{whose} are in; not in: {missing}"
     if close or _deadline_is_over(found, limits.deadline_days, now):
         return ""
     return f"{len(usable)} of {len(everyone)} sites are in; not in: {missing}"
@@ -115,17 +142,23 @@ def _why(standing: Standing) -> str:
 
 
 def still_open(running: Started, everyone: list[Standing], arrivals: list[Arrival], waiting: str) -> FedmedError:
-    """FM-WAI-03 in words; below `min_sites` there is nothing to close."""
+    """FM-WAI-03 in words, or FM-STR-01 where only the strategy needs more; with too few there is nothing to close."""
     refused = sum(each.verdict.exit_code not in (OK, WAITING) for each in arrivals)
     if refused:
         waiting += f"; refused in the inbox: {refused}, fedmed status says why"
     next_ = "" if is_enough(running, everyone) else "ask the sites that are named for their files"
-    return FedmedError("FM-WAI-03", waiting, next=about_held(running, everyone) or next_)
+    limit = running.agreement.federation.body.limits.min_sites
+    code = "FM-STR-01" if limit <= _usable(everyone) < least(running) else "FM-WAI-03"
+    return FedmedError(code, waiting, next=about_held(running, everyone) or next_)
 
 
 def is_enough(running: Started, everyone: list[Standing]) -> bool:
     """Whether the round could be closed with those that are in."""
-    return sum(each.status == "used" for each in everyone) >= running.agreement.federation.body.limits.min_sites
+    return _usable(everyone) >= least(running)
+
+
+def _usable(everyone: list[Standing]) -> int:
+    return sum(each.status == "used" for each in everyone)
 
 
 def about_held(running: Started, everyone: list[Standing]) -> str:

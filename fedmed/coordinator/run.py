@@ -75,7 +75,7 @@ def run(
         try:
             result = _do(due, root, clock(), progress)
         except FedmedError as error:
-            if error.code != "FM-WAI-03":  # an update stands out from the others: a person decides
+            if error.code not in ("FM-WAI-03", "FM-STR-01"):  # an update stands out from the others: a person decides
                 raise
             return Standing(done, Due(error.next, waiting=error.message), arrivals)
         done.append(Done(due.step, clock(), result))

@@ -14,7 +14,7 @@ from fedmed.coordinator import desk, fingerprints, model
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, keys, sealing, statement
-from fedmed.learning import params
+from fedmed.learning import params, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,7 +49,7 @@ def start(
 
     `initial` makes the initial weights and the table's rows: this room has no torch. `from_file` says that they come
     from a file that the operator named. Raises FedmedError FM-FED-01, FM-FED-02 (weights named after model r0 was
-    sealed), FM-FED-05 (others than those a killed start began with), FM-RCP-*, FM-SET-*.
+    sealed), FM-FED-05 (others than those a killed start began with), FM-STR-02, FM-RCP-*, FM-SET-*.
     """
     with desk.opened(root, now) as found:
         if from_file and found.record.model(0) is not None:
@@ -58,7 +58,7 @@ def start(
         if running is None:
             chosen = recipe.load(root / "recipe.yaml")
             draft = settings.load_federation(root)
-            _check_roster(found, draft)
+            _check_roster(found, draft, chosen)
             weights, rows = initial(chosen)
             table = params.table_from_rows(rows)
             payload = params.to_payload(weights, table)
@@ -94,10 +94,14 @@ def _check_weights(found: Workspace, payload: bytes) -> None:
         raise FedmedError("FM-FED-05", "model r0: expected the initial weights with which start began, got others")
 
 
-def _check_roster(found: Workspace, draft: FederationDraft) -> None:
-    admitted = len(roster(found))
+def _check_roster(found: Workspace, draft: FederationDraft, chosen: Recipe) -> None:
+    admitted, strategy = len(roster(found)), chosen.strategy
     if admitted < draft.min_sites:
         raise FedmedError("FM-FED-01", f"expected at least {draft.min_sites} admitted sites, got {admitted}")
+    settings_ = strategy.settings(chosen.training, 0, draft.rounds, admitted)
+    needed = strategies.named(strategy.name, **settings_).min_sites
+    if admitted < needed:
+        raise FedmedError("FM-STR-02", f"{strategy.name}: expected at least {needed} admitted sites, got {admitted}")
 
 
 def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, table: Table, now: datetime) -> Known:

@@ -70,9 +70,7 @@ def require_sane(weights: Params, what: str) -> Params:
 
 def steps(consent: Approved, cases: Datalist) -> int:
     """Optimiser steps of one round."""
-    from fedmed.training import fit  # noqa: PLC0415 - torch, only when there is work
-
-    return fit.local_steps(consent.recipe, len(cases.training))
+    return consent.recipe.training.num_steps(len(cases.training))
 
 
 def cached(root: Path, limit: int) -> Cache | None:

@@ -49,14 +49,6 @@ class Fitted:
     train_loss: float
 
 
-def local_steps(recipe: Recipe, num_cases: int) -> int:
-    """The optimiser steps of a round: `local_steps`, or `local_epochs` times ceil(num_cases / batch_size)."""
-    training = recipe.training
-    if training.local_steps is not None:
-        return training.local_steps
-    return (training.local_epochs or 0) * math.ceil(num_cases / training.batch_size)
-
-
 def fit(
     recipe: Recipe,
     params: Params,

@@ -160,6 +160,7 @@ class Hospital(Actor):
         num_cases: int = 10,
         num_patients: int = 0,
         *,
+        num_steps: int = 1,
         kept: dict[str, Params] | None = None,
         state: str | None = None,
     ) -> bytes:
@@ -173,7 +174,7 @@ class Hospital(Actor):
             model = site_desk.newest_model(site, [])
             payload = params.to_payload(delta, consent.table)
             content = artifact.tensor_content(train.PAYLOAD, payload)
-            body = _update_body(num_cases, num_patients or num_cases).model_copy(update={"state": state})
+            body = _update_body(num_cases, num_patients or num_cases, num_steps).model_copy(update={"state": state})
             known = train._say(site, consent, model, body, content, now, kept)
             return sealing.post(site.workspace, known).read_bytes()
 
@@ -204,11 +205,11 @@ def measured(mean: float, num_cases: int) -> Fingerprint:
     return Fingerprint(num_cases, {"MR": grey}, (found,) * 3, (found,) * 3, {1: Share(num_cases, 100.0)})
 
 
-def _update_body(num_cases: int, num_patients: int) -> bodies.Update:
+def _update_body(num_cases: int, num_patients: int, num_steps: int) -> bodies.Update:
     return bodies.Update(
         num_cases=num_cases,
         num_patients=num_patients,
-        num_steps=1,
+        num_steps=num_steps,
         train_loss="0.5",
         base_metrics=[],
         exclusions=[],
@@ -238,8 +239,9 @@ class Simulation:
         self,
         *,
         approved: Iterable[str] | None = None,
-        strategy: dict[str, str] | None = None,
+        strategy: dict[str, Any] | None = None,
         data: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
         **limits: Any,
     ) -> Simulation:
         """Up to the approvals, which lie in the coordinator's inbox."""
@@ -248,6 +250,7 @@ class Simulation:
         recipe_file = self.root / "recipe.yaml"
         fields = yaml.safe_load(samples.RECIPE)
         fields |= {"strategy": strategy or {}, "data": {**fields["data"], **(data or {})}}
+        fields["training"] |= training or {}
         recipe_file.write_text(yaml.safe_dump(fields))
         found.init(root, recipe_file, self.now, title="simulation")
         draft = {**yaml.safe_load((root / "federation.yaml").read_text()), **limits}

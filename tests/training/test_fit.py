@@ -28,10 +28,10 @@ def run(ball_root, ball_cases):
 
 
 def test_local_steps(recipe_of):
-    assert fit.local_steps(recipe_of(), 5) == 4
+    assert recipe_of().training.num_steps(5) == 4
     epochs = recipe_of(local_steps=None, local_epochs=3)  # 3 times ceil(5 / 2)
-    assert fit.local_steps(epochs, 5) == 9
-    assert fit.local_steps(epochs, 1) == 3
+    assert epochs.training.num_steps(5) == 9
+    assert epochs.training.num_steps(1) == 3
 
 
 def test_a_round_is_repeatable_and_every_coordinate_of_it_counts(recipe_of, run):
