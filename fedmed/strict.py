@@ -20,6 +20,8 @@ class Strict(BaseModel):
 
 def is_plain_text(text: str) -> bool:
     """Normalised (NFC), and without control or format characters, which could forge a line on a screen."""
+    if text.isascii():  # nearly all there is, and decided at once
+        return text.isprintable()
     forbidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     return unicodedata.is_normalized("NFC", text) and not any(unicodedata.category(char) in forbidden for char in text)
 

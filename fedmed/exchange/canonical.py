@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from fedmed.errors import FedmedError
@@ -10,6 +11,7 @@ from fedmed.strict import is_plain_text
 
 MAX_INTEGER = 2**53
 MAX_DEPTH = 16
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)  # strings, whole, and brackets outside of them
 
 
 def encode(value: Any) -> bytes:
@@ -36,18 +38,13 @@ def decode(data: bytes) -> dict[str, Any]:
 
 
 def _check_depth(data: bytes) -> None:
-    depth, in_string, escaped = 0, False, False
-    for byte in data:
-        if in_string:
-            in_string = escaped or byte != 0x22
-            escaped = byte == 0x5C and not escaped
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
+    depth = 0
+    for token in _NESTING.findall(data):
+        if token in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise ValueError(f"nested deeper than {MAX_DEPTH}")
-        elif byte in b"]}":
+        elif token in b"]}":
             depth -= 1
 
 

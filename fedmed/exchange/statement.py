@@ -5,6 +5,7 @@ Nothing here is trusted before its signature was checked, and nothing beyond the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -258,6 +259,7 @@ def kind_of(namespace_: str) -> str | None:
     return kind if rest == "fedmed.v1" and kind in KINDS else None
 
 
+@functools.lru_cache(maxsize=32)  # a command looks at the same few statements again and again
 def decode(raw: bytes) -> Statement:
     """Canonical parse, then the schema. Raises FedmedError FM-FRM-02, FM-FRM-03."""
     canonical.decode(raw)

@@ -119,3 +119,12 @@ def test_refused(data: bytes) -> None:
 )
 def test_accepted(data: bytes) -> None:
     assert canonical.encode(canonical.decode(data)) == data
+
+
+def test_brackets_inside_of_strings_do_not_nest():
+    deep = "[" * 40
+    for text in (deep, f'\\"{deep}', f"\\\\{deep}", f'{deep}\\\\\\"{deep}'):
+        assert canonical.decode(b'{"a":"%b"}' % text.encode())
+    assert code_of(lambda: canonical.decode(b'{"a":"\\\\":%b' % deep.encode())) == "FM-FRM-02"
+    with pytest.raises(FedmedError, match="nested deeper than 16"):
+        canonical.decode(b'{"a\\\\":%b' % deep.encode())
