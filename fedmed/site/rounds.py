@@ -118,7 +118,7 @@ def train_round(
         round=round_,
         rounds=consent.agreement.federation.body.limits.rounds,
         attempt=1,
-        num_steps=fit.local_steps(chosen, len(cases.training)),
+        num_steps=chosen.training.num_steps(len(cases.training)),
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
         num_workers=site.settings.num_workers,
