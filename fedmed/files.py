@@ -59,12 +59,17 @@ def read_chunks(fd: int, offset: int, size: int) -> Iterator[bytes]:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a regular file, lower-case hex."""
+    digest = hashlib.sha256()
+    for chunk in chunks_of(path):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """All bytes of a regular file, in pieces."""
     fd = open_regular(path)
     try:
-        digest = hashlib.sha256()
-        for chunk in read_chunks(fd, 0, os.fstat(fd).st_size):
-            digest.update(chunk)
-        return digest.hexdigest()
+        yield from read_chunks(fd, 0, os.fstat(fd).st_size)
     finally:
         os.close(fd)
 
@@ -77,10 +82,13 @@ def write_stream(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> N
 
 
 class Sink:
-    """A new file that is written piece by piece and made durable at the end; use as a context manager."""
+    """A new file that is written piece by piece and made durable at the end; use as a context manager.
 
-    def __init__(self, path: Path, *, mode: int = 0o600) -> None:
-        self._path = path
+    Not `durable`: what nobody would look for after a power cut.
+    """
+
+    def __init__(self, path: Path, *, mode: int = 0o600, durable: bool = True) -> None:
+        self._path, self._durable = path, durable
         try:
             self._fd = os.open(
                 path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | getattr(os, "O_BINARY", 0), mode
@@ -99,7 +107,7 @@ class Sink:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
+            if kind is None and self._durable:
                 os.fsync(self._fd)
         except OSError as error:
             raise disk_error(error, self._path) from error

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fedmed import files
 from fedmed.coordinator import desk, fingerprints, model, pooled, rounds, screening
-from fedmed.coordinator.updates import ArchivedUpdates
-from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, artifact, bodies, intake, sealing, statement
-from fedmed.learning import params, screen
+from fedmed.coordinator.combining import Combiner
+from fedmed.exchange import agreement, bodies, intake, sealing, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,9 +18,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
     from fedmed.exchange.intake import Arrival
-    from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
-    from fedmed.learning.strategy import Block, Meta, Strategy, Weights
 
 
 @dataclass(frozen=True)
@@ -76,35 +69,18 @@ def aggregate(
         if round_ >= running.agreement.federation.body.limits.rounds:
             screening.include(found, screening.standings(found, running), include, reason, now)  # nothing is held
             return _already(found, arrivals)
-        everyone = _judged(found, running, now, close, include, reason, progress)
+        combiner = Combiner(found, running, progress)
+        everyone = screening.compare(found, running, now, close=close, products=combiner.compare)
+        if include:
+            screening.include(found, everyone, include, reason, now)
+            everyone = screening.standings(found, running)
         waiting = rounds.why_open(found, running, everyone, now, close=close)
         if waiting:
             _repost(found)
             raise rounds.still_open(running, everyone, arrivals, f"round {round_}: {waiting}")
         if close:
             found.write_entry("aggregate", "note", now, what="close", round=round_)
-        return _close(found, running, everyone, arrivals, now, progress)
-
-
-def _judged(
-    found: Workspace,
-    running: Started,
-    now: datetime,
-    close: bool,
-    include: Sequence[str],
-    reason: str,
-    progress: Callable[[str, int, int], None],
-) -> list[Standing]:
-    """Who counts, after the updates were compared and a person decided about those that are held."""
-
-    def comparing(done: int, total: int) -> None:
-        progress("comparing", done, total)
-
-    everyone = screening.compare(found, running, now, close=close, progress=comparing)
-    if include:
-        screening.include(found, everyone, include, reason, now)
-        everyone = screening.standings(found, running)
-    return everyone
+        return _close(found, running, everyone, arrivals, now, combiner)
 
 
 def _terms(found: Workspace, running: Started, trust_clock: str, now: datetime) -> intake.Terms:
@@ -120,15 +96,13 @@ def _close(
     everyone: list[Standing],
     arrivals: list[Arrival],
     now: datetime,
-    progress: Callable[[str, int, int], None],
+    combiner: Combiner,
 ) -> Aggregated:
     round_ = rounds.open_round(found)
     used = [each for each in everyone if each.status == "used"]
     updates = [each.update for each in used if each.update is not None]
     meta = rounds.counted(running, used)
-    path = found.spool / "model.safetensors"
-    strategy = rounds.chosen(running, round_)
-    content, weights = _combine(found, running, strategy, updates, meta, path, progress)
+    draft, weights = combiner.combine(used)
     next_ = model.Next(
         round=round_ + 1,
         parents=[
@@ -146,8 +120,8 @@ def _close(
         ],
         pooled=pooled.of_updates(found, updates),
     )
-    known = model.say(found, running, next_, content, now, "aggregate")
-    path.unlink(missing_ok=True)
+    known = model.say(found, running, next_, draft.model, now, "aggregate")
+    files.empty(found.spool)
     return Aggregated(
         round=round_ + 1,
         last=round_ + 1 == running.agreement.federation.body.limits.rounds,
@@ -157,46 +131,8 @@ def _close(
         pooled=next_.pooled,
         posted=sealing.post(found, known),
         arrivals=arrivals,
-        told=strategy.tell(meta, weights),
+        told=combiner.strategy.tell(meta, weights),
     )
-
-
-def _combine(
-    found: Workspace,
-    running: Started,
-    strategy: Strategy,
-    updates: list[Known],
-    meta: list[Meta],
-    path: Path,
-    progress: Callable[[str, int, int], None],
-) -> tuple[artifact.Content, Weights]:
-    """Stream the strategy's result into the spool; and what each update counted.
-
-    Raises FedmedError FM-TEN-02 when it is not finite.
-    """
-    base = found.record.newest("model")
-    if base is None:
-        raise ValueError("a round is open without a model")
-    source = ArchivedUpdates(found, running.table, base.id, [update.id for update in updates], meta)
-    products = screen.gram(source) if strategy.needs_products else np.empty((0, 0))
-    weights = strategy.weigh(meta, products)
-    header, total = params.wire_table(running.table), params.elements(running.table)
-    digest = hashlib.sha256(header)
-
-    def combine(block: Block) -> tuple[int, bytes]:
-        made = strategy.combine(block, weights).base
-        return block.start + len(made), made.astype("<f4", copy=False).tobytes()
-
-    with files.Sink(path) as sink:
-        sink.write(header)
-        for stop, data in source.map(combine):
-            if not params.is_finite(data):
-                raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
-            digest.update(data)
-            sink.write(data)
-            progress("averaging", stop, total)
-    size = params.payload_size(running.table)
-    return artifact.file_content(model.PAYLOAD, path, size, digest.hexdigest()), weights
 
 
 def _first_model(

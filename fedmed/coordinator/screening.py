@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fedmed.coordinator import rounds
-from fedmed.coordinator.updates import ArchivedUpdates
 from fedmed.errors import FedmedError
-from fedmed.learning import params, screen
+from fedmed.learning import screen
 from fedmed.learning.screen import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
+
+    import numpy as np
 
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
@@ -52,18 +53,19 @@ def compare(
     now: datetime,
     *,
     close: bool,
-    progress: Callable[[int, int], None],
+    products: Callable[[list[Standing]], np.ndarray],
 ) -> list[Standing]:
     """`standings`, after a comparison when the round could close now and these updates were not compared yet.
 
-    Raises FedmedError FM-TRU-11 when a file of the archive rotted.
+    `products` gives the inner products of the updates of these standings, [sites, sites]. Raises FedmedError FM-TRU-11
+    when a file of the archive rotted.
     """
     everyone = rounds.arrived(found, running)
     usable = [each for each in everyone if each.status == "used"]
     ids = {each.update.id for each in usable if each.update}
     may_close = not rounds.why_open(found, running, everyone, now, close=close)
     if may_close and ids != {row["update"] for row in _newest(found)}:
-        rows = _compare(found, running, usable, progress)
+        rows = _compare(usable, products(usable))
         found.write_entry("aggregate", "note", now, what=SCREENED, round=rounds.open_round(found), updates=rows)
     return standings(found, running)
 
@@ -99,17 +101,9 @@ def _newest(found: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def _compare(
-    found: Workspace, running: Started, usable: list[Standing], progress: Callable[[int, int], None]
-) -> list[dict[str, Any]]:
+def _compare(usable: list[Standing], products: np.ndarray) -> list[dict[str, Any]]:
     """Figures as the ledger keeps them: what is decided later is decided from these strings."""
-    base = found.record.newest("model")
-    if base is None:
-        raise ValueError("a round is open without a model")
     ids = [each.update.id for each in usable if each.update]
-    updates = ArchivedUpdates(found, running.table, base.id, ids, rounds.counted(running, usable))
-    total = params.elements(running.table)
-    products = screen.gram(updates, lambda done: progress(done, total))
     return [
         {
             "site": each.site,

@@ -1,77 +1,152 @@
-"""The updates of a round as bounded blocks, read side by side from the archive and hashed again on the way."""
+"""The updates of a round as bounded blocks: read side by side, hashed again on the way and worked on by all cores.
+
+While one chunk of every file is worked on, the next is read and hashed into a second buffer. Where blocks begin and end
+depends on the table alone, and results are handed on in order: the numbers are the same for any number of threads.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from contextlib import ExitStack
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from fedmed.exchange import artifact, sealing
 from fedmed.learning import params
 from fedmed.learning.strategy import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
-    from fedmed.exchange.statement import Statement
-    from fedmed.exchange.workspace import Workspace
+    from fedmed.coordinator.sources import Source, Vector
     from fedmed.learning.params import Table
     from fedmed.learning.strategy import Meta
 
 T = TypeVar("T")
-BLOCK = 1 << 19  # elements held at a time, all sites together: 2 MB, however many they are
+Span = tuple[int, int, str]
+CHUNK = 1 << 16  # elements of every file in a buffer: two buffers are 0.5 MB a site
+PIECE = 1 << 14  # elements of a block at most: what a strategy makes of it on the way stays in the cache
+MAX_THREADS = 4  # each has room of its own for what it works on
 
 
-@dataclass
-class _Source:
-    """One archived payload, read from front to back."""
+@dataclass(frozen=True)
+class FileUpdates:
+    """`learning.strategy.Updates` over files: memory of two chunks a file, whatever the model's size.
 
-    fd: int
-    offset: int
-    name: str
-    said: Statement
-    digest: hashlib._Hash
+    `memory` are the vectors that the strategy remembers; None is one of zeros. `threads` 0: one for each core.
+    """
 
-    def read(self, size: int) -> bytes:
-        os.lseek(self.fd, self.offset, os.SEEK_SET)
-        data = os.read(self.fd, size)
-        while len(data) < size and (more := os.read(self.fd, size - len(data))):
-            data += more
-        self.offset += size
-        self.digest.update(data)
-        return data
+    table: Table
+    base: Vector
+    updates: Sequence[Vector]
+    meta: Sequence[Meta]
+    memory: Mapping[str, Vector | None] = field(default_factory=dict)
+    threads: int = 0
 
+    def map(self, work: Callable[[Block], T]) -> Generator[T]:
+        """`work(block)` of every block, in order. Raises FedmedError FM-TRU-11 when a file rotted.
 
-class ArchivedUpdates:
-    """`learning.strategy.Updates` over archived files: memory of one block, whatever the model's size."""
-
-    def __init__(
-        self, found: Workspace, table: Table, model: str, updates: Sequence[str], meta: Sequence[Meta]
-    ) -> None:
-        self.meta = meta
-        self._found, self._table = found, table
-        self._ids = [(model, "model.safetensors"), *((update, "update.safetensors") for update in updates)]
-
-    def map(self, work: Callable[[Block], T]) -> Iterator[T]:
-        """Raises FedmedError FM-TRU-11 when a file rotted."""
-        header = len(params.wire_table(self._table))
+        No thread outlives the iterator, however it ends.
+        """
+        threads = self.threads or min(MAX_THREADS, _cores())
         with ExitStack() as stack:
-            sources = [self._open(stack, statement_id, name) for statement_id, name in self._ids]
-            for source in sources:
-                source.read(header)
-            for start, stop, group in params.stretches(self._table):
-                for first in range(start, stop, BLOCK // len(sources)):
-                    count = min(BLOCK // len(sources), stop - first)
-                    rows = np.stack([np.frombuffer(source.read(4 * count), "<f4") for source in sources])
-                    yield work(Block(first, group, rows[0], rows[1:]))
-            for source in sources:
-                sealing.check_digest(source.said, source.name, source.digest.hexdigest())
+            stack.enter_context(threadpool_limits(1, "blas"))  # its threads and these would wait for each other
+            sources = self._open(stack)
+            buffer, other = np.zeros((2, len(sources), CHUNK), "<f4")
+            pool = stack.enter_context(_pool(threads))
 
-    def _open(self, stack: ExitStack, statement_id: str, name: str) -> _Source:
-        fd, envelope, said = sealing.open_archived(self._found, statement_id)
-        stack.callback(os.close, fd)
-        return _Source(fd, artifact.payload_offset(envelope, said, name), name, said, hashlib.sha256())
+            def read(rows: np.ndarray, spans: list[Span]) -> list[Future[None]]:
+                size = spans[-1][1] - spans[0][0] if spans else 0
+                part = 2 * threads
+                return [pool.submit(_fill, sources[n::part], rows[n::part, :size]) for n in range(part) if size]
+
+            def start(rows: np.ndarray, spans: list[Span]) -> list[Future[list[T]]]:
+                blocks = self._blocks(rows, spans)
+                part = -(-len(blocks) // threads) or 1
+                return [pool.submit(_work, work, blocks[n : n + part]) for n in range(0, len(blocks), part)]
+
+            working: list[Future[list[T]]] = []
+            chunks = chain([[]], _chunks(self.table), [[]])
+            reading: list[Future[None]] = []
+            for spans, following in pairwise(chunks):
+                _wait(reading)
+                done = _wait(working)  # `other` is free
+                working = start(buffer, spans)
+                reading = read(other, following)
+                buffer, other = other, buffer
+                for results in done:
+                    yield from results
+            for results in _wait(working):
+                yield from results
+            for source in sources:
+                source.end()
+
+    def _open(self, stack: ExitStack) -> list[Source]:
+        header = len(params.wire_table(self.table))
+        vectors = (self.base, *self.updates, *filter(None, self.memory.values()))
+        return [vector.open(stack, header) for vector in vectors]
+
+    def _blocks(self, rows: np.ndarray, spans: list[Span]) -> list[Block]:
+        """Views of a buffer that holds the chunk of these spans."""
+        sites, found = len(self.updates), []
+        for start, stop, group in spans:
+            part = rows[:, start - spans[0][0] : stop - spans[0][0]]
+            remembered = iter(part[sites + 1 :])
+            memory = {
+                name: next(remembered) if vector else _zeros(stop - start) for name, vector in self.memory.items()
+            }
+            found.append(Block(start, group, part[0], part[1 : sites + 1], memory))
+        return found
+
+
+def _chunks(table: Table) -> Iterator[list[Span]]:
+    """Start, stop and group of every block, by the chunk in which it lies."""
+    spans: list[Span] = []
+    for first, stop, group in params.stretches(table):
+        start = first
+        while start < stop:
+            end = min(stop, start + PIECE, (start // CHUNK + 1) * CHUNK)
+            spans.append((start, end, group))
+            if end % CHUNK == 0:
+                yield spans
+                spans = []
+            start = end
+    if spans:
+        yield spans
+
+
+def _zeros(size: int) -> np.ndarray:
+    """Of no memory of their own."""
+    return np.broadcast_to(np.zeros(1, "<f4"), size)
+
+
+def _fill(sources: Sequence[Source], rows: np.ndarray) -> None:
+    for source, row in zip(sources, rows, strict=True):
+        source.fill(row)
+
+
+def _work(work: Callable[[Block], T], blocks: Sequence[Block]) -> list[T]:
+    with np.errstate(all="ignore"):  # of a rotten file, which is told when its end is reached
+        return [work(block) for block in blocks]
+
+
+def _wait(futures: Sequence[Future[T]]) -> list[T]:
+    return [each.result() for each in futures]
+
+
+@contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

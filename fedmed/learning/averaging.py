@@ -73,10 +73,12 @@ def average(block: Block, found: Weights) -> Combined:
 
 def mean(block: Block, found: Weights) -> np.ndarray:
     """sum_i weight_i * update_i, float64 [elements], sites by name."""
-    total = np.zeros(len(block.base))
+    total, part = np.zeros(len(block.base)), np.empty(len(block.base))
     by_site = found.running if block.group == "buffer" else found.learned
     for weight, update in zip(by_site, block.updates, strict=True):
-        total += weight * update.astype(np.float64)
+        part[...] = update
+        part *= weight
+        total += part
     return total
 
 

@@ -70,7 +70,8 @@ class Updates(Protocol):
     A block's arrays are valid while `work` runs and are not to be written to. It may be called again.
     """
 
-    meta: Sequence[Meta]
+    @property
+    def meta(self) -> Sequence[Meta]: ...
 
     def map(self, work: Callable[[Block], T]) -> Iterator[T]: ...
 

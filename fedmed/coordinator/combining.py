@@ -1,0 +1,122 @@
+"""Comparing and combining the updates of the open round in as few passes over the files as the strategy allows.
+
+A strategy that needs no inner products is applied while they are made for the comparison of the updates. What came of
+it is a draft in the spool: it becomes the model if all of these updates count, and is made anew if one is held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedmed.coordinator import drafting, model, rounds
+from fedmed.coordinator.sources import Archived
+from fedmed.coordinator.updates import FileUpdates
+from fedmed.errors import FedmedError
+from fedmed.learning import params, screen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fedmed.coordinator.desk import Started
+    from fedmed.coordinator.drafting import Draft
+    from fedmed.coordinator.rounds import Standing
+    from fedmed.coordinator.sources import Vector
+    from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.strategy import Meta, Weights
+
+UPDATE = "update.safetensors"
+UNKNOWN = np.empty((0, 0))  # inner products that nobody asked for
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The updates that count, by the name of their site."""
+
+    ids: list[str]
+    meta: list[Meta]
+
+
+class Combiner:
+    """`remembered` has the vectors of the strategy's memory, none before the first round."""
+
+    def __init__(
+        self,
+        found: Workspace,
+        running: Started,
+        progress: Callable[[str, int, int], None],
+        remembered: Mapping[str, Vector] | None = None,
+    ) -> None:
+        self._found, self._running, self._progress = found, running, progress
+        self.strategy = rounds.chosen(running, rounds.open_round(found))
+        self._memory = {name: (remembered or {}).get(name) for name in self.strategy.memory}
+        self._compared: list[str] = []
+        self._products = UNKNOWN
+        self._draft: Draft | None = None
+
+    def compare(self, used: Sequence[Standing]) -> np.ndarray:
+        """Inner products of these updates, [sites, sites]. Raises FedmedError FM-TRU-11 (a file rotted), FM-RES-*."""
+        counted = self._counted(used)
+        if self.strategy.needs_products or len(used) < self.strategy.min_sites:
+            self._products, self._draft = self._gram(counted), None
+        else:
+            weights = self.strategy.weigh(counted.meta, UNKNOWN)
+            self._products, self._draft = self._pass(counted, weights, compare=True)
+        self._compared = counted.ids
+        return self._products
+
+    def combine(self, used: Sequence[Standing]) -> tuple[Draft, Weights]:
+        """The next model of these updates, and what each of them counts.
+
+        Raises FedmedError FM-TEN-02 when it is not finite, FM-TRU-11, FM-RES-*.
+        """
+        counted = self._counted(used)
+        weights = self.strategy.weigh(counted.meta, self._needed(counted))
+        draft = self._draft if counted.ids == self._compared else None
+        if draft is None:
+            _, draft = self._pass(counted, weights, compare=False)
+        if draft is None:
+            raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
+        return draft, weights
+
+    def _counted(self, used: Sequence[Standing]) -> Counted:
+        return Counted([each.update.id for each in used if each.update], rounds.counted(self._running, list(used)))
+
+    def _needed(self, counted: Counted) -> np.ndarray:
+        """The products that the strategy asks for: out of the comparison, without what is held, or made now."""
+        if not self.strategy.needs_products:
+            return UNKNOWN
+        if set(counted.ids) <= set(self._compared):
+            places = [self._compared.index(each) for each in counted.ids]
+            return self._products[np.ix_(places, places)]
+        return self._gram(counted)
+
+    def _gram(self, counted: Counted) -> np.ndarray:
+        return screen.gram(self._updates(counted), lambda done: self._told("comparing", done))
+
+    def _pass(self, counted: Counted, weights: Weights, *, compare: bool) -> tuple[np.ndarray, Draft | None]:
+        return drafting.draft(
+            self._found.spool,
+            self._updates(counted),
+            self.strategy,
+            weights,
+            compare=compare,
+            done=lambda done: self._told("averaging", done),
+        )
+
+    def _told(self, what: str, done: int) -> None:
+        self._progress(what, done, params.elements(self._running.table))
+
+    def _updates(self, counted: Counted) -> FileUpdates:
+        base = self._found.record.newest("model")
+        if base is None:
+            raise ValueError("a round is open without a model")
+        return FileUpdates(
+            self._running.table,
+            Archived(self._found, base.id, model.PAYLOAD),
+            [Archived(self._found, each, UPDATE) for each in counted.ids],
+            counted.meta,
+            self._memory,
+        )

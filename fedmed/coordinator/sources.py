@@ -1,0 +1,94 @@
+"""Flat vectors of float32 in open files, read from front to back and hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fedmed import files
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, sealing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from fedmed.exchange.workspace import Workspace
+
+
+class Vector(Protocol):
+    """Where a flat vector lies; it may be opened again. `header` is what stands before it in its payload."""
+
+    def open(self, stack: ExitStack, header: int) -> Source: ...
+
+
+@dataclass
+class Source:
+    """A vector that is being read. `check` is given the digest of all bytes at the end; None: verified before."""
+
+    fd: int
+    name: str
+    check: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._file = os.fdopen(self.fd, "rb", buffering=0, closefd=False)
+        self._digest = hashlib.sha256()
+
+    def fill(self, row: np.ndarray) -> None:
+        """The next bytes, as many as `row` holds. Raises FedmedError FM-TRU-11 when the file ends or cannot be read."""
+        view = row.view(np.uint8).data
+        try:
+            done = 0
+            while done < len(view):
+                count = self._file.readinto(view[done:])
+                if not count:
+                    raise FedmedError("FM-TRU-11", f"archive: {self.name} is damaged: it ends too early")
+                done += count
+        except OSError as error:
+            raise FedmedError("FM-TRU-11", f"archive: {self.name} cannot be read", local=str(error)) from error
+        if self.check:
+            self._digest.update(view)
+
+    def end(self) -> None:
+        """Raises FedmedError FM-TRU-11 when the bytes that were read are not the ones that were signed."""
+        if self.check:
+            self.check(self._digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Archived:
+    """The tensors of a statement in the archive."""
+
+    found: Workspace
+    statement_id: str
+    payload: str
+
+    def open(self, stack: ExitStack, header: int) -> Source:
+        """Raises FedmedError FM-TRU-11."""
+        fd, envelope, said = sealing.open_archived(self.found, self.statement_id)
+        stack.callback(os.close, fd)
+        os.lseek(fd, artifact.payload_offset(envelope, said, self.payload), os.SEEK_SET)
+        name = f"{self.payload} of {said.kind} {said.sender}"
+        source = Source(fd, name, partial(sealing.check_digest, said, self.payload))
+        source.fill(np.empty(header, np.uint8))
+        return source
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """A vector that this command verified and wrote: `offset` bytes into a file of its own."""
+
+    path: Path
+    offset: int = 0
+
+    def open(self, stack: ExitStack, _header: int) -> Source:
+        fd = files.open_regular(self.path)
+        stack.callback(os.close, fd)
+        os.lseek(fd, self.offset, os.SEEK_SET)
+        return Source(fd, "a file of the spool")
