@@ -685,6 +685,11 @@ CODES: dict[str, Code] = {
         "a round of this site has no more steps than the head alone takes",
         "ask for a recipe with fewer head_steps or more local_epochs",
     ),
+    "FM-PER-02": Code(
+        DATA,
+        "the personal model of this site, which its validation cases chose, is missing or damaged",
+        "fedmed train-local makes it again",
+    ),
     # --- what the data check finds beside them: by themselves these exclude no case -------------------------------
     "FM-CHK-01": Code(
         DATA,

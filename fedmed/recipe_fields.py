@@ -207,6 +207,8 @@ class Training(Strict):
     proximal_mu: float = Field(default=0.0, ge=0, le=100)
     personal: Literal["none", "head"] = "none"
     head_steps: int = Field(default=0, ge=0, le=1_000_000)
+    fine_tune_steps: int = Field(default=0, ge=0, le=1_000_000)
+    fine_tune_lr: float | None = Field(default=None, gt=0, le=10)
 
     def learning_rate(self, round: int, rounds: int) -> float:  # noqa: A002 - the field's word
         """Of the hospitals' optimiser in round 0 ... rounds - 1."""
@@ -222,6 +224,12 @@ class Training(Strict):
     def _steps_or_epochs(self) -> Training:
         if (self.local_steps is None) == (self.local_epochs is None):
             raise ValueError("give either local_steps or local_epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _rate_of_some_steps(self) -> Training:
+        if self.fine_tune_lr is not None and not self.fine_tune_steps:
+            raise ValueError("fine_tune_lr belongs to fine_tune_steps")
         return self
 
     @model_validator(mode="after")

@@ -117,7 +117,7 @@ def _simulated(out: Screen, found: Summary) -> None:
     ]
     title = f"{found.recipe}: {seeds}, mean +- standard deviation; test cases of all hospitals"
     out.table(title, ["model", *(f"{metric} " for metric in found.metrics)], rows)
-    common = [model for model in (models.GLOBAL, models.POOLED, summary.LOCAL) if model in found.models]
+    common = [model for model in (*models.COMMON, summary.LOCAL) if model in found.models]
     rows = []
     for site in found.sites:
         cells = [found.cell(model, site, found.metrics[0]) for model in common]

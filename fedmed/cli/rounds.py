@@ -44,12 +44,13 @@ def train_local(
 ) -> None:
     """Train on this hospital's cases and seal the update (site). Killed, it goes on where it was.
 
-    Where the recipe says normalisation: federated, it seals a fingerprint of the cases first, and shows it.
+    Where the recipe says normalisation: federated, it seals a fingerprint of the cases first, and shows it. Where it
+    has fine_tune_steps, the last model is tuned to this hospital and kept if its validation cases say so.
 
     Example: fedmed train-local -w st-olav
     """
     from fedmed.site import alone as baseline  # noqa: PLC0415
-    from fedmed.site import fingerprint  # noqa: PLC0415
+    from fedmed.site import fingerprint, tune  # noqa: PLC0415
     from fedmed.site import train as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
@@ -71,6 +72,9 @@ def train_local(
         tables.fingerprint(out, fingerprint.told(trained.body, trained.inputs))
         out.say(f"{'sealed' if trained.is_new else 'was sealed before'}; the first model comes when all are pooled")
         out.say(f"next: bring {trained.posted} to the coordinator")
+    elif isinstance(trained, tune.Tuned):
+        tables.tuned(out, trained)
+        out.say(f"next: {screen.hint('evaluate', workspace)}")
     elif trained.over:
         out.say(f"the federation is over: round {trained.round} is the last")
         out.say(f"next: {screen.hint('evaluate --split test', workspace)}")
@@ -152,6 +156,10 @@ def evaluate(
         found = action.evaluate(workspace, screen.now(), fold, device, step)
     tables.warn(out, found.arrivals)
     tables.report(out, found)
+    if found.tuned:
+        out.say(tables.kept(found.tuned))
+    elif found.is_to_tune:
+        out.say(f"not tuned to this hospital's cases yet: {screen.hint('train-local', workspace)}")
     out.say(f"case by case, for this hospital only: {found.case_table}")
     if found.worst:
         out.say(f"images that the model points into worst, for this hospital only: {found.worst}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.site.evaluate import Evaluated
     from fedmed.site.status import Status as SiteStatus
+    from fedmed.site.tune import Tuned
 
 QUIET = ("accepted", "duplicate", "not-for-me", "superseded")
 
@@ -70,6 +71,23 @@ def report(out: Screen, found: Evaluated) -> None:
         [_model(row), row.label, *_numbers(row), str(row.missed), str(row.spurious), str(row.empty)] for row in scores
     ]
     out.table(title, ["model", "label", "metric", "n ", "mean ", "sd ", "missed ", "spurious ", "empty "], rows)
+
+
+def tuned(out: Screen, found: Tuned) -> None:
+    """Both models on the validation cases, and which one this hospital keeps as its own."""
+    rows = [
+        [name, *_numbers(row)] for name, each in (("global", found.received), ("tuned", found.tuned)) for row in each
+    ]
+    what = "tuned" if found.is_new else "was tuned before"
+    title = f"model r{found.round:04d} {what} in {found.num_steps} steps, on validation cases"
+    out.table(title, ["model", "metric", "n ", "mean ", "sd "], rows)
+    out.say(kept(found))
+
+
+def kept(found: Tuned) -> str:
+    if found.is_kept:
+        return f"the personal model is the tuned one, kept: validation says {found.why}"
+    return f"the personal model is the global one; the tuned one is not kept: validation says {found.why}"
 
 
 def pooled(out: Screen, table: PooledTable) -> None:

@@ -94,10 +94,13 @@ def _partitioned(out: Screen, begin: str, found: Any) -> None:
 
 
 def _trained(out: Screen, begin: str, found: Any) -> None:
-    from fedmed.site import fingerprint  # noqa: PLC0415
+    from fedmed.site import fingerprint, tune  # noqa: PLC0415
 
     if isinstance(found, fingerprint.Fingerprinted):
         out.say(f"{begin} a fingerprint of {found.body.num_cases} cases is sealed; fedmed inspect {found.posted}")
+        return
+    if isinstance(found, tune.Tuned):
+        out.say(f"{begin} {tables.kept(found)}")
         return
     if found.body is None:  # a later model came in the meantime, and it is the last
         out.say(f"{begin} the federation is over, round {found.round} is the last")

@@ -27,7 +27,7 @@ class SiteReport:
 
 @dataclass(frozen=True)
 class PooledTable:
-    """Reports of all sites that sent one, with the pool over them, per model (`global`, `alone`)."""
+    """Reports of all sites that sent one, with the pool over them, per model (`global`, `personal`, `alone`)."""
 
     round: int
     split: str
@@ -56,7 +56,7 @@ def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
                 kind: pooled.pool([score for score in scores if score.model == kind])
                 + pooled.binned([report.body for report in reports], kind)
                 + pooled.binned_froc([report.body for report in reports], kind)
-                for kind in ("global", "alone")
+                for kind in ("global", "personal", "alone")
             },
             arrivals=arrivals,
         )

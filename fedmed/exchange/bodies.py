@@ -54,7 +54,7 @@ PublicKey = Annotated[str, Field(max_length=100), AfterValidator(_public_line)]
 ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
 TensorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=1000)]
-ModelName = Literal["global", "alone"]
+ModelName = Literal["global", "alone", "personal"]
 ALL = "all"  # over all labels
 
 
@@ -315,9 +315,9 @@ class Report(Sent):
     split: Literal["validation", "testing"]
     opening: Count
     num_cases: Count
-    scores: list[Score] = Field(max_length=400)
-    curves: list[Curve] = Field(max_length=64)
-    frocs: list[Froc] = Field(max_length=64)
+    scores: list[Score] = Field(max_length=600)
+    curves: list[Curve] = Field(max_length=96)
+    frocs: list[Froc] = Field(max_length=96)
     exclusions: list[Exclusion] = Field(max_length=64)
 
 

@@ -15,7 +15,7 @@ from fedmed.cases import datalist, encoding
 from fedmed.cases import fingerprint as measuring
 from fedmed.learning import params
 from fedmed.recipe import Imaging, Rowwise
-from fedmed.site import alone, desk, memory, own, preprocessing, results, rounds
+from fedmed.site import alone, desk, memory, own, preprocessing, results, rounds, tune
 from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.site.results import Scored
 
-GLOBAL, POOLED = "global", "pooled"
+GLOBAL, PERSONAL, POOLED = "global", "personal", "pooled"
+COMMON = (GLOBAL, PERSONAL, POOLED)  # the models that are not one hospital's alone
 EVERYWHERE = "all"
 
 
@@ -94,7 +95,7 @@ def score(setting: Setting, model: str) -> list[Row]:
             scored.append(_scored(site, consent, cases, weights, numbers))
     above = results.thresholds(_joined(everything["validation"]), consent.recipe)
     shares = [*zip(setting.names, everything["testing"], strict=True), (EVERYWHERE, _joined(everything["testing"]))]
-    if setting.held_out is not None:
+    if setting.held_out is not None and model != PERSONAL:  # who took no part has none
         shares.append((HELD_OUT, _held_out(setting, consent, sites, model)))
     found = []
     for name, shown in shares:
@@ -158,11 +159,14 @@ def _weights(setting: Setting, consent: Approved, site: Site, model: str) -> Par
     """The weights of `model` as they are used at `site`."""
     if model == POOLED:
         return _pooled(setting, consent, setting.rounds)
-    if model == GLOBAL:
+    if model in (GLOBAL, PERSONAL):
         last = site.workspace.record.model(setting.rounds)
         if last is None:
             raise ValueError("the last model has not arrived")
-        return own.entering(desk.model_params(site, consent, last), memory.load(site, consent, setting.rounds))
+        cases = datalist.load(site.cases_file)
+        tuned = tune.weights(site, consent, cases, last) if model == PERSONAL else None
+        received = desk.model_params(site, consent, last)
+        return tuned or own.entering(received, memory.load(site, consent, setting.rounds))
     owner = next(name for name in setting.names if alone_of(name) == model)
     weights = alone.newest(desk.peek(setting.site(owner)), consent)
     if weights is None:

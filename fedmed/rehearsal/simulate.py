@@ -125,12 +125,14 @@ class _Progress:
 
     def __init__(self, progress: Callable[[str, int, int], None], plan: Plan, chosen: recipe.Recipe) -> None:
         self._progress, self._lock, self._plan = progress, threading.Lock(), plan
-        self._done, self._of_seed, self._exchanges = 0, 0, plan.rounds + chosen.data.pools
+        exchanges = plan.rounds + chosen.data.pools
+        self._done, self._of_seed, self._trainings = 0, 0, exchanges + (chosen.training.fine_tune_steps > 0)
+        self._models = 1 + (chosen.training.fine_tune_steps > 0)
 
     def sites(self, count: int) -> None:
         """Known once the first seed is divided; every seed has the same number of acts."""
-        per_site = self._exchanges + 1 + (2 if self._plan.baselines else 0)  # rounds, report, alone and its score
-        self._of_seed = max(self._of_seed, count * per_site + 1 + (2 if self._plan.baselines else 0))
+        per_site = self._trainings + 1 + (2 if self._plan.baselines else 0)  # rounds, report, alone and its score
+        self._of_seed = max(self._of_seed, count * per_site + self._models + (2 if self._plan.baselines else 0))
 
     def seed_done(self) -> None:
         """A seed that an earlier run ended."""
@@ -159,7 +161,7 @@ def _one_seed(
     crew.each(acts.partition, [(setting, name) for name in setting.names], lambda: None)
     metric = chosen.evaluation.metrics[0]
     play(setting, crew, tell.done, lambda made: say(f"seed {seed}, {told(made, metric)}"))
-    shown = [models.GLOBAL]
+    shown = [models.GLOBAL, *([models.PERSONAL] if chosen.training.fine_tune_steps else [])]
     if plan.baselines:
         work: list[tuple[Any, ...]] = [(acts.train_alone, setting, name) for name in setting.names]
         crew.each(_act, [(models.train_pooled, setting), *work], tell.done)
@@ -188,6 +190,8 @@ def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[
         crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
         tell(crew.run(acts.combine, setting))
     acts.carry(setting)
+    if recipe.load(setting.recipe).training.fine_tune_steps:
+        crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
 
 
 def told(made: Aggregated, metric: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.rehearsal.models import EVERYWHERE, GLOBAL, POOLED, Row, alone_of
+from fedmed.rehearsal.models import COMMON, EVERYWHERE, GLOBAL, Row, alone_of
 from fedmed.reporting import plots, statistics
 from fedmed.site.virtual import HELD_OUT
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from fedmed.recipe import Recipe
 
-LOWER_IS_BETTER = ("hd95",)
 LOCAL = "local-only, mean"
 
 
@@ -75,7 +74,7 @@ _AXES = ("model", "site", "metric")
 
 def _with_local(models: Sequence[str]) -> list[str]:
     """The mean over the hospitals' own models stands before the single ones."""
-    common = [model for model in (GLOBAL, POOLED) if model in models]
+    common = [model for model in COMMON if model in models]
     own = [model for model in models if model not in common]
     return [*common, *([LOCAL] if own else []), *own]
 
@@ -98,14 +97,14 @@ def _cell(model: str, site: str, metric: str, rows: Mapping[int, Sequence[Row]])
 def _counts(model: str, wanted: str, site: str) -> bool:
     if wanted != LOCAL:
         return model == wanted
-    return model not in (GLOBAL, POOLED) if site in (EVERYWHERE, HELD_OUT) else model == alone_of(site)
+    return model not in COMMON if site in (EVERYWHERE, HELD_OUT) else model == alone_of(site)
 
 
 def _worst(found: Summary) -> str:
     metric = found.metrics[0]
     scored = {site: cell.mean for site in found.sites if (cell := found.cell(GLOBAL, site, metric))}
     known = {site: mean for site, mean in scored.items() if mean is not None}
-    choose = max if metric in LOWER_IS_BETTER else min
+    choose = max if metric in statistics.LOWER_IS_BETTER else min
     return choose(known, key=lambda site: known[site]) if known else ""
 
 
@@ -129,7 +128,7 @@ def markdown(found: Summary) -> list[str]:
     for model in found.models:
         cells = (shown(found.cell(model, EVERYWHERE, metric)) for metric in found.metrics)
         lines.append(f"| {model} | {' | '.join(cells)} |")
-    common = [model for model in (GLOBAL, POOLED, LOCAL) if model in found.models]
+    common = [model for model in (*COMMON, LOCAL) if model in found.models]
     heads = ["its own model" if model == LOCAL else model for model in common]
     lines += [
         "",
@@ -150,7 +149,7 @@ def _seeds(found: Summary) -> str:
 
 def picture(found: Summary) -> bytes:
     """PNG: one group a hospital and one for all, a dot a seed and a bar for the mean of each model."""
-    common = [model for model in (GLOBAL, POOLED, LOCAL) if model in found.models]
+    common = [model for model in (*COMMON, LOCAL) if model in found.models]
     metric = found.metrics[0]
     groups = [*found.sites, EVERYWHERE]
     cells = {model: [found.cell(model, group, metric) for group in groups] for model in common}

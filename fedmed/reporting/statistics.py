@@ -18,6 +18,7 @@ OF_FOLDS = frozenset(
     {"accuracy", "auroc", "auprc", "balanced_accuracy", "c_index", "sensitivity_at_spec90", "specificity_at_spec90"}
     | {MEAN, *NAMES}
 )
+LOWER_IS_BETTER = frozenset({"hd95"})
 UPPER = {"dice": 1.0, "sensitivity": 1.0, "hd95": 50.0}
 
 

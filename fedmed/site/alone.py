@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.learning import params
@@ -78,9 +77,7 @@ def _path(site: Site, round_: int) -> Path:
     """The folder's name binds the result to what it was trained on: other cases, another label map or other fitted
     numbers start anew.
     """
-    data, label_map = datalist.digest(datalist.load(site.cases_file)), rounds.label_map_digest(site)
-    fitted = preprocessings.digest_of(preprocessing.current(site))
-    folder = "-".join(each[:16] for each in (data, label_map, fitted) if each)
+    folder = "-".join(each[:16] for each in rounds.binding(site, datalist.load(site.cases_file)).values() if each)
     return site.workspace.root / "state" / "alone" / folder / f"r{round_:04d}.safetensors"
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 from fedmed import files, recipe
-from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import alone, desk, memory, outgoing, own, preprocessing, results, rounds, train, worst
+from fedmed.site import alone, desk, memory, outgoing, own, preprocessing, results, rounds, train, tune, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,16 +24,18 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.site.ratings import Thresholds
     from fedmed.site.results import Scored
+    from fedmed.site.tune import Tuned
     from fedmed.training.localisation import Located
 
 Split = Literal["validation", "testing"]
-MODELS: tuple[bodies.ModelName, ...] = ("global", "alone")
+MODELS: tuple[bodies.ModelName, ...] = ("global", "personal", "alone")
 
 
 @dataclass(frozen=True)
 class Evaluated:
     """The sealed report. `case_table` has the scores of single cases by alias, and `worst` shows images that a model
-    pointed into: both stay in this workspace.
+    pointed into: both stay in this workspace. `tuned` says what became of fine-tuning: the model `personal` is the
+    tuned one where that was kept, else the global one. `is_to_tune`: the recipe asks for it, and it was not done.
     """
 
     round: int
@@ -46,6 +47,8 @@ class Evaluated:
     case_table: Path
     arrivals: list[Arrival] = field(default_factory=list)
     worst: Path | None = None
+    tuned: Tuned | None = None
+    is_to_tune: bool = False
 
 
 def evaluate(
@@ -67,12 +70,16 @@ def evaluate(
             )
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)
-        local_only = alone.newest(site, consent)
+        local_only, tuned = alone.newest(site, consent), tune.verdict(site, consent, cases, model) if last else None
+        is_to_tune = last and tuned is None and consent.recipe.training.fine_tune_steps > 0
         table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
-        found = _earlier(site, model, split, cases, wants_alone=local_only is not None)
+        wanted = {"global", *(["alone"] if local_only else []), *(["personal"] if tuned else [])}
+        found = _earlier(site, model, split, cases, wanted)
         if found is not None:
             posted = sealing.post(site.workspace, found[0])
-            return Evaluated(model.round_number, last, split, False, found[1], posted, table, arrivals)
+            return Evaluated(
+                model.round_number, last, split, False, found[1], posted, table, arrivals, None, tuned, is_to_tune
+            )
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
         folds: list[Split] = [split, "validation"] if _needs_thresholds(consent, split) else [split]
@@ -82,6 +89,8 @@ def evaluate(
         received = desk.model_params(site, consent, model)
         common = own.for_scores(consent, model.round_number, received, remembered)
         models = {"global": common, **({"alone": local_only} if local_only else {})}
+        if tuned is not None:
+            models["personal"] = tune.weights(site, consent, cases, model) or common
         scored = {fold: _score(site, consent, cases, fold, models, device, progress) for fold in folds}
         above = {name: results.thresholds(found, consent.recipe) for name, found in scored[folds[-1]].items()}
         _note_thresholds(site, models, consent, above, now)
@@ -91,7 +100,9 @@ def evaluate(
         _bind(site, cases, now)
         known = _say(site, consent, model, body, now)
         posted = sealing.post(site.workspace, known)
-        return Evaluated(model.round_number, last, split, True, body, posted, table, arrivals, picture)
+        return Evaluated(
+            model.round_number, last, split, True, body, posted, table, arrivals, picture, tuned, is_to_tune
+        )
 
 
 def _picture(
@@ -122,10 +133,17 @@ def _score(
     device: str,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Scored]:
-    return {
-        name: rounds.score(site, consent, cases, fold, weights, device=device, progress=_of(name, progress))
-        for name, weights in models.items()
-    }
+    """A model that is the global one is not scored twice."""
+    found: dict[str, Scored] = {}
+    for name, weights in models.items():
+        told = _of(name, progress)
+        is_common = name != "global" and weights is models["global"]
+        found[name] = (
+            found["global"]
+            if is_common
+            else rounds.score(site, consent, cases, fold, weights, device=device, progress=told)
+        )
+    return found
 
 
 def _note_thresholds(
@@ -144,21 +162,22 @@ def _of(model: str, progress: Callable[[str, int, int], None]) -> Callable[[int,
 
 
 def _earlier(
-    site: Site, model: Known, split: Split, cases: datalist.Datalist, *, wants_alone: bool
+    site: Site, model: Known, split: Split, cases: datalist.Datalist, wanted: set[str]
 ) -> tuple[Known, bodies.Report] | None:
-    """A report on this model and fold, of the same cases, label map and fitted numbers, that says all it can."""
+    """A report on this model and fold, of the same cases, label map and fitted numbers, that says all it can: of every
+    model `wanted`.
+    """
     for known in reversed(site.workspace.record.of("report", sender=site.workspace.name, round=model.round)):
         body = sealing.read_archived(site.workspace, known.id).predicate.body
         if isinstance(body, bodies.Report) and body.split == split:
-            has_alone = any(score.model == "alone" for score in body.scores)
-            says_all = has_alone or not wants_alone
-            return (known, body) if says_all and _bound(site, known.seq) == _binding(site, cases) else None
+            says_all = wanted <= {score.model for score in body.scores}
+            return (known, body) if says_all and _bound(site, known.seq) == rounds.binding(site, cases) else None
     return None
 
 
 def _bind(site: Site, cases: datalist.Datalist, now: datetime) -> None:
     """Write down what the next statement was scored with: before it is sealed, so that no kill parts the two."""
-    facts = _binding(site, cases)
+    facts = rounds.binding(site, cases)
     site.workspace.write_entry("evaluate", "note", now, what="scored", seq=site.workspace.record.next_seq, **facts)
 
 
@@ -168,11 +187,6 @@ def _bound(site: Site, seq: int) -> dict[str, str | None]:
         if (facts.get("what"), facts.get("seq")) == ("scored", seq):
             return {name: facts.get(name) for name in ("data", "label_map", "preprocessing")}
     return {}
-
-
-def _binding(site: Site, cases: datalist.Datalist) -> dict[str, str | None]:
-    fitted = preprocessings.digest_of(preprocessing.current(site))
-    return {"data": datalist.digest(cases), "label_map": rounds.label_map_digest(site), "preprocessing": fitted}
 
 
 def _open_fold(site: Site, split: Split, now: datetime) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fedmed import preprocessing as preprocessings
 from fedmed import recipe
 from fedmed.cases import content, datalist
 from fedmed.errors import FedmedError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fedmed.cases.datalist import Datalist
     from fedmed.cases.splits import Fold
     from fedmed.learning.params import Params
+    from fedmed.recipe import Recipe
     from fedmed.site.desk import Approved, Site
     from fedmed.site.results import Scored
     from fedmed.training.cache import Cache
@@ -61,6 +63,12 @@ def label_map_digest(site: Site) -> str:
     return artifact.sha256(canonical.encode([numbers, absent] if absent else numbers))
 
 
+def binding(site: Site, cases: Datalist) -> dict[str, str | None]:
+    """What a result of this hospital depends on beside the recipe and the weights."""
+    fitted = preprocessings.digest_of(preprocessing.current(site))
+    return {"data": datalist.digest(cases), "label_map": label_map_digest(site), "preprocessing": fitted}
+
+
 def require_sane(weights: Params, what: str) -> Params:
     """What `weights` hold could be sealed. Raises FedmedError FM-TRN-01: every receiver would refuse it."""
     if not all(params.is_finite(array.astype("<f4").tobytes()) for array in weights.values()):
@@ -90,13 +98,17 @@ def train_round(
     checkpoint: Path,
     device: str,
     progress: Callable[[int, int], None],
+    chosen: Recipe | None = None,
 ) -> Fitted:
-    """Train from `start`, going on from `checkpoint` if it fits. Raises FedmedError FM-TRN-*, FM-RES-*, FM-DAT-*."""
+    """Train from `start`, going on from `checkpoint` if it fits, by the federation's recipe or by `chosen`.
+
+    Raises FedmedError FM-TRN-*, FM-RES-*, FM-DAT-*.
+    """
     from fedmed.training import devices, fit  # noqa: PLC0415 - torch and monai, only when there is work
 
-    labelling = desk.labelling(site, consent.recipe)
+    labelling, chosen = desk.labelling(site, consent.recipe), chosen or consent.recipe
     fitted = fit.fit(
-        consent.recipe,
+        chosen,
         start,
         datalist.cases(cases, "training"),
         root=site.data_root,
@@ -106,7 +118,7 @@ def train_round(
         round=round_,
         rounds=consent.agreement.federation.body.limits.rounds,
         attempt=1,
-        num_steps=steps(consent, cases),
+        num_steps=chosen.training.num_steps(len(cases.training)),
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
         num_workers=site.settings.num_workers,

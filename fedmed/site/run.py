@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedmed.site.partition import Partitioned
     from fedmed.site.status import Due
     from fedmed.site.train import Trained
+    from fedmed.site.tune import Tuned
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Done:
 
     step: str
     time: datetime
-    result: Partitioned | Trained | Fingerprinted | Evaluated
+    result: Partitioned | Trained | Fingerprinted | Tuned | Evaluated
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _due(site: Site, arrivals: list[Arrival], now: datetime) -> Due:
 
 def _do(
     due: Due, root: Path, now: datetime, device: str, progress: Callable[[str, int, int], None]
-) -> Partitioned | Trained | Fingerprinted | Evaluated:
+) -> Partitioned | Trained | Fingerprinted | Tuned | Evaluated:
     if due.step == "partition":
         from fedmed.site import partition  # noqa: PLC0415 - image libraries, only when there is work
 

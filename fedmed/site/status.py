@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
 
 
+TUNED = "tuned"  # what a note is called that says what became of fine-tuning
+
+
 @dataclass(frozen=True)
 class Status:
     """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update."""
@@ -118,7 +121,7 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
         return Due(CODES[held.code].remedy, held=held)
     if fingerprint.is_awaited(consent):
         return _before_the_first_model(site, has_come=bool(accepted))
-    return _after(site, round_, last, is_new=round_ > before)
+    return _after(site, consent, round_, last, is_new=round_ > before)
 
 
 def _before_consent(site: Site, arrivals: list[Arrival]) -> Due:
@@ -138,9 +141,11 @@ def _before_the_first_model(site: Site, *, has_come: bool) -> Due:
     return Due(f"wait for {files_}", waiting=f"the coordinator's {files_}")
 
 
-def _after(site: Site, round_: int, last: int, *, is_new: bool) -> Due:
+def _after(site: Site, consent: Approved, round_: int, last: int, *, is_new: bool) -> Due:
     """What the model of `round_` asks for. A person looks at the validation fold before the last fold is opened."""
     record, name = site.workspace.record, site.settings.name
+    if round_ == last and _is_to_tune(site, consent, round_):
+        return Due("fedmed train-local", "train-local", f"model r{round_:04d} is the last, and not tuned to this site")
     if round_ == last and not _has_test_report(site, round_):
         look = "fedmed evaluate" if is_new else "fedmed evaluate --split test"
         return Due(look, "evaluate", f"model r{round_:04d} is the last, and no report on the test fold is sealed")
@@ -150,6 +155,14 @@ def _after(site: Site, round_: int, last: int, *, is_new: bool) -> Due:
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
     model = f"model-r{round_ + 1:04d}.fedmed"
     return Due(f"wait for {model}", waiting=f"the coordinator's {model}")
+
+
+def _is_to_tune(site: Site, consent: Approved, round_: int) -> bool:
+    """Whether the recipe asks for fine-tuning and the last model, once it is taken in, was never tuned here."""
+    known = site.workspace.record.model(round_)
+    notes = [facts for _, facts in site.workspace.record.notes if facts.get("what") == TUNED]
+    is_done = known is not None and any(each["model"] == known.payload for each in notes)
+    return consent.recipe.training.fine_tune_steps > 0 and not is_done
 
 
 def _has_test_report(site: Site, round_: int) -> bool:

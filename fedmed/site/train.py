@@ -1,6 +1,7 @@
 """`train-local`: verify the model, train on this hospital's cases, and seal what changed.
 
-Before the first model the federation may wait for a fingerprint of the cases: then that is what it seals.
+Before the first model the federation may wait for a fingerprint of the cases: then that is what it seals. Behind the
+last one it may be fine-tuned (`tune`), which seals nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import desk, fingerprint, memory, outgoing, own, preprocessing, results, rounds
+from fedmed.site import desk, fingerprint, memory, outgoing, own, preprocessing, results, rounds, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
     from fedmed.site.fingerprint import Fingerprinted
+    from fedmed.site.tune import Tuned
 
 PAYLOAD = "update.safetensors"
 
@@ -57,7 +59,7 @@ class Options:
 
 def train(
     root: Path, now: datetime, options: Options, progress: Callable[[str, int, int], None]
-) -> Trained | Fingerprinted:
+) -> Trained | Fingerprinted | Tuned:
     """Safe to repeat: a killed run goes on at its last checkpoint, also with --again; a finished one finds its update.
 
     Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-NRM-*, FM-RES-*, FM-STA-*.
@@ -73,6 +75,8 @@ def train(
         model = desk.newest_model(site, arrivals)
         round_ = model.round_number
         if round_ >= consent.agreement.federation.body.limits.rounds:
+            if consent.recipe.training.fine_tune_steps:
+                return tune.tune(site, consent, model, arrivals, options.device, now, progress)
             return Trained(round_, False, True, None, None, arrivals)
         said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
         if said is not None and not options.again:

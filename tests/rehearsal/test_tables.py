@@ -69,6 +69,21 @@ def test_the_pooled_model_goes_by_the_numbers_of_all(tmp_path: Path, monkeypatch
     assert preprocessing.from_bytes(kept, "x").columns["age"].mean == one  # type: ignore[index]
 
 
+def test_tuned_models_are_scored_where_they_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = {**tables.TABULAR["training"], "fine_tune_steps": 30, "fine_tune_lr": 10.0}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**tables.TABULAR, "training": training}))
+    for seed, name in enumerate(("north", "south")):
+        tables.write_hospital(tmp_path / "data" / name, seed=seed)
+    plan = Plan(tmp_path / "recipe.yaml", tmp_path / "data", how="folders", rounds=1, seeds=1, baselines=False)
+    monkeypatch.setattr("fedmed.site.tune.compared", lambda *_: (True, "a test says so"))
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(simulate, "Crew", Inline)
+    found = simulate.run(plan, tmp_path / "out", lambda _: None, lambda _w, done, total: seen.append((done, total)))
+    assert found.models == ["global", "personal"]
+    assert value(found, "personal") != value(found, "global")
+    assert max(seen) == (2 * 3 + 2, 2 * 3 + 2), "a round, a tuning and a report each, and two models to score"
+
+
 @pytest.mark.slow
 def test_the_heart_recipe_on_the_sample_hospitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(HEART_RECIPE, TOP / "sample_data" / "table-heart", how="folders", rounds=5, seeds=1)

@@ -45,11 +45,11 @@ def map_labels(site: Path) -> None:
     path.write_text("\n".join([*lines, "label_map: {1: 1, 2: 1}", ""]))
 
 
-def finish(world: small.Federation) -> None:
+def finish(world: small.Federation, value: float = 0.01) -> None:
     """Both rounds, without training: everybody holds the last model."""
     for _ in range(2):
         for name in world.sites:
-            small.seal_update(world.site(name), 0.01)
+            small.seal_update(world.site(name), value)
         world.carry()
         aggregate.aggregate(world.coordinator, small.now())
         world.carry()
