@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).parents[1]
-TRAINING = ("fedmed.training.fit", "fedmed.training.metrics", "torch._dynamo")
+TRAINING = ("fedmed.training.fit", "fedmed.training.metrics", "fedmed.training.convolutional")
 
 
 class Warm:

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fedmed import recipe as recipes
 from fedmed.training import quiet
+from fedmed.training.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -140,12 +141,9 @@ def focal(logits: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     return -(at_peaks + elsewhere).sum() / is_peak.sum().clamp(min=1)
 
 
-def optimizer(recipe: Recipe, params: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) or SGD. A round starts with a fresh one: its moments never travel."""
-    chosen = recipe.training.optimizer
-    if chosen.name == "AdamW":
-        return torch.optim.AdamW(params, lr=lr, weight_decay=chosen.weight_decay)
-    return torch.optim.SGD(params, lr=lr, momentum=chosen.momentum, weight_decay=chosen.weight_decay)
+def optimizer(recipe: Recipe, params: Iterable[nn.Parameter], lr: float) -> Optimizer:
+    """The recipe's. A round starts with a fresh one: its moments never travel."""
+    return Optimizer(recipe.training.optimizer, params, lr)
 
 
 def add_proximal(params: Sequence[nn.Parameter], start: Sequence[torch.Tensor], mu: float) -> None:

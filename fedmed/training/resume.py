@@ -49,10 +49,8 @@ def inputs_digest(
 def save(run: Run, path: Path, inputs: str) -> None:
     """Params, optimiser and step. Raises FedmedError FM-RES-01 or -02 when the disk refuses."""
     tensors = {f"param/{name}": tensor for name, tensor in networks.get_params(run.network).items()}
-    for number, state in run.optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if value is not None:  # SGD without momentum
-                tensors[f"optimizer/{number}/{key}"] = torch.as_tensor(value).cpu().numpy()
+    for number, state in run.optimizer.state.items():
+        tensors |= {f"optimizer/{number}/{key}": tensor.cpu().numpy() for key, tensor in state.items()}
     checkpoints.save(path, checkpoints.Checkpoint(run.step, run.loss_sum, tensors), inputs)
 
 
@@ -72,7 +70,6 @@ def load(run: Run, path: Path, inputs: str) -> None:
         if name.startswith("optimizer/"):
             _, number, key = name.split("/")
             state.setdefault(int(number), {})[key] = torch.tensor(tensor)
-    groups = run.optimizer.state_dict()["param_groups"]
-    run.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    run.optimizer.resume(state)
     run.step, run.loss_sum = found.step, found.loss_sum
     logs.shareable.info("training goes on behind local step %d", run.step)

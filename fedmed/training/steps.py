@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fedmed.recipe import Recipe
     from fedmed.training.networks import Params
+    from fedmed.training.optimizers import Optimizer
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Run:
     """The moving parts of a round: the modules, and how far it is."""
 
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     start: list[torch.Tensor]  # the round's first params, for the proximal term alone
     step: int = 0
@@ -79,7 +80,7 @@ def step(recipe: Recipe, run: Run, images: torch.Tensor, labels: torch.Tensor) -
     with devices.autocast(images.device):
         logits = run.network(images)
     loss = run.loss(logits.float(), labels)
-    run.optimizer.zero_grad(set_to_none=True)
+    run.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     networks.keep_turns(run.network, recipe, run.step)
     if training.proximal_mu:

@@ -245,7 +245,7 @@ def test_steps_over_ready_batches_are_a_plain_loop_bit_for_bit(recipe_of):
 
     network = networks.loaded(recipe, params, CPU).train()
     start = [tensor.detach().clone() for tensor in network.parameters()]
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, fused=True)
     loss_of = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False)
     torch.manual_seed(5)  # nothing draws between the steps: dropout goes on where the caller's random state is
     expected = []

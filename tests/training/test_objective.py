@@ -61,15 +61,3 @@ def test_every_loss_prefers_the_truth(recipe_of, name, background):
     truth = torch.cat([label == 0, label == 1], dim=1).float() * 20 - 10
     loss = objective.loss_function(recipe_of(loss={"name": name, "include_background": background}))
     assert loss(truth, label).item() < 0.01 < loss(-truth, label).item()
-
-
-def test_optimizers_by_name(recipe_of):
-    params = [torch.nn.Parameter(torch.zeros(1))]
-    adamw = objective.optimizer(
-        recipe_of(optimizer={"name": "AdamW", "client_lr": 0.1, "weight_decay": 0.2}), params, 0.05
-    )
-    assert isinstance(adamw, torch.optim.AdamW)
-    assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (0.05, 0.2)
-    sgd = objective.optimizer(recipe_of(optimizer={"name": "SGD", "client_lr": 0.1, "momentum": 0.9}), params, 0.05)
-    assert isinstance(sgd, torch.optim.SGD)
-    assert sgd.param_groups[0]["momentum"] == 0.9
