@@ -238,6 +238,16 @@ CODES: dict[str, Code] = {
         "a file of initial weights is not a safetensors file",
         "save the weights as safetensors; a pickle is never opened",
     ),
+    "FM-ENC-01": Code(
+        PROTOCOL,
+        "a weight changed by more than the recipe's encoding of updates can say",
+        "tell the coordinator: this needs a recipe with update: {encoding: fp32} or bf16, or a lower client_lr",
+    ),
+    "FM-ENC-02": Code(
+        PROTOCOL,
+        "an encoded update holds what its encoding never writes",
+        "ask the sender to seal the update again: fedmed train-local --again",
+    ),
     "FM-SCR-01": Code(
         WAITING,
         "an update is held: its norm is far above the median of the round",

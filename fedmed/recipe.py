@@ -41,6 +41,7 @@ from fedmed.recipe_tables import (
     TabularEvaluation,
     TabularTraining,
 )
+from fedmed.recipe_update import Update
 from fedmed.strict import PlainText, Strict, read_mapping, validate
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Recipe(Strict):
     network: Network
     training: Training
     strategy: AnyStrategy = FedAvg()
+    update: Update = Update()
     evaluation: Evaluation
 
     @model_validator(mode="after")

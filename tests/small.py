@@ -16,8 +16,8 @@ import yaml
 
 from fedmed.coordinator import admit, found, start
 from fedmed.exchange import artifact, bodies, intake, sealing
-from fedmed.learning import params
-from fedmed.site import approve, desk, evaluate, join, train
+from fedmed.learning import layout
+from fedmed.site import approve, desk, evaluate, join, memory, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -176,16 +176,24 @@ def keep_every_step(site: Path) -> None:
     path.write_text(path.read_text().replace("checkpoint_minutes: 10", "checkpoint_minutes: 0"))
 
 
-def seal_update(site_root: Path, value: float = 1.0, *, num_cases: int = 3, moment: datetime | None = None) -> Known:
-    """What `train-local` seals, without training: every weight moved by `value`. The open model must be in."""
+def seal_update(
+    site_root: Path, value: float | Params = 1.0, *, num_cases: int = 3, moment: datetime | None = None
+) -> Known:
+    """What `train-local` seals, without training: every weight moved by `value`, or each by its own.
+
+    The open model must be in.
+    """
     moment = moment or now()
     with desk.opened(site_root, moment) as site:
         consent = desk.require_approved(site)
         arrivals = intake.receive_all(site.workspace, desk.terms(consent), moment, "train-local")
         model = desk.newest_model(site, arrivals)
-        delta: Params = {tensor.name: np.full(tensor.shape, value, np.float32) for tensor in consent.table}
-        payload = params.to_payload(delta, consent.table)
-        content = artifact.tensor_content(train.PAYLOAD, payload)
+        if not isinstance(value, dict):
+            value = {tensor.name: np.full(tensor.shape, value, np.float32) for tensor in consent.table}
+        remembers = bool(consent.layout.with_feedback)  # to ask its memory about anything else needs torch
+        remembered = memory.load(site, consent, model.round_number) if remembers else {}
+        encoded = layout.encode(value, consent.layout, remembered.get(memory.RESIDUAL))
+        content = artifact.tensor_content(train.PAYLOAD, encoded.payload)
         body = bodies.Update(
             num_cases=num_cases,
             num_patients=num_cases,
@@ -199,7 +207,8 @@ def seal_update(site_root: Path, value: float = 1.0, *, num_cases: int = 3, mome
             state=None,
             versions=[],
         )
-        known = train._say(site, consent, model, body, content, moment)
+        kept = {memory.RESIDUAL: encoded.residual} if remembers else None
+        known = train._say(site, consent, model, body, content, moment, kept)
         sealing.post(site.workspace, known)
         return known
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, reading, sshsig, statement
-from fedmed.learning import params
+from fedmed.learning import layout, params
+from fedmed.learning.encoding import Encoding
+from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,10 +25,15 @@ if TYPE_CHECKING:
     from fedmed.learning.params import Table
     from fedmed.recipe import Recipe
 
+MAX_HEADER = 8 << 20  # bytes of a file's own word about its tensors
+
 
 @dataclass(frozen=True)
 class Inspected:
-    """A file's statement. The signature belongs to `key`; whose key that is, only a federation file can tell."""
+    """A file's statement. The signature belongs to `key`; whose key that is, only a federation file can tell.
+
+    `encoding` is that of an update, by the dtypes in its header; empty for other kinds.
+    """
 
     id: str
     spoken: str
@@ -37,6 +44,7 @@ class Inspected:
     expected_bytes: int
     round: int | None
     attempt: int | None
+    encoding: str
     statement: Statement
 
 
@@ -123,7 +131,10 @@ def _expected(said: Statement, known: Reference) -> dict[str, Expected]:
     if isinstance(body, bodies.State):
         parts = [params.part_table(table, part.name, part.tensors) for part in body.parts]
         table = tuple(tensor for part in parts for tensor in part)
-    tensors = artifact.Expected(params.wire_table(table), params.payload_size(table), params.is_finite)
+    update = known.recipe.update
+    is_update = said.kind == "update"
+    written = Layout(table, Encoding(update.encoding, update.fraction)) if is_update else Layout(table)
+    tensors = artifact.Expected(written.digest, written.size, written.inspector)
     return {part.name: tensors for part in said.predicate.payload if part.media == artifact.SAFETENSORS}
 
 
@@ -180,7 +191,8 @@ def _of_this_federation(statement_id: str, said: Statement, known: Federation) -
 
 def _of_this_table(said: Statement, expected: Mapping[str, Expected]) -> None:
     table = getattr(said.predicate, "tensor_table", None)
-    if table is not None and table not in {artifact.sha256(part.header) for part in expected.values()}:
+    part = expected.get(f"{said.kind}.safetensors")
+    if part is not None and table != part.table:
         raise FedmedError("FM-TEN-01", f"{said.kind} of {said.sender}: the table of tensors is not the federation's")
 
 
@@ -195,5 +207,14 @@ def _inspected(fd: int, envelope: Envelope, said: Statement) -> Inspected:
         expected_bytes=artifact.total_size(envelope, said),
         round=getattr(said.predicate, "round", None),
         attempt=getattr(said.predicate, "attempt", None),
+        encoding=_encoding(fd, envelope, said) if said.kind == "update" else "",
         statement=said,
     )
+
+
+def _encoding(fd: int, envelope: Envelope, said: Statement) -> str:
+    """How the numbers of an update are written, by its own header, which `inspect` does not verify."""
+    part = said.predicate.payload[0]
+    offset = artifact.payload_offset(envelope, said, part.name)
+    length = int.from_bytes(b"".join(files.read_chunks(fd, offset, 8)), "little")
+    return layout.told(b"".join(files.read_chunks(fd, offset + 8, min(length, part.bytes, MAX_HEADER))))

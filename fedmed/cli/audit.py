@@ -46,6 +46,8 @@ def inspect(file: SignedFile, as_json: Json = False) -> None:
         out.say(f"federation {membership.title}, version {membership.version}, id {membership.id}")
     if found.round is not None:
         out.say(f"round {found.round}, attempt {found.attempt}")
+    if found.encoding:
+        out.say(f"encoding {found.encoding}")
     for part in predicate.payload:
         out.say(f"payload {part.name}: {part.bytes} bytes, sha256 {found.statement.digest_of(part.name)}")
     for key, value in plain(predicate.body).items():
@@ -68,10 +70,13 @@ def verify(file: SignedFile, federation: FederationFile = None, as_json: Json = 
     out.say(f"good: {found.inspected.kind} of {found.inspected.sender}, signed by {whose}")
     out.say("checked: " + "; ".join(found.checked))
     said = found.inspected
+    if said.encoding:
+        out.say(f"encoding {said.encoding}")
     out.result(
         {
             "id": said.id,
             "kind": said.kind,
+            "encoding": said.encoding,
             "owner": found.owner,
             "federation": found.federation,
             "checked": found.checked,

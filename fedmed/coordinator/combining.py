@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.coordinator import drafting, model, rounds
+from fedmed.coordinator import decoded, drafting, model, rounds
 from fedmed.coordinator.sources import Archived
 from fedmed.coordinator.updates import FileUpdates
 from fedmed.errors import FedmedError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.strategy import Meta, Weights
 
-UPDATE = "update.safetensors"
 UNKNOWN = np.empty((0, 0))  # inner products that nobody asked for
 
 
@@ -116,7 +115,7 @@ class Combiner:
         return FileUpdates(
             self._running.table,
             Archived(self._found, base.id, model.PAYLOAD),
-            [Archived(self._found, each, UPDATE) for each in counted.ids],
+            decoded.vectors(self._found, self._running.layout, counted.ids),
             counted.meta,
             self._memory,
         )

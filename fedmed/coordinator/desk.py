@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fedmed import files, logs, recipe, settings
@@ -11,6 +12,8 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing, workspace
 from fedmed.exchange.artifact import Expected
 from fedmed.learning import params
+from fedmed.learning.encoding import Encoding
+from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +36,11 @@ class Started:
     recipe: Recipe
     table: Table
 
+    @cached_property
+    def layout(self) -> Layout:
+        """How updates are written."""
+        return Layout(self.table, Encoding(self.recipe.update.encoding, self.recipe.update.fraction))
+
     @property
     def pools(self) -> bool:
         """Whether the sites' fingerprints are pooled before the first round."""
@@ -46,8 +54,11 @@ def opened(root: Path, now: datetime) -> Iterator[Workspace]:
         logs.open_logs(root / "logs")
         found = peek(root)
         files.empty(found.spool)  # what a killed command left half-done
-        sealing.complete_intent(found, now)
-        yield found
+        try:
+            sealing.complete_intent(found, now)
+            yield found
+        finally:
+            files.empty(found.spool)
 
 
 def peek(root: Path) -> Workspace:
@@ -77,5 +88,6 @@ def terms(running: Started | None) -> intake.Terms:
     """What incoming files must be."""
     if running is None:
         return intake.Terms(None)
-    update = Expected(params.wire_table(running.table), params.payload_size(running.table), params.is_finite)
+    said = running.layout
+    update = Expected(said.digest, said.size, said.inspector)
     return intake.Terms(running.agreement.federation, {"update.safetensors": update}, pools=running.pools)

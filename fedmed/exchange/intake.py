@@ -106,7 +106,7 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
         record=workspace.record,
         round=-1 if newest is None or newest.round is None else newest.round,
         now=now,
-        tables={name.split(".")[0]: artifact.sha256(part.header) for name, part in terms.expected.items()},
+        tables={name.split(".")[0]: part.table for name, part in terms.expected.items()},
         accept_expired=terms.accept_expired,
         trust_clock=terms.trust_clock,
         pools=terms.pools,

@@ -155,11 +155,16 @@ def to_payload(params: Mapping[str, np.ndarray], table: Table) -> bytes:
     parts = [wire_table(table)]
     for tensor in in_wire_order(table):
         array = np.ascontiguousarray(params[tensor.name], "<f4")
-        if not (np.abs(array) <= MAX_MAGNITUDE).all():
-            expected = f"expected numbers up to {MAX_MAGNITUDE:.0e}"
-            raise FedmedError("FM-TEN-02", f"{tensor.name}: {expected}, got NaN, infinity or beyond")
+        require_finite(tensor.name, array)
         parts.append(array.tobytes())
     return b"".join(parts)
+
+
+def require_finite(name: str, array: np.ndarray) -> None:
+    """Raises FedmedError FM-TEN-02: NaN or beyond MAX_MAGNITUDE."""
+    if not (np.abs(array) <= MAX_MAGNITUDE).all():
+        expected = f"expected numbers up to {MAX_MAGNITUDE:.0e}"
+        raise FedmedError("FM-TEN-02", f"{name}: {expected}, got NaN, infinity or beyond")
 
 
 def from_payload(data: bytes, table: Table) -> Params:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from fedmed import files, logs, pooling, preprocessing, recipe, settings
@@ -12,6 +13,8 @@ from fedmed.errors import FedmedError, about
 from fedmed.exchange import agreement, intake, keys, sealing, statement, workspace
 from fedmed.exchange.artifact import Expected
 from fedmed.learning import params
+from fedmed.learning.encoding import Encoding
+from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,6 +65,11 @@ class Approved:
     recipe: Recipe
     table: Table
     preprocessing: Preprocessing | None = None
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How updates are written."""
+        return Layout(self.table, Encoding(self.recipe.update.encoding, self.recipe.update.fraction))
 
 
 @contextmanager
@@ -131,7 +139,8 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
     """What incoming files must be."""
     if consent is None:
         return intake.Terms(None, accept_expired=accept_expired, trust_clock=trust_clock)
-    model = Expected(params.wire_table(consent.table), params.payload_size(consent.table), params.is_finite)
+    said = Layout(consent.table)
+    model = Expected(said.digest, said.size, said.inspector)
     federation = consent.agreement.federation
     return intake.Terms(
         federation, {"model.safetensors": model}, accept_expired, trust_clock, consent.recipe.data.pools

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from fedmed.learning.params import Params, Table
     from fedmed.site.desk import Approved, Site
 
+RESIDUAL = "residual"  # what the encoding of updates left out so far (learning.layout)
+
 
 def parts(consent: Approved) -> list[bodies.StatePart]:
     """What the recipe makes a site remember, by name, each with the rows of the federation's table that it has."""
-    staying = sorted(own.staying(consent))
-    return [bodies.StatePart(name=own.PART, tensors=staying)] if staying else []
+    named = {own.PART: sorted(own.staying(consent)), RESIDUAL: consent.layout.with_feedback}
+    return [bodies.StatePart(name=name, tensors=tensors) for name, tensors in named.items() if tensors]
 
 
 def load(site: Site, consent: Approved, round_: int) -> dict[str, Params]:

@@ -15,7 +15,7 @@ from fedmed import __version__, files
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
-from fedmed.learning import params
+from fedmed.learning import layout
 from fedmed.site import desk, fingerprint, memory, outgoing, own, preprocessing, results, rounds, tune
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def _train(
 ) -> tuple[bodies.Update, artifact.Content, dict[str, Params]]:
     """What the update says, its tensors, and what this site remembers with it, by part."""
     received = desk.model_params(site, consent, model)
-    base = own.entering(received, memory.load(site, consent, model.round_number))
+    remembered = memory.load(site, consent, model.round_number)
+    base = own.entering(received, remembered)
     path = checkpoint(site, model.round_number)
     files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
@@ -124,7 +125,7 @@ def _train(
     )  # fmt: skip
     staying = own.staying(consent)
     delta = rounds.require_sane(own.change(fitted.params, received, staying), "the update")
-    payload = params.to_payload(delta, consent.table)
+    encoded = layout.encode(delta, consent.layout, remembered.get(memory.RESIDUAL))
     body = bodies.Update(
         num_cases=fitted.num_cases,
         num_patients=cases.header.patients["training"],
@@ -139,7 +140,9 @@ def _train(
         versions=versions(),
     )
     kept = {own.PART: {name: fitted.params[name] for name in staying}} if staying else {}
-    return body, artifact.tensor_content(PAYLOAD, payload), kept
+    if encoded.residual:
+        kept[memory.RESIDUAL] = encoded.residual
+    return body, artifact.tensor_content(PAYLOAD, encoded.payload), kept
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
@@ -179,7 +182,7 @@ def _say(
             attempt=1,
             ack=site.workspace.record.last_from("coordinator"),
             base_model=model.payload,
-            tensor_table=params.digest(consent.table),
+            tensor_table=consent.layout.digest,
             payload=payload,
             body=body,
         )

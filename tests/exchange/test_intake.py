@@ -14,6 +14,7 @@ from fedmed.coordinator import desk
 from fedmed.exchange import artifact, intake, reading, seen
 from fedmed.exchange.container import Reader
 from fedmed.exchange.verdict import Outcome
+from fedmed.learning.layout import Layout
 from tests.coded import code_of
 from tests.federation.simulator import statement_id
 from tests.vectors import samples
@@ -319,6 +320,6 @@ def test_a_self_signed_file_that_is_a_link_or_missing_is_refused(tmp_path: Path)
 
 
 def test_the_limit_is_a_megabyte_until_there_is_a_federation() -> None:
-    large = artifact.Expected(b"", 100 << 20, lambda _: True)
+    large = artifact.Expected("", 100 << 20, Layout(samples.TABLE).inspector)
     assert intake.Terms(None).limit == 1 << 20
     assert intake.Terms(None, {"model.safetensors": large}).limit == 1 << 20

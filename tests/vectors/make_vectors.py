@@ -2,8 +2,9 @@
 
     python -m tests.vectors.make_vectors
 
-`data/index.txt` says what a verifier that holds `federation-ok.fedmed` must find in each file. Keys and times are fixed
-and Ed25519 is deterministic, so the bytes are always the same.
+`data/index.txt` says what a verifier that holds `federation-ok.fedmed` must find in each file, and one that holds
+`federation-FORM.fedmed` in the files of an encoding, `update-FORM-*`. Keys and times are fixed and Ed25519 is
+deterministic, so the bytes are always the same.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmed.exchange import canonical, keys, sshsig
-from tests.vectors import samples
+from tests.vectors import encoded, samples
 from tests.vectors.samples import KINDS, key, member, members, of_kind, packed, resigned, sample, sha256, signed
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def vectors() -> Iterator[Vector]:
         _payloads,
         _federations,
         _second_versions,
+        encoded.vectors,
     ):
         yield from make()
 

@@ -10,7 +10,7 @@ from fedmed.auditor import inspection
 from fedmed.errors import CODES
 from tests.coded import code_of
 
-from . import make_vectors
+from . import encoded, make_vectors
 from .samples import KINDS
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def test_there_are_many_small_ones_of_every_kind() -> None:
     assert len(INDEX) >= 60
     assert {name.split("-")[0] for name, _ in INDEX} == set(KINDS)
     good = {f"{kind}-ok.fedmed" for kind in KINDS} | {"federation-version-2.fedmed"}
-    good |= {"update-with-a-state.fedmed", "state-of-the-coordinator.fedmed"}
+    good |= {"update-with-a-state.fedmed", "state-of-the-coordinator.fedmed", "update-bf16-largest.fedmed"}
+    good |= {f"{name}.fedmed" for form in encoded.SETTINGS for name in (f"federation-{form}", f"update-{form}-ok")}
     assert good == {name for name, expected in INDEX if expected == "ok"}
     assert {expected for _, expected in INDEX} <= {"ok", *CODES}
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 1_500_000
@@ -44,4 +45,6 @@ def test_each_vector_ends_as_it_says(name: str, expected: str) -> None:
 
 
 def outcome(path: Path) -> str:
-    return code_of(lambda: inspection.verify(path, DATA / "federation-ok.fedmed"))
+    form = path.stem.split("-")[1]
+    federation = f"federation-{form if form in encoded.SETTINGS else 'ok'}.fedmed"
+    return code_of(lambda: inspection.verify(path, DATA / federation))
