@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import desk, fingerprints, model, pooled, rounds, screening
+from fedmed.coordinator import desk, fingerprints, memory, model, pooled, rounds, screening
 from fedmed.coordinator.combining import Combiner
 from fedmed.exchange import agreement, bodies, intake, sealing, statement
 
@@ -103,6 +103,9 @@ def _close(
     updates = [each.update for each in used if each.update is not None]
     meta = rounds.counted(running, used)
     draft, weights = combiner.combine(used)
+    names, state = combiner.strategy.memory, None
+    if draft.memory is not None:
+        state = memory.keep(found, running, combiner.base, names, draft.memory, now)
     next_ = model.Next(
         round=round_ + 1,
         parents=[
@@ -119,6 +122,7 @@ def _close(
             for each in everyone
         ],
         pooled=pooled.of_updates(found, updates),
+        state=state,
     )
     known = model.say(found, running, next_, draft.model, now, "aggregate")
     files.empty(found.spool)

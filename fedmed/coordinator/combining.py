@@ -7,11 +7,12 @@ it is a draft in the spool: it becomes the model if all of these updates count, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.coordinator import decoded, drafting, model, rounds
+from fedmed.coordinator import decoded, drafting, memory, model, rounds
 from fedmed.coordinator.sources import Archived
 from fedmed.coordinator.updates import FileUpdates
 from fedmed.errors import FedmedError
@@ -39,24 +40,21 @@ class Counted:
 
 
 class Combiner:
-    """`remembered` has the vectors of the strategy's memory, none before the first round."""
+    """The recipe's strategy over the updates of the open round, which answer the model `base`."""
 
-    def __init__(
-        self,
-        found: Workspace,
-        running: Started,
-        progress: Callable[[str, int, int], None],
-        remembered: Mapping[str, Vector] | None = None,
-    ) -> None:
+    def __init__(self, found: Workspace, running: Started, progress: Callable[[str, int, int], None]) -> None:
+        base = found.record.newest("model")
+        if base is None:
+            raise ValueError("a round is open without a model")
         self._found, self._running, self._progress = found, running, progress
+        self.base = base
         self.strategy = rounds.chosen(running, rounds.open_round(found))
-        self._memory = {name: (remembered or {}).get(name) for name in self.strategy.memory}
         self._compared: list[str] = []
         self._products = UNKNOWN
         self._draft: Draft | None = None
 
     def compare(self, used: Sequence[Standing]) -> np.ndarray:
-        """Inner products of these updates, [sites, sites]. Raises FedmedError FM-TRU-11 (a file rotted), FM-RES-*."""
+        """Inner products of these updates, [sites, sites]. Raises FedmedError FM-TRU-11, FM-STA-*, FM-RES-*."""
         counted = self._counted(used)
         if self.strategy.needs_products or len(used) < self.strategy.min_sites:
             self._products, self._draft = self._gram(counted), None
@@ -69,7 +67,7 @@ class Combiner:
     def combine(self, used: Sequence[Standing]) -> tuple[Draft, Weights]:
         """The next model of these updates, and what each of them counts.
 
-        Raises FedmedError FM-TEN-02 when it is not finite, FM-TRU-11, FM-RES-*.
+        Raises FedmedError FM-TEN-02 when it is not finite, FM-TRU-11, FM-STA-*, FM-RES-*.
         """
         counted = self._counted(used)
         weights = self.strategy.weigh(counted.meta, self._needed(counted))
@@ -109,13 +107,15 @@ class Combiner:
         self._progress(what, done, params.elements(self._running.table))
 
     def _updates(self, counted: Counted) -> FileUpdates:
-        base = self._found.record.newest("model")
-        if base is None:
-            raise ValueError("a round is open without a model")
         return FileUpdates(
             self._running.table,
-            Archived(self._found, base.id, model.PAYLOAD),
+            Archived(self._found, self.base.id, model.PAYLOAD),
             decoded.vectors(self._found, self._running.layout, counted.ids),
             counted.meta,
-            self._memory,
+            self._remembered,
         )
+
+    @cached_property
+    def _remembered(self) -> Mapping[str, Vector | None]:
+        """Read once: all of it is verified before any of it is used."""
+        return memory.recall(self._found, self._running, self.base, self.strategy.memory)

@@ -81,6 +81,23 @@ class Archived:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A stretch of an archived payload that was verified before, `offset` bytes into it."""
+
+    found: Workspace
+    statement_id: str
+    payload: str
+    offset: int
+
+    def open(self, stack: ExitStack, _header: int) -> Source:
+        """Raises FedmedError FM-TRU-11."""
+        fd, envelope, said = sealing.open_archived(self.found, self.statement_id)
+        stack.callback(os.close, fd)
+        os.lseek(fd, artifact.payload_offset(envelope, said, self.payload) + self.offset, os.SEEK_SET)
+        return Source(fd, f"{self.payload} of {said.kind} {said.sender}")
+
+
+@dataclass(frozen=True)
 class Spooled:
     """A vector that this command verified and wrote: `offset` bytes into a file of its own."""
 
