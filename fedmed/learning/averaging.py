@@ -95,9 +95,11 @@ def on_learned(combine: Callable[[Block, Weights], Combined]) -> Callable[[Block
 
 
 def times_its_share(why: str, meta: Sequence[Meta], found: Weights) -> str:
-    """What every update counts beside its share: `times its share, by its steps: aa 0.5, bb 2`."""
+    """What every update counts beside its share: `each counted so many times its share, by its steps: aa 0.5, bb 2`."""
     factors = zip(meta, found.learned / shares_of(meta), strict=True)
-    return f"times its share, {why}: " + ", ".join(f"{each.name} {factor:.3g}" for each, factor in factors)
+    return f"each counted so many times its share, {why}: " + ", ".join(
+        f"{each.name} {factor:.3g}" for each, factor in factors
+    )
 
 
 def shares_of(meta: Sequence[Meta]) -> np.ndarray:

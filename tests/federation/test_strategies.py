@@ -100,6 +100,6 @@ def test_fednova_divides_by_the_work(tmp_path: Path) -> None:
     made = simulation.coordinator.aggregate(simulation.now, close=True)
     assert added(simulation) == (7.5, 6)
     assert [(parent.site, parent.share) for parent in made.parents] == [("aa", "1.25"), ("bb", "0.3125")]
-    assert made.told == "times its share, by its steps: aa 2.5, bb 0.625"
+    assert made.told == "each counted so many times its share, by its steps: aa 2.5, bb 0.625"
     words = "FM-STR-03: 1 steps of 8 cases, the recipe makes it 8"
     assert [(ack.status, ack.reason) for ack in made.acks] == [("used", ""), ("used", ""), ("refused", words)]

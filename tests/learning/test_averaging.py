@@ -53,7 +53,9 @@ def test_fednova_weighs_running_statistics_by_share() -> None:
 def test_fednova_tells_what_steps_made_of_a_share() -> None:
     strategy, updates = fednova(), round_of(*UPDATES, num_steps=[2, 8])
     weights = strategy.weigh(updates.meta, np.zeros((2, 2)))
-    assert strategy.tell(updates.meta, weights) == "times its share, by its steps: aa 2.5, bb 0.625"
+    assert (
+        strategy.tell(updates.meta, weights) == "each counted so many times its share, by its steps: aa 2.5, bb 0.625"
+    )
 
 
 MOMENTUM, PULL = st.floats(0, 0.99), st.floats(0, 0.9)

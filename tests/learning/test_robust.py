@@ -139,7 +139,7 @@ def test_geometric_median_of_equal_updates_is_that_update() -> None:
 
 def test_geometric_median_tells_who_was_far() -> None:
     words = told(geometric_median(), [0, 0, 0], [4, 0, 0], [2, 9, 0])
-    assert words == "times its share, by its distance: aa 1.31, bb 1.31, cc 0.385"
+    assert words == "each counted so many times its share, by its distance: aa 1.31, bb 1.31, cc 0.385"
 
 
 @settings(max_examples=60, deadline=None)
