@@ -274,6 +274,33 @@ CODES: dict[str, Code] = {
         "an update says another number of steps than the recipe gives for its cases",
         "ask the sender to train with the federation's recipe: fedmed train-local --again",
     ),
+    # --- laps: weights that go from site to site ------------------------------------------------------------------
+    "FM-CYC-01": Code(
+        WAITING,
+        "in this lap another site trains before this one",
+        "put the update of that site into inbox/ and run the command again",
+    ),
+    "FM-CYC-02": Code(
+        PROTOCOL,
+        "an update does not go on from the one that comes before it in the lap",
+        "ask its sender to train again from the update before: fedmed train-local --again",
+    ),
+    "FM-CYC-03": Code(
+        PROTOCOL,
+        "an update of a lap is not addressed to the coordinator and the next site alone",
+        "ask its sender to seal the file with fedmed",
+    ),
+    "FM-CYC-04": Code(
+        PROTOCOL,
+        "the order of a lap is not the one that the recipe's seed gives",
+        "ask the coordinator for its version of fedmed, and why the order is another one",
+    ),
+    "FM-CYC-05": Code(PROTOCOL, "an update of another site is not what this site waits for", "fedmed inspect FILE"),
+    "FM-CYC-06": Code(
+        PROTOCOL,
+        "a lap ended before enough sites had trained, and nothing of it counts",
+        "nothing: the next lap begins with the sites that were still to come",
+    ),
     # --- data and training ----------------------------------------------------------------------------------------
     "FM-DAT-01": Code(DATA, "cases.json cannot be read", _CASES),
     "FM-DAT-02": Code(DATA, "cases.json has a key that fedmed does not know", _CASES),

@@ -69,7 +69,14 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _strategy_fits(self) -> Self:
         self.strategy.check(self.training)
+        if self.lap_seed is not None and self.update.encoding != "fp32":
+            raise ValueError("strategy cyclic needs update.encoding fp32: the next site goes on from the very weights")
         return self
+
+    @property
+    def lap_seed(self) -> int | None:
+        """What the orders of laps are drawn from, where weights go from site to site; None where all train at once."""
+        return self.seed if self.strategy.name == "cyclic" else None
 
 
 class Imaging(Recipe):

@@ -41,6 +41,12 @@ class FedAvg(Strategy):
     name: Literal["fedavg"] = "fedavg"
 
 
+class Cyclic(Strategy):
+    """A round is a lap from site to site, but the last of several, which averages by `weight`."""
+
+    name: Literal["cyclic"]
+
+
 class FedNova(Strategy):
     """It works out what SGD makes of steps, and takes its settings from `training`."""
 
@@ -152,7 +158,7 @@ def _named(value: Any) -> Any:
 
 AnyStrategy = Annotated[
     Annotated[
-        FedAvg | FedNova | NormClippedMean | Krum | MultiKrum | GeometricMedian | Median | TrimmedMean,
+        FedAvg | Cyclic | FedNova | NormClippedMean | Krum | MultiKrum | GeometricMedian | Median | TrimmedMean,
         Field(discriminator="name"),
     ],
     BeforeValidator(_named),

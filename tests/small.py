@@ -195,6 +195,7 @@ def seal_update(
         encoded = layout.encode(value, consent.layout, remembered.get(memory.RESIDUAL))
         content = artifact.tensor_content(train.PAYLOAD, encoded.payload)
         body = bodies.Update(
+            chain=None,
             num_cases=num_cases,
             num_patients=num_cases,
             num_steps=2,

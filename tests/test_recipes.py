@@ -98,6 +98,7 @@ BASE = yaml.safe_load((FOLDER / "tumour-segmentation-mr.small.yaml").read_text("
         ({"data": {name: each for name, each in BASE["data"].items() if name != "spacing"}}, "spacing must be given"),
         ({"data": {**BASE["data"], "spacing": "federated", "normalisation": "site"}}, "spacing must be given"),
         ({"data": {**BASE["data"], "normalisation": "none"}}, "normalisation"),
+        ({"strategy": {"name": "cyclic"}, "update": {"encoding": "fp16"}}, "cyclic needs update.encoding fp32"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_built(change, words):

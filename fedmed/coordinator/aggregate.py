@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import desk, fingerprints, memory, model, pooled, rounds, screening
+from fedmed.coordinator import desk, fingerprints, laps, memory, model, pooled, rounds, screening
 from fedmed.coordinator.combining import Combiner
 from fedmed.exchange import agreement, bodies, intake, sealing, statement
 
@@ -77,6 +77,7 @@ def aggregate(
         waiting = rounds.why_open(found, running, everyone, now, close=close)
         if waiting:
             _repost(found)
+            waiting += _relayed(found, everyone)
             raise rounds.still_open(running, everyone, arrivals, f"round {round_}: {waiting}")
         if close:
             found.write_entry("aggregate", "note", now, what="close", round=round_)
@@ -98,11 +99,13 @@ def _close(
     now: datetime,
     combiner: Combiner,
 ) -> Aggregated:
-    round_ = rounds.open_round(found)
+    round_, is_lap = rounds.open_round(found), bool(rounds.order(found))
+    everyone = laps.closing(running, everyone) if is_lap else everyone
     used = [each for each in everyone if each.status == "used"]
     updates = [each.update for each in used if each.update is not None]
-    meta = rounds.counted(running, used)
+    meta = rounds.counted(running, used, is_lap=is_lap)
     draft, weights = combiner.combine(used)
+    counted = laps.parts(meta) if is_lap else weights.learned
     names, state = combiner.strategy.memory, None
     if draft.memory is not None:
         state = memory.keep(found, running, combiner.base, names, draft.memory, now)
@@ -110,7 +113,7 @@ def _close(
         round=round_ + 1,
         parents=[
             bodies.Parent(site=each.name, update=update.id, weight=each.weight, share=bodies.decimal(share))
-            for each, update, share in zip(meta, updates, weights.learned, strict=True)
+            for each, update, share in zip(meta, updates, counted, strict=True)
         ],
         ack=[
             bodies.SiteAck(
@@ -126,6 +129,7 @@ def _close(
     )
     known = model.say(found, running, next_, draft.model, now, "aggregate")
     files.empty(found.spool)
+    laps.withdraw(found)
     return Aggregated(
         round=round_ + 1,
         last=round_ + 1 == running.agreement.federation.body.limits.rounds,
@@ -180,6 +184,12 @@ def _already(found: Workspace, arrivals: list[Arrival]) -> Aggregated:
         sealing.post(found, known),
         arrivals,
     )
+
+
+def _relayed(found: Workspace, everyone: list[Standing]) -> str:
+    """In a lap the next site gets the update that it goes on from; said in words."""
+    relayed = laps.relay(found, everyone) if rounds.order(found) else None
+    return f"; {relayed.posted.name} in outbox/ is what {relayed.to} goes on from" if relayed else ""
 
 
 def _repost(found: Workspace) -> None:

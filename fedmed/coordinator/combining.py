@@ -79,7 +79,9 @@ class Combiner:
         return draft, weights
 
     def _counted(self, used: Sequence[Standing]) -> Counted:
-        return Counted([each.update.id for each in used if each.update], rounds.counted(self._running, list(used)))
+        is_lap = bool(rounds.order(self._found))
+        meta = rounds.counted(self._running, list(used), is_lap=is_lap)
+        return Counted([each.update.id for each in used if each.update], meta)
 
     def _needed(self, counted: Counted) -> np.ndarray:
         """The products that the strategy asks for: out of the comparison, without what is held, or made now."""

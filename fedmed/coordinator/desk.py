@@ -89,5 +89,9 @@ def terms(running: Started | None) -> intake.Terms:
     if running is None:
         return intake.Terms(None)
     said = running.layout
-    update = Expected(said.digest, said.size, said.inspector)
-    return intake.Terms(running.agreement.federation, {"update.safetensors": update}, pools=running.pools)
+    return intake.Terms(
+        running.agreement.federation,
+        {"update.safetensors": Expected(said.digest, said.size, said.inspector)},
+        pools=running.pools,
+        lap_seed=running.recipe.lap_seed,
+    )

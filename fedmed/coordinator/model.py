@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies, sealing, statement
+from fedmed.exchange import bodies, laps, sealing, statement
 from fedmed.learning import params
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
     before = found.record.model(next_.round - 1)
     body = bodies.Model(
         parents=next_.parents,
+        order=_order(running, next_, before),
         previous=before.id if before else None,
         state=next_.state,
         last=next_.round == limits.rounds,
@@ -63,3 +64,12 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
         return statement.make("model", subject, predicate)
 
     return sealing.say(found, command, "model", next_.round, [content], build, now)
+
+
+def _order(running: Started, next_: Next, before: Known | None) -> list[str]:
+    """Who trains when in the lap that this model opens; nobody where all train at once."""
+    federation, seed = running.agreement.federation, running.recipe.lap_seed
+    if seed is None or not laps.is_lap(next_.round, federation.body.limits.rounds):
+        return []
+    lap = before.order if before else ()
+    return laps.drawn(seed, next_.round, federation.site_names, lap, next_.ack)

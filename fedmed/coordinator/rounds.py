@@ -42,12 +42,26 @@ def open_round(found: Workspace) -> int:
 def arrived(found: Workspace, running: Started) -> list[Standing]:
     """Every site of the roster, by name, before its update is compared with the others."""
     round_ = open_round(found)
-    everyone = [_with_late(found, _standing(found, name, round_)) for name in running.agreement.federation.site_names]
+    everyone = [with_late(found, standing(found, name, round_)) for name in running.agreement.federation.site_names]
     return [_with_true_steps(running, each) for each in everyone]
 
 
-def _standing(found: Workspace, name: str, round_: int) -> Standing:
-    update = found.record.newest("update", sender=name, round=round_)
+def order(found: Workspace) -> tuple[str, ...]:
+    """Who trains when, where the open round is a lap; empty where all train at once."""
+    newest = found.record.newest("model")
+    return newest.order if newest else ()
+
+
+def update_body(found: Workspace, known: Known) -> bodies.Update:
+    body = sealing.read_archived(found, known.id).predicate.body
+    if not isinstance(body, bodies.Update):
+        raise TypeError("an update has the body of an update")
+    return body
+
+
+def standing(found: Workspace, name: str, round_: int, chosen: Known | None = None) -> Standing:
+    """Where one site is, by its newest update of the round, or by the one `chosen`."""
+    update = chosen or found.record.newest("update", sender=name, round=round_)
     refused = found.record.refused.get((name, round_))
     refusal = f"{refused.code}: {CODES[refused.code].meaning}" if refused and refused.code in CODES else ""
     if _equivocated(found, name, round_):
@@ -58,9 +72,7 @@ def _standing(found: Workspace, name: str, round_: int) -> Standing:
         return Standing(name, "missing", "no update of this round has arrived", None, 0)
     if not found.record.of("approval", sender=name):
         return Standing(name, "unapproved", "FM-TRU-07: its approval has not arrived", None, 0)
-    body = sealing.read_archived(found, update.id).predicate.body
-    if not isinstance(body, bodies.Update):
-        raise TypeError("an update has the body of an update")
+    body = update_body(found, update)
     reason = f"a later one was refused, {refusal}" if refused and refused.seq > update.seq else ""
     return Standing(name, "used", reason, update, body.num_cases, body.num_patients, body.num_steps)
 
@@ -75,7 +87,7 @@ def _with_true_steps(running: Started, standing: Standing) -> Standing:
     return Standing(standing.site, "refused", words, None, 0)
 
 
-def _with_late(found: Workspace, standing: Standing) -> Standing:
+def with_late(found: Workspace, standing: Standing) -> Standing:
     """The receipt of an update that came after its round had closed."""
     late = found.record.late.get(standing.site)
     if late is None:
@@ -86,11 +98,16 @@ def _with_late(found: Workspace, standing: Standing) -> Standing:
     return replace(standing, reason="; ".join(filter(None, (standing.reason, words))))
 
 
-def counted(running: Started, used: list[Standing]) -> list[Meta]:
-    """Weight by the recipe's rule and share after the cap, of the updates that count."""
+def counted(running: Started, used: list[Standing], *, is_lap: bool = False) -> list[Meta]:
+    """Weight by the recipe's rule and share after the cap, of the updates that count. In a lap the last one is added
+    whole, which says the work of all of them.
+    """
+    if not used:
+        return []
     rule = running.recipe.strategy.weight
     weights = [weight_of(rule, each.num_cases, each.num_patients) for each in used]
-    parts = shares(weights, float(running.agreement.federation.body.limits.max_share))
+    cap = float(running.agreement.federation.body.limits.max_share)
+    parts = [0.0] * (len(used) - 1) + [1.0] if is_lap else shares(weights, cap)
     return [
         Meta(each.site, weight, part, each.num_steps) for each, weight, part in zip(used, weights, parts, strict=True)
     ]
@@ -125,6 +142,8 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     usable = [each for each in everyone if each.status == "used"]
     if len(usable) == len(everyone):
         return ""
+    if order(found):
+        return _why_lap_is_open(found, limits, everyone, len(usable), now, close=close)
     missing = ", ".join(f"{each.site} ({_why(each)})" for each in everyone if each.status != "used")
     needed = least(running)
     if len(usable) < needed:
@@ -135,9 +154,22 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     return f"{len(usable)} of {len(everyone)} sites are in; not in: {missing}"
 
 
+def _why_lap_is_open(
+    found: Workspace, limits: bodies.Limits, everyone: list[Standing], hops: int, now: datetime, *, close: bool
+) -> str:
+    """The deadline is that of the turn at which it stands. Before `min_sites` have trained only a person ends it."""
+    if close:
+        return ""
+    hop = everyone[hops - 1].update if hops else None
+    if hops >= limits.min_sites and _deadline_is_over(found, limits.deadline_days, now, hop):
+        return ""
+    turn = everyone[hops]
+    return f"{hops} of {len(everyone)} sites have trained, one after another; it waits for {turn.site} ({_why(turn)})"
+
+
 def _why(standing: Standing) -> str:
     """The reason of a file that is here and does not count begins with what became of it."""
-    is_here = standing.status in ("held", "refused")
+    is_here = standing.status in ("held", "refused", "unused")
     return f"{standing.status}, {standing.reason}" if is_here else standing.reason
 
 
@@ -173,8 +205,16 @@ def about_held(running: Started, everyone: list[Standing]) -> str:
     return f"{words}; what is wrong comes again with: fedmed train-local --again"
 
 
-def _deadline_is_over(found: Workspace, deadline_days: str | None, now: datetime) -> bool:
+def _deadline_is_over(found: Workspace, deadline_days: str | None, now: datetime, hop: Known | None = None) -> bool:
+    """Counted from when the round opened; in a lap from when `hop`, the update before, was taken in."""
     newest = found.record.newest("model") or found.record.newest("federation")  # before r0 fingerprints are awaited
     if deadline_days is None or newest is None:
         return False
-    return now >= statement.from_time(newest.created) + timedelta(days=float(deadline_days))
+    since = _taken_in(found, hop) if hop else newest.created
+    return now >= statement.from_time(since) + timedelta(days=float(deadline_days))
+
+
+def _taken_in(found: Workspace, hop: Known) -> str:
+    """By this computer's clock: the time in a site's file is its own word."""
+    entries = found.ledger.entries
+    return next(entry.time for entry in entries if entry.event == "received" and entry.facts["id"] == hop.id)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import aggregate, desk, evaluate, screening, status
+from fedmed.coordinator import aggregate, desk, evaluate, laps, screening, status
+from fedmed.coordinator.combining import Combiner
 from fedmed.coordinator.status import Due
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.aggregate import Aggregated
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.evaluate import PooledTable
+    from fedmed.coordinator.laps import Relayed
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.workspace import Workspace
 
@@ -36,7 +38,7 @@ class Done:
 
     step: str
     time: datetime
-    result: Aggregated | PooledTable
+    result: Aggregated | PooledTable | Relayed
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,10 @@ def run(
             if error.code not in ("FM-WAI-03", "FM-STR-01"):  # an update stands out from the others: a person decides
                 raise
             return Standing(done, Due(error.next, waiting=error.message), arrivals)
-        done.append(Done(due.step, clock(), result))
-        tell(done[-1])
         before = due
+        if result is not None:
+            done.append(Done(due.step, clock(), result))
+            tell(done[-1])
 
 
 def _receive(root: Path, now: datetime) -> tuple[Due, list[Arrival]]:
@@ -111,10 +114,22 @@ def _due(found: Workspace, arrivals: list[Arrival], now: datetime) -> Due:
     return due
 
 
-def _do(due: Due, root: Path, now: datetime, progress: Callable[[str, int, int], None]) -> Aggregated | PooledTable:
+def _do(
+    due: Due, root: Path, now: datetime, progress: Callable[[str, int, int], None]
+) -> Aggregated | PooledTable | Relayed | None:
     if due.step == "aggregate":
         return aggregate.aggregate(root, now, progress=progress)
-    return _pool(root, now)
+    return _relay(root, now, progress) if due.step == "relay" else _pool(root, now)
+
+
+def _relay(root: Path, now: datetime, progress: Callable[[str, int, int], None]) -> Relayed | None:
+    """The update that the next site of a lap waits for; None when it stands out and is held."""
+    with desk.opened(root, now) as found:
+        running = desk.require_started(found)
+        combiner = Combiner(found, running, progress)
+        everyone = screening.compare(found, running, now, close=False, products=combiner.compare)
+        relayed = laps.relay(found, everyone)
+        return relayed if relayed and relayed.is_new else None
 
 
 def _pool(root: Path, now: datetime) -> PooledTable:

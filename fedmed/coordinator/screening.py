@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fedmed.coordinator import rounds
+from fedmed.coordinator import laps, rounds
 from fedmed.errors import FedmedError
 from fedmed.learning import screen
 from fedmed.learning.screen import Figures
@@ -26,18 +26,26 @@ if TYPE_CHECKING:
     from fedmed.exchange.workspace import Workspace
 
 SCREENED, INCLUDED = "screened", "include"
+ENOUGH = 3  # updates of a lap: of two the longer one stands out, whoever is right
 
 
 def standings(found: Workspace, running: Started) -> list[Standing]:
-    """Every site of the roster, by name, with what the newest comparison of this round says. Reads no tensors."""
+    """Every site of the roster, by name or in the order of a lap, with what the newest comparison of this round says.
+
+    Reads no tensors.
+    """
     known = {row["update"]: _figures(row) for row in _newest(found)}
     limits = running.agreement.federation.body.limits
     everyone = []
-    for each in rounds.arrived(found, running):
+    for each in _arrived(found, running):
         figures = known.get(each.update.id) if each.update else None
         why = screen.beyond(figures, float(limits.max_norm_ratio), float(limits.min_cosine)) if figures else ""
         everyone.append(_held(found, each, why) if why else each)
-    return everyone
+    return laps.behind_the_held(everyone) if rounds.order(found) else everyone
+
+
+def _arrived(found: Workspace, running: Started) -> list[Standing]:
+    return laps.arrived(found, running) if rounds.order(found) else rounds.arrived(found, running)
 
 
 def _held(found: Workspace, standing: Standing, why: str) -> Standing:
@@ -57,15 +65,18 @@ def compare(
 ) -> list[Standing]:
     """`standings`, after a comparison when the round could close now and these updates were not compared yet.
 
-    `products` gives the inner products of the updates of these standings, [sites, sites]. Raises FedmedError FM-TRU-11
-    when a file of the archive rotted.
+    In a lap they are compared whenever one more is in, from the third on: the next site should not go on from one that
+    stands out. `products` gives the inner products of the updates of these standings, [sites, sites]. Raises
+    FedmedError FM-TRU-11 when a file of the archive rotted.
     """
-    everyone = rounds.arrived(found, running)
+    everyone = _arrived(found, running)
     usable = [each for each in everyone if each.status == "used"]
     ids = {each.update.id for each in usable if each.update}
-    may_close = not rounds.why_open(found, running, everyone, now, close=close)
-    if may_close and ids != {row["update"] for row in _newest(found)}:
-        rows = _compare(usable, products(usable))
+    is_lap = bool(rounds.order(found))
+    is_time = not rounds.why_open(found, running, everyone, now, close=close) or (is_lap and len(ids) >= ENOUGH)
+    if is_time and ids != {row["update"] for row in _newest(found)}:
+        made = products(usable)
+        rows = _compare(usable, screen.added(made) if is_lap else made)
         found.write_entry("aggregate", "note", now, what=SCREENED, round=rounds.open_round(found), updates=rows)
     return standings(found, running)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import settings
-from fedmed.coordinator import desk, fingerprints, rounds, screening
+from fedmed.coordinator import desk, fingerprints, laps, rounds, screening
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
@@ -52,7 +52,7 @@ class Due:
     """
 
     next: str
-    step: Literal["", "aggregate", "evaluate"] = ""
+    step: Literal["", "aggregate", "relay", "evaluate"] = ""
     why: str = ""
     waiting: str = ""
     held: Verdict | None = None
@@ -89,6 +89,8 @@ def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now:
         next_ = _before_the_first_model(found, running, arrivals, now)
     elif round_ == federation.body.limits.rounds:
         next_ = _after_the_last(found, running, arrivals)
+    elif rounds.order(found):
+        next_ = _in_a_lap(found, running, arrivals, now)
     else:
         expected = _with_what_waits(found, screening.standings(found, running), arrivals, round_)
         why_open = rounds.why_open(found, running, expected, now, close=False)
@@ -128,6 +130,30 @@ def _before_the_first_model(found: Workspace, running: Started, arrivals: list[A
         return Due("fedmed aggregate", "aggregate", "the sites' fingerprints can be pooled")
     missing = ", ".join(each.site for each in expected if each.status != "used")
     return Due(f"wait for the fingerprints of {missing}", waiting=f"fingerprints: {why_open}")
+
+
+def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: datetime) -> Due:
+    """One site after another: what has come goes on to the next, until the lap can close."""
+    everyone, round_ = screening.standings(found, running), rounds.open_round(found)
+    why_open = rounds.why_open(found, running, everyone, now, close=False)
+    if not why_open:
+        return Due("fedmed aggregate", "aggregate", f"round {round_} can close")
+    coming = [each.sender for each in _new_updates(found, arrivals)]
+    if coming:
+        return Due("fedmed aggregate", "aggregate", f"updates of {', '.join(coming)} have come")
+    if laps.is_to_be_relayed(found, everyone):
+        return Due("fedmed aggregate", "relay", "the next site waits for an update that is here")
+    turn = next(each.site for each in everyone if each.status != "used")
+    words = rounds.about_held(running, everyone) or f"wait for {turn}, whose turn it is"
+    return Due(words, waiting=f"round {round_}: {why_open}")
+
+
+def _new_updates(found: Workspace, arrivals: list[Arrival]) -> list[statement.Statement]:
+    """Those of the inbox that were not taken in yet."""
+    said = [each.verdict.statement for each in arrivals if each.verdict.outcome == "accepted"]
+    updates = [each for each in said if each and isinstance(each.predicate, statement.UpdatePredicate)]
+    known = {(each.sender, each.seq) for each in found.record.received}
+    return [each for each in updates if (each.sender, each.predicate.seq) not in known]
 
 
 def _after_the_last(found: Workspace, running: Started, arrivals: list[Arrival]) -> Due:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import answers, sshsig, statement
+from fedmed.exchange import answers, laps, sshsig, statement
 from fedmed.exchange.federation import COORDINATOR, require_successor
 from fedmed.exchange.keys import fingerprint, public_line
 from fedmed.exchange.verdict import Decided, Outcome, Situation, Verdict
@@ -113,7 +113,9 @@ def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
     if statement.actor(situation.name, situation.public_key) not in predicate.recipients:
         raise Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
     kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
-    if said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
+    if situation.lap_seed is not None and situation.role == "site" and isinstance(predicate, statement.UpdatePredicate):
+        laps.require_turn(said, predicate, situation)
+    elif said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
         raise FedmedError("FM-RND-03", f"{said.kind} is not expected here")
 
 
@@ -218,11 +220,11 @@ def _acknowledges(said: Statement, situation: Situation) -> None:
 
 
 def acknowledged(said: Statement, name: str) -> str | None:
-    """The statement of `name` that this one acknowledges."""
+    """The statement of `name` that this one acknowledges: sites acknowledge the coordinator's alone, also to others."""
     predicate = said.predicate
     if isinstance(predicate, statement.ModelPredicate):
         return next((ack.id for ack in predicate.ack if ack.site == name), None)
-    return None if isinstance(predicate, statement.JoinPredicate) else predicate.ack
+    return None if isinstance(predicate, statement.JoinPredicate) or name != COORDINATOR else predicate.ack
 
 
 def require_past(said: Statement, now: datetime) -> None:

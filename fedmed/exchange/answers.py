@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import statement
+from fedmed.exchange import laps, statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     if predicate.tensor_table != situation.tables["model"]:
         raise FedmedError("FM-TEN-01", "model: the table of tensors is not the federation's")
     _chained(predicate, situation)
+    laps.require_order(predicate, situation)
     return Outcome.LATE if predicate.round < situation.round else Outcome.ACCEPTED
 
 
@@ -45,7 +46,7 @@ def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
 
 
 def of_site(said: Statement, situation: Situation) -> Outcome:
-    """An approval, fingerprint, update or report at the coordinator."""
+    """An approval, fingerprint, update or report at the coordinator; in a lap also an update at the next site."""
     predicate = said.predicate
     if isinstance(predicate, statement.ApprovalPredicate):
         return Outcome.ACCEPTED
@@ -64,6 +65,7 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     numbers = situation.federation.preprocessing
     if numbers is not None and predicate.body.preprocessing != numbers:
         raise FedmedError("FM-NRM-06", f"update of {said.sender}: not made with the federation's fitted numbers")
+    laps.require_hop(said, predicate, situation)
     return Outcome.LATE if predicate.round < situation.round else _newest_of(said.sender, predicate, situation)
 
 

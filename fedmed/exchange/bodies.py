@@ -58,7 +58,7 @@ ModelName = Literal["global", "alone", "personal"]
 ALL = "all"  # over all labels
 
 
-SiteStatus = Literal["used", "missing", "excluded", "unapproved", "held", "refused", "late"]
+SiteStatus = Literal["used", "missing", "excluded", "unapproved", "held", "refused", "late", "unused", "void"]
 
 
 class Version(Sent):
@@ -168,11 +168,20 @@ class Score(Metric):
 
 
 class Model(Sent):
+    """`order`: who trains when, where the next round is a lap; else nobody, and all train at once."""
+
     parents: list[Parent] = Field(max_length=100)
+    order: list[SenderName] = Field(max_length=100)
     previous: Digest | None
     state: Digest | None
     last: bool
     pooled: list[Metric] = Field(max_length=200)
+
+    @model_validator(mode="after")
+    def _one_turn_each(self) -> Model:
+        if len(set(self.order)) < len(self.order):
+            raise ValueError("a site stands twice in the order")
+        return self
 
 
 class Exclusion(Sent):
@@ -181,6 +190,9 @@ class Exclusion(Sent):
 
 
 class Update(Sent):
+    """`chain`: in a lap the update that this one goes on from; null for the first of the order, and outside of laps."""
+
+    chain: Digest | None
     num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
     num_patients: Annotated[int, Field(ge=1, le=1_000_000)]
     num_steps: Annotated[int, Field(ge=1)]

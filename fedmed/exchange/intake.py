@@ -14,6 +14,7 @@ from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import answers, artifact, container, reading, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
+from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.record import Known
 from fedmed.exchange.seen import Seen
 from fedmed.exchange.verdict import ARCHIVED, Outcome, Situation, Verdict
@@ -45,7 +46,7 @@ class Arrival:
 @dataclass(frozen=True)
 class Terms:
     """What a receiver demands: the federation in force, the tensors it expects, what its operator allows, and `pools`
-    as in `Situation`.
+    and `lap_seed` as in `Situation`.
     """
 
     federation: Federation | None
@@ -53,6 +54,7 @@ class Terms:
     accept_expired: bool = False
     trust_clock: bool = False
     pools: bool = False
+    lap_seed: int | None = None
 
     @property
     def limit(self) -> int:
@@ -110,6 +112,7 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
         accept_expired=terms.accept_expired,
         trust_clock=terms.trust_clock,
         pools=terms.pools,
+        lap_seed=terms.lap_seed,
     )
 
 
@@ -250,7 +253,8 @@ def _record(workspace: Workspace, envelope: Envelope, verdict: Verdict, situatio
     if any(known.id == envelope.id for known in workspace.record.conflicts):
         return
     known = to_known(envelope.id, said, verdict.outcome.value, workspace.name)
-    floor = {"floor": min(said.predicate.created, statement.to_time(situation.now))} if situation.role == "site" else {}
+    is_told_time = situation.role == "site" and said.sender == COORDINATOR  # the word of another site moves no time
+    floor = {"floor": min(said.predicate.created, statement.to_time(situation.now))} if is_told_time else {}
     workspace.write_known(command, "received", situation.now, known, code=verdict.code, **floor)
 
 
@@ -268,4 +272,5 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) ->
         ack=acknowledged(said, receiver),
         payload=said.subject[0].digest.sha256,
         created=predicate.created,
+        order=tuple(predicate.body.order) if isinstance(predicate, statement.ModelPredicate) else (),
     )

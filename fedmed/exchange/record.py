@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Known:
-    """One statement, accepted or said; `payload` is the digest of its first subject, a model's that of its tensors."""
+    """One statement, accepted or said; `payload` is the digest of its first subject, a model's that of its tensors.
+
+    `order` is that of the lap which a model opens.
+    """
 
     id: str
     kind: str
@@ -25,6 +28,7 @@ class Known:
     ack: str | None
     payload: str
     created: str
+    order: tuple[str, ...] = ()
 
     @property
     def round_number(self) -> int:
@@ -168,4 +172,5 @@ def _refusal(facts: dict[str, Any]) -> Refusal:
 
 
 def _known(facts: dict[str, Any], outcome: str) -> Known:
-    return Known(**{name: facts[name] for name in Known.__dataclass_fields__ if name != "outcome"}, outcome=outcome)
+    found = {name: facts[name] for name in Known.__dataclass_fields__}
+    return Known(**{**found, "order": tuple(facts["order"]), "outcome": outcome})

@@ -60,6 +60,7 @@ class Situation:
     """What the receiver knows. `round` is the open round (coordinator) or the newest model's (site; -1 before).
 
     `pools`: the recipe has images normalised by numbers of all sites, so fingerprints and a second version are awaited.
+    `lap_seed`: what the orders of laps are drawn from, where weights go from site to site; `order` is the open lap's.
     """
 
     role: str
@@ -73,6 +74,13 @@ class Situation:
     accept_expired: bool = False
     trust_clock: bool = False
     pools: bool = False
+    lap_seed: int | None = None
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Who trains when in the open round; empty where all train at once."""
+        newest = self.record.newest("model")
+        return newest.order if newest else ()
 
     @property
     def effective_now(self) -> datetime:

@@ -73,6 +73,18 @@ def products(block: Block) -> np.ndarray:
     return np.tril(total) + np.tril(total, -1).T
 
 
+def added(products: np.ndarray) -> np.ndarray:
+    """Inner products of what each update of a lap added to the one before it, out of those of the whole differences.
+
+    a_1 = u_1 and a_k = u_k - u_(k-1), so A = L U and A A' = L (U U') L', with ones on the diagonal of L and minus ones
+    below it. A length that rounding made negative is zero.
+    """
+    steps = np.eye(len(products)) - np.eye(len(products), k=-1)
+    found: np.ndarray = steps @ products @ steps.T
+    np.fill_diagonal(found, np.maximum(np.diag(found), 0))
+    return found
+
+
 def figures(names: Sequence[str], products: np.ndarray) -> list[Figures]:
     """Of every update, in the order of `names`, out of the products that `gram` made. A zero update has ratio 0."""
     norms = np.sqrt(np.diag(products))

@@ -21,6 +21,7 @@ MAX_SHARE_ROUNDING = 1e-12
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "fedavg": averaging.fedavg,
+    "cyclic": averaging.cyclic,
     "fednova": averaging.fednova,
     "fedavgm": server.fedavgm,
     "fedadam": server.fedadam,

@@ -76,9 +76,17 @@ FINGERPRINT = (
 )
 
 
+NEIGHBOUR = (
+    "weights go from site to site: the update goes to the next site too, another one in each lap, which so gets the "
+    "weights exactly as this hospital leaves them"
+)
+
+
 def leaves(chosen: Recipe) -> tuple[str, ...]:
     """What leaves the hospital, in words, with the recipe `chosen`."""
-    return (*LEAVES[:1], FINGERPRINT, *LEAVES[1:]) if chosen.data.pools else LEAVES
+    first = [FINGERPRINT] if chosen.data.pools else []
+    behind = [NEIGHBOUR] if chosen.lap_seed is not None else []
+    return (*LEAVES[:1], *first, *LEAVES[1:2], *behind, *LEAVES[2:])
 
 
 def approve(

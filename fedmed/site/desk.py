@@ -139,11 +139,16 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
     """What incoming files must be."""
     if consent is None:
         return intake.Terms(None, accept_expired=accept_expired, trust_clock=trust_clock)
-    said = Layout(consent.table)
-    model = Expected(said.digest, said.size, said.inspector)
-    federation = consent.agreement.federation
+    said, seed = Layout(consent.table), consent.recipe.lap_seed
+    tensors = Expected(said.digest, said.size, said.inspector)
+    names = ["model.safetensors", *([] if seed is None else ["update.safetensors"])]  # in a lap also another site's
     return intake.Terms(
-        federation, {"model.safetensors": model}, accept_expired, trust_clock, consent.recipe.data.pools
+        consent.agreement.federation,
+        dict.fromkeys(names, tensors),
+        accept_expired,
+        trust_clock,
+        consent.recipe.data.pools,
+        seed,
     )
 
 
@@ -157,12 +162,15 @@ def receive(
     trust_clock: bool = False,
 ) -> tuple[Approved, list[Arrival]]:
     """Take in what has arrived. A version of the federation that comes with fitted numbers is in force at once, also
-    for the model that came with it. Raises FedmedError FM-TRU-06, FM-NRM-01, FM-RES-*.
+    for the model that came with it; so is the order of a lap for the update of another site. Raises FedmedError
+    FM-TRU-06, FM-NRM-01, FM-RES-*.
     """
     found, allowed = site.workspace, {"accept_expired": accept_expired, "trust_clock": trust_clock}
+    model = found.record.newest("model")
     arrivals = intake.receive_all(found, terms(consent, **allowed), now, command)
     agreed = require_approved(site)
-    if agreed.agreement.federation.digest != consent.agreement.federation.digest:
+    is_next_lap = consent.recipe.lap_seed is not None and found.record.newest("model") != model
+    if is_next_lap or agreed.agreement.federation.digest != consent.agreement.federation.digest:
         first = {each.path: each for each in arrivals if each.verdict.outcome == "accepted"}
         later = intake.receive_all(found, terms(agreed, **allowed), now, command)
         arrivals = [first.get(each.path, each) for each in later]

@@ -5,12 +5,12 @@ What comes next is decided here for `status` and `run` alike, from the ledger, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
-from fedmed.site import desk, fingerprint
+from fedmed.site import desk, fingerprint, laps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +26,9 @@ TUNED = "tuned"  # what a note is called that says what became of fine-tuning
 
 @dataclass(frozen=True)
 class Status:
-    """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update."""
+    """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update, and `lap`
+    who trains when, where the round is one.
+    """
 
     name: str
     title: str
@@ -38,6 +40,7 @@ class Status:
     ack: str
     waiting: list[Arrival]
     next: str
+    lap: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def status(root: Path, now: datetime) -> Status:
         ack=_ack(site),
         waiting=waiting,
         next=next_,
+        lap=list(model.order) if model else [],
     )
 
 
@@ -93,7 +97,7 @@ def _ack(site: Site) -> str:
     return "" if mine is None else _words(mine, predicate.body)
 
 
-_NOT_USED = ("held", "refused", "late")  # an update was here and does not count
+_NOT_USED = ("held", "refused", "late", "unused", "void")  # an update was here and does not count
 
 
 def _words(ack: bodies.SiteAck, body: bodies.Model) -> str:
@@ -151,10 +155,13 @@ def _after(site: Site, consent: Approved, round_: int, last: int, *, is_new: boo
         return Due(look, "evaluate", f"model r{round_:04d} is the last, and no report on the test fold is sealed")
     if round_ == last:
         return Due("nothing left to do")
+    model = record.model(round_)
     if round_ >= 0 and record.newest("update", sender=name, round=round_) is None:
+        if model and (words := laps.waits_for(site, model)):
+            return Due(f"wait for {words}", waiting=f"round {round_}: {words}")
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
-    model = f"model-r{round_ + 1:04d}.fedmed"
-    return Due(f"wait for {model}", waiting=f"the coordinator's {model}")
+    file = f"model-r{round_ + 1:04d}.fedmed"
+    return Due(f"wait for {file}", waiting=f"the coordinator's {file}")
 
 
 def _is_to_tune(site: Site, consent: Approved, round_: int) -> bool:

@@ -15,8 +15,9 @@ from fedmed import __version__, files
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
+from fedmed.exchange.laps import recipients
 from fedmed.learning import layout
-from fedmed.site import desk, fingerprint, memory, outgoing, own, preprocessing, results, rounds, tune
+from fedmed.site import desk, fingerprint, laps, memory, outgoing, own, preprocessing, results, rounds, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
     from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
     from fedmed.site.fingerprint import Fingerprinted
+    from fedmed.site.laps import Turn
     from fedmed.site.tune import Tuned
 
-PAYLOAD = "update.safetensors"
+PAYLOAD = laps.PAYLOAD
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The update that is in the outbox. `is_new` is false when it had been sealed before, or the federation is over."""
+    """The update that is in the outbox. `is_new` is false when it had been sealed before, or the federation is over.
+
+    `behind` is the site that goes on from it in a lap.
+    """
 
     round: int
     is_new: bool
@@ -45,6 +50,7 @@ class Trained:
     body: bodies.Update | None
     posted: Path | None
     arrivals: list[Arrival] = field(default_factory=list)
+    behind: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ def train(
 ) -> Trained | Fingerprinted | Tuned:
     """Safe to repeat: a killed run goes on at its last checkpoint, also with --again; a finished one finds its update.
 
-    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-DAT-*, FM-TRN-01, FM-NRM-*, FM-RES-*, FM-STA-*.
+    In a lap it waits for the update of the site before. Raises FedmedError FM-TRU-07, FM-WAI-02, FM-CYC-01, FM-DAT-*,
+    FM-TRN-01, FM-TEN-02, FM-NRM-*, FM-RES-*, FM-STA-*.
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
@@ -81,12 +88,14 @@ def train(
         said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
         if said is not None and not options.again:
             return _found(site, said, arrivals)
+        turn = laps.turn(site, model)
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)
-        body, content, kept = _train(site, consent, model, cases, options, progress)
+        body, content, kept = _train(site, consent, model, turn, cases, options, progress)
         known = _say(site, consent, model, body, content, now, kept)
         checkpoint(site, round_).unlink(missing_ok=True)
-        return Trained(round_, True, False, body, sealing.post(site.workspace, known), arrivals)
+        posted = sealing.post(site.workspace, known)
+        return Trained(round_, True, False, body, posted, arrivals, turn.behind)
 
 
 def _note(site: Site, options: Options, now: datetime) -> None:
@@ -104,6 +113,7 @@ def _train(
     site: Site,
     consent: Approved,
     model: Known,
+    turn: Turn,
     cases: Datalist,
     options: Options,
     progress: Callable[[str, int, int], None],
@@ -112,11 +122,12 @@ def _train(
     received = desk.model_params(site, consent, model)
     remembered = memory.load(site, consent, model.round_number)
     base = own.entering(received, remembered)
+    begun = own.entering(laps.begin(site, consent, received, turn), remembered)
     path = checkpoint(site, model.round_number)
     files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
     fitted = rounds.train_round(
-        site, consent, cases, model.round_number, base, checkpoint=path, device=options.device,
+        site, consent, cases, model.round_number, begun, checkpoint=path, device=options.device,
         progress=lambda step, total: progress("training", step, total),
     )  # fmt: skip
     scored = rounds.score(
@@ -127,6 +138,7 @@ def _train(
     delta = rounds.require_sane(own.change(fitted.params, received, staying), "the update")
     encoded = layout.encode(delta, consent.layout, remembered.get(memory.RESIDUAL))
     body = bodies.Update(
+        chain=turn.chain,
         num_cases=fitted.num_cases,
         num_patients=cases.header.patients["training"],
         num_steps=fitted.num_steps,
@@ -177,7 +189,7 @@ def _say(
             **opening.fields(),
             kind="update",
             federation=federation.membership,
-            recipients=[federation.coordinator()],
+            recipients=recipients(federation, model.order, site.workspace.name),
             round=model.round_number,
             attempt=1,
             ack=site.workspace.record.last_from("coordinator"),
@@ -201,4 +213,5 @@ def _found(site: Site, said: Known, arrivals: list[Arrival]) -> Trained:
         body if isinstance(body, bodies.Update) else None,
         sealing.post(site.workspace, said),
         arrivals,
+        laps.behind(site, said.round_number),
     )

@@ -22,7 +22,7 @@ from fedmed.exchange import artifact, bodies, intake, keys, sealing, workspace
 from fedmed.exchange.verdict import Outcome
 from fedmed.fingerprint import Fingerprint, Grey, Share, counted
 from fedmed.learning import params
-from fedmed.site import approve, evaluate, fingerprint, join, train
+from fedmed.site import approve, evaluate, fingerprint, join, laps, train
 from fedmed.site import desk as site_desk
 from tests.vectors import samples
 
@@ -166,15 +166,20 @@ class Hospital(Actor):
     ) -> bytes:
         """A new update that answers the newest model; every call seals another one, behind what is `kept` by part.
 
-        `state` is named without being sealed.
+        `state` is named without being sealed. In a lap `delta` is what this hospital adds to the update of the one
+        before.
         """
         self.look(now)
         with site_desk.opened(self.root, now) as site:
             consent = site_desk.require_approved(site)
             model = site_desk.newest_model(site, [])
-            payload = params.to_payload(delta, consent.table)
+            turn = laps.turn(site, model)
+            received = site_desk.model_params(site, consent, model)
+            trained = params.add(laps.begin(site, consent, received, turn), delta) if model.order else {}
+            payload = params.to_payload(params.subtract(trained, received) or delta, consent.table)
             content = artifact.tensor_content(train.PAYLOAD, payload)
-            body = _update_body(num_cases, num_patients or num_cases, num_steps).model_copy(update={"state": state})
+            body = _update_body(num_cases, num_patients or num_cases, num_steps)
+            body = body.model_copy(update={"state": state, "chain": turn.chain})
             known = train._say(site, consent, model, body, content, now, kept)
             return sealing.post(site.workspace, known).read_bytes()
 
@@ -207,6 +212,7 @@ def measured(mean: float, num_cases: int) -> Fingerprint:
 
 def _update_body(num_cases: int, num_patients: int, num_steps: int) -> bodies.Update:
     return bodies.Update(
+        chain=None,
         num_cases=num_cases,
         num_patients=num_patients,
         num_steps=num_steps,

@@ -165,5 +165,5 @@ def test_a_weight_is_positive(weights: list[int]) -> None:
 def test_the_table_of_strategies_is_closed() -> None:
     assert set(STRATEGIES) == {
         "fedavg", "fednova", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "scaffold", "norm_clipped_mean", "krum",
-        "multi_krum", "geometric_median", "median", "trimmed_mean",
+        "multi_krum", "geometric_median", "median", "trimmed_mean", "cyclic",
     }  # fmt: skip

@@ -164,7 +164,7 @@ def _of_kind(kind: str) -> dict[str, Any]:
         return {**common, "ack": membership()["digest"], "body": _fingerprint_body()}
     in_round = {**common, "round": 0, "attempt": 1, "ack": membership()["digest"]}
     if kind == "model":
-        body = {"parents": [], "previous": None, "state": None, "last": False, "pooled": []}
+        body = {"parents": [], "order": [], "previous": None, "state": None, "last": False, "pooled": []}
         return {**in_round, "ack": [], "tensor_table": params.digest(TABLE), "expires": EXPIRES, "body": body}
     if kind == "update":
         return {
@@ -211,6 +211,7 @@ def _federation_body() -> dict[str, Any]:
 
 def _update_body() -> dict[str, Any]:
     return {
+        "chain": None,
         "num_cases": 30,
         "num_patients": 29,
         "num_steps": 4,

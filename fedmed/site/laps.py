@@ -1,0 +1,76 @@
+"""This site's turn in a lap: whose update it goes on from, and the weights that it begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import laps, sealing
+from fedmed.learning import params
+
+if TYPE_CHECKING:
+    from fedmed.exchange.record import Known
+    from fedmed.learning.params import Params
+    from fedmed.site.desk import Approved, Site
+
+PAYLOAD = "update.safetensors"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """`before` is the update to go on from, None for the first of a lap and outside of laps; `behind` the site that
+    goes on from here, empty for the last and outside of laps.
+    """
+
+    before: Known | None = None
+    behind: str = ""
+
+    @property
+    def chain(self) -> str | None:
+        """What this site's update names."""
+        return self.before.id if self.before else None
+
+
+def turn(site: Site, model: Known) -> Turn:
+    """Raises FedmedError FM-CYC-01 while the update of the site before is not here."""
+    if not model.order:
+        return Turn()
+    first, behind_ = laps.neighbours(model.order, site.workspace.name)
+    if waiting := waits_for(site, model):
+        file = f"update-r{model.round_number:04d}-{first}.fedmed"
+        next_ = f"put {file}, from the coordinator or from {first}, into inbox/ and run the command again"
+        raise FedmedError("FM-CYC-01", f"round {model.round}: waits for {waiting}", next=next_)
+    before = site.workspace.record.newest("update", sender=first, round=model.round) if first else None
+    return Turn(before, behind_)
+
+
+def waits_for(site: Site, model: Known) -> str:
+    """What must come before this site can train in this round; empty when nothing must."""
+    record = site.workspace.record
+    first = laps.neighbours(model.order, site.workspace.name)[0] if model.order else ""
+    before = record.newest("update", sender=first, round=model.round) if first else None
+    place = f"which comes before this site, {' - '.join(model.order)}"
+    if first and before is None:
+        return f"the update of {first}, {place}"
+    if before and any(each.sender == first and each.seq == before.seq for each in record.conflicts):
+        return f"the coordinator: {first}, {place}, signed two updates with one number"
+    return ""
+
+
+def behind(site: Site, round_: int) -> str:
+    """The site that goes on from this one's update of the round; empty for the last of a lap and outside of laps."""
+    model = site.workspace.record.model(round_)
+    return laps.neighbours(model.order, site.workspace.name)[1] if model and model.order else ""
+
+
+def begin(site: Site, consent: Approved, model: Params, turn: Turn) -> Params:
+    """The weights to train from: the model's and what the sites before have added. Raises FedmedError FM-TEN-02."""
+    if turn.before is None:
+        return model
+    added = params.from_payload(sealing.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.table)
+    weights = params.add(model, added)
+    if not all(params.is_finite(array.tobytes()) for array in weights.values()):
+        message = f"update of {turn.before.sender}: with the model it goes beyond {params.MAX_MAGNITUDE:.0e}"
+        raise FedmedError("FM-TEN-02", message, next="call the coordinator: this lap cannot go on from that update")
+    return weights
