@@ -158,7 +158,19 @@ def _named(value: Any) -> Any:
 
 AnyStrategy = Annotated[
     Annotated[
-        FedAvg | Cyclic | FedNova | NormClippedMean | Krum | MultiKrum | GeometricMedian | Median | TrimmedMean,
+        FedAvg
+        | Cyclic
+        | FedNova
+        | FedAvgM
+        | FedAdam
+        | FedYogi
+        | FedAdagrad
+        | NormClippedMean
+        | Krum
+        | MultiKrum
+        | GeometricMedian
+        | Median
+        | TrimmedMean,
         Field(discriminator="name"),
     ],
     BeforeValidator(_named),

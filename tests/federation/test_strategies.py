@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def founded(root: Path, names: str, strategy: dict[str, Any], **more: Any) -> Simulation:
     return simulator.Simulation(root / "f", tuple(names.split())).found(
-        rounds=1, strategy=strategy, max_norm_ratio=1000, min_sites=2, **more
+        **{"rounds": 1, "strategy": strategy, "max_norm_ratio": 1000, "min_sites": 2, **more}
     )
 
 
@@ -103,3 +103,18 @@ def test_fednova_divides_by_the_work(tmp_path: Path) -> None:
     assert made.told == "each counted so many times its share, by its steps: aa 2.5, bb 0.625"
     words = "FM-STR-03: 1 steps of 8 cases, the recipe makes it 8"
     assert [(ack.status, ack.reason) for ack in made.acks] == [("used", ""), ("used", ""), ("refused", words)]
+
+
+def test_fedadam_remembers_between_rounds(tmp_path: Path) -> None:
+    """beta1 = 1/2, beta2 = 3/4, tau = 1, server_lr = 2. d = 4: m = 2, v = 4, w = 2 * 2 / (2 + 1) = 4/3.
+    d = 2: m = 1 + 1 = 2, v = 3 + 1 = 4, w = 4/3 + 4/3. Running statistics take the means alone: 4, then 6.
+    """
+    strategy = {"name": "fedadam", "server_lr": 2, "beta1": 0.5, "beta2": 0.75, "tau": 1}
+    simulation = founded(tmp_path, "aa bb", strategy, rounds=2)
+    for values, expected in (((3.0, 5.0), (4 / 3, 4)), ((1.0, 3.0), (8 / 3, 6))):
+        simulation.carry_down()
+        for name, value in zip(("aa", "bb"), values, strict=True):
+            simulation.send_update(name, value)
+        made = simulation.coordinator.aggregate(simulation.now)
+        assert added(simulation) == pytest.approx(expected, rel=1e-6)
+        assert ([parent.share for parent in made.parents], made.told) == (["0.5", "0.5"], "")
