@@ -74,9 +74,9 @@ def chunks_of(path: Path) -> Iterator[bytes]:
         os.close(fd)
 
 
-def write_stream(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
+def write_stream(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644, durable: bool = True) -> None:
     """Write a new file and fsync it. Not atomic: for a name that nobody reads yet. Raises FedmedError FM-RES-01."""
-    with Sink(path, mode=mode) as sink:
+    with Sink(path, mode=mode, durable=durable) as sink:
         for chunk in chunks:
             sink.write(chunk)
 
@@ -108,7 +108,7 @@ class Sink:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None and self._durable:
-                os.fsync(self._fd)
+                sync(self._fd)
         except OSError as error:
             raise disk_error(error, self._path) from error
         finally:
@@ -121,18 +121,22 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def write_atomic(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) -> None:
-    """Replace `path` so that a reader, or a power cut, sees the old bytes or the new ones and nothing between."""
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace `path` so that a reader, or a power cut, sees the old bytes or the new ones and nothing between.
+
+    Not `durable`: a hint, which a power cut may take or tear.
+    """
     part = path.with_name(f"{path.name}.part")
-    write_stream(part, [data] if isinstance(data, bytes) else data, mode=mode)
-    publish(part, path)
+    write_stream(part, [data] if isinstance(data, bytes) else data, mode=mode, durable=durable)
+    publish(part, path, durable=durable)
 
 
-def publish(part: Path, path: Path) -> None:
+def publish(part: Path, path: Path, *, durable: bool = True) -> None:
     """Give a finished file its name, and make the name itself survive a power cut."""
     try:
         os.replace(part, path)
-        fsync_folder(path.parent)
+        if durable:
+            fsync_folder(path.parent)
     except OSError as error:
         raise disk_error(error, path) from error
 
@@ -142,9 +146,23 @@ def fsync_folder(folder: Path) -> None:
         return
     fd = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
+
+
+def sync(fd: int) -> None:
+    """Return when the disk has it, and a power cut can take it back no more."""
+    if Process.is_durable:
+        os.fsync(fd)
+
+
+class Process:
+    """This process. One that plays a federation sets `is_durable` to False and waits for no disk: a kill costs nothing
+    all the same, because the system has what was written; a power cut may cost the rehearsal.
+    """
+
+    is_durable = True
 
 
 def make_private(folder: Path) -> None:

@@ -73,7 +73,7 @@ class Ledger:
                 os.lseek(fd, self._size, os.SEEK_SET)
                 files.write_all(fd, line + b"\n")
                 os.ftruncate(fd, self._size + len(line) + 1)
-                os.fsync(fd)
+                files.sync(fd)
             finally:
                 os.close(fd)
             if not self.entries:

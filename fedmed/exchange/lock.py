@@ -66,7 +66,7 @@ def held(state: Path) -> Iterator[None]:
         raise files.disk_error(error, state / "lock") from error
     try:
         _require_stale(_read(note))
-        files.write_atomic(note, _myself().model_dump_json().encode(), mode=0o600)
+        files.write_atomic(note, _myself().model_dump_json().encode(), mode=0o600, durable=False)
         try:
             yield
         finally:

@@ -50,7 +50,7 @@ class Seen:
             self._quarantine(verdict)
             logs.shareable.info("%s %s: %s", verdict.code, verdict.outcome.value, verdict.message)
         memo = {"outcome": verdict.outcome.value, "code": verdict.code, "message": verdict.message}
-        files.write_atomic(self._memo, json.dumps(memo).encode(), mode=0o600)
+        files.write_atomic(self._memo, json.dumps(memo).encode(), mode=0o600, durable=False)
 
     def _quarantine(self, verdict: Verdict) -> None:
         """A capped copy and the reason; a full quarantine keeps what it has."""

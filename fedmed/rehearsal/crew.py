@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from fedmed import files
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -20,19 +22,28 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# what an act needs, imported once and then forked; of images, and of tables alone
+IMAGES = (
+    "fedmed.training.convolutional",
+    "fedmed.training.overlap",
+    "fedmed.training.patches",
+    "fedmed.training.boxed",
+)
+TABLES = ("fedmed.rehearsal.models", "fedmed.training.fit", "fedmed.training.rows", "fedmed.training.scoring")
+
 
 class Crew:
-    """As many processes as can work at once; use as a context manager."""
+    """As many processes as can work at once; use as a context manager.
 
-    def __init__(self, at_once: int) -> None:
-        """`at_once`: the most acts that can ever run side by side."""
+    On Linux they are forks of one process that has torch behind it and does nothing else, elsewhere each loads it anew.
+    """
+
+    def __init__(self, at_once: int, *, images: bool = True) -> None:
+        """`at_once`: the most acts that can ever run side by side. Without `images` no act wants monai."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = max(1, min(cores, at_once))
-        self._pool = ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),  # a fork would copy half-open locks and threads
-            initializer=_begin,
-        )
+        context = _forks(images=images) if sys.platform == "linux" else multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
     def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """One act; raises what it raises."""
@@ -64,11 +75,26 @@ def _result(future: Future[T]) -> T:
         raise FedmedError("FM-RES-04", "a worker process ended early, probably for want of memory") from error
 
 
-def _begin() -> None:
-    """In a new process, before torch is loaded. One thread each: sums depend on their number, and a simulation that is
-    gone on with on other cores, or with more seeds, must end with the same numbers.
+def _forks(*, images: bool) -> multiprocessing.context.BaseContext:
+    """The process to fork from is started at once, and imports while this one goes on. A fork of this process itself
+    would copy half-open locks and threads.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"
+    from multiprocessing import forkserver  # noqa: PLC0415 - not everywhere
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *TABLES, *(IMAGES if images else ())])
+    forkserver.ensure_running()
+    return context
+
+
+def _begin() -> None:
+    """In a new process. One thread each: sums depend on their number, and a simulation that is gone on with on other
+    cores, or with more seeds, must end with the same numbers.
+    """
+    files.Process.is_durable = False
+    os.environ["OMP_NUM_THREADS"] = "1"  # where torch is not loaded yet
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -67,7 +67,10 @@ def run(plan: Plan, out: Path, say: Callable[[str], None], progress: Callable[[s
     names = len(virtual.hospitals(plan.data)) if plan.how == "folders" else plan.sites or 8
     _bind(plan, chosen, out)
     seeds = [chosen.seed + number for number in range(plan.seeds)]
-    with Crew(at_once=names * plan.seeds) as crew, ThreadPoolExecutor(len(seeds)) as threads:
+    with (
+        Crew(names * plan.seeds, images=isinstance(chosen, recipe.Imaging)) as crew,
+        ThreadPoolExecutor(len(seeds)) as threads,
+    ):
         tell = _Progress(progress, plan, chosen)
         futures = [threads.submit(_one_seed, plan, chosen, out, seed, crew, tell, say) for seed in seeds]
         try:
@@ -216,7 +219,11 @@ def _setting(plan: Plan, chosen: recipe.Recipe, folder: Path, seed: int, crew: C
     parts = folder / "parts"
     if not (folder / DIVIDED).exists() and (plan.how != "folders" or plan.leave_out):
         shutil.rmtree(parts, ignore_errors=True)  # a division that was killed may have been another one
-        crew.run(_divide, plan, own_recipe, parts, seed)
+        divide = (plan, own_recipe, parts, seed)
+        if plan.seeds == 1:
+            _divide(*divide)  # meanwhile the crew loads torch
+        else:
+            crew.run(_divide, *divide)
         files.write_atomic(folder / DIVIDED, b"")
     held = parts / HELD if plan.leave_out else None
     if plan.how == "folders":

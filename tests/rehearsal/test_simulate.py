@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from typer.testing import CliRunner
 
+from fedmed import files
 from fedmed.cli import app
 from fedmed.errors import FedmedError
 from fedmed.rehearsal import models, simulate
@@ -30,7 +31,7 @@ class Inline:
 
     acts: list[str] = []  # noqa: RUF012
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, *, images: bool = True) -> None:
         """As many at once as there are: one."""
 
     def run(self, act: Callable[..., Any], *args: Any) -> Any:
@@ -273,3 +274,16 @@ def test_fitted_numbers_are_rehearsed_with_the_baselines(
     assert seen[-1] == (seen[-1][1], seen[-1][1])
     assert any("fingerprints: MR: cut off at" in line for line in said) == (normalisation == "federated")
     assert (tmp_path / "out" / "seed-7" / "pooled" / "preprocessing.json").exists() == (normalisation == "site")
+
+
+def test_workers_wait_for_no_disk_and_compute_with_one_thread() -> None:
+    with Crew(at_once=1, images=False) as crew:
+        is_durable, threads = crew.run(_state_of_a_worker)
+    assert (is_durable, threads) == (False, 1)
+    assert files.Process.is_durable
+
+
+def _state_of_a_worker() -> tuple[bool, int]:
+    import torch  # noqa: PLC0415 - the worker has it already
+
+    return files.Process.is_durable, torch.get_num_threads()
