@@ -177,7 +177,12 @@ def keep_every_step(site: Path) -> None:
 
 
 def seal_update(
-    site_root: Path, value: float | Params = 1.0, *, num_cases: int = 3, moment: datetime | None = None
+    site_root: Path,
+    value: float | Params = 1.0,
+    *,
+    num_cases: int = 3,
+    dice: float = 0.5,
+    moment: datetime | None = None,
 ) -> Known:
     """What `train-local` seals, without training: every weight moved by `value`, or each by its own.
 
@@ -200,7 +205,7 @@ def seal_update(
             num_patients=num_cases,
             num_steps=2,
             train_loss="0.5",
-            base_metrics=[bodies.Metric(metric="dice", label="all", n=1, mean="0.5", sd=None)],
+            base_metrics=[bodies.Metric(metric="dice", label="all", n=1, mean=bodies.decimal(dice), sd=None)],
             exclusions=[],
             data="0" * 64,
             label_map="0" * 64,
@@ -215,25 +220,26 @@ def seal_update(
 
 
 def seal_report(
-    site_root: Path, *, mean: float, n: int, split: Literal["validation", "testing"] = "validation"
+    site_root: Path,
+    *,
+    mean: float,
+    n: int,
+    split: Literal["validation", "testing"] = "validation",
+    alone: float | None = None,
 ) -> Known:
-    """What `evaluate` seals about the newest model: one mean Dice over n cases."""
+    """What `evaluate` seals about the newest model: one mean Dice over n cases, and that of the local-only one."""
     with desk.opened(site_root, now()) as site:
         consent = desk.require_approved(site)
         model = desk.newest_model(site, intake.receive_all(site.workspace, desk.terms(consent), now(), "evaluate"))
-        score = bodies.Score(
-            model="global",
-            metric="dice",
-            label="all",
-            n=n,
-            mean=bodies.decimal(mean),
-            sd="0",
-            missed=0,
-            spurious=0,
-            empty=0,
-            histogram=None,
-        )
-        body = bodies.Report(split=split, opening=0, num_cases=n, scores=[score], curves=[], frocs=[], exclusions=[])
+        body = report(n, split, mean, alone)
         known = evaluate._say(site, consent, model, body, now())
         sealing.post(site.workspace, known)
         return known
+
+
+def report(
+    n: int, split: Literal["validation", "testing"], mean: float | None, alone: float | None = None
+) -> bodies.Report:
+    rows = [bodies.Score.figure("global", "dice", "all", n, mean)]
+    rows += [] if alone is None else [bodies.Score.figure("alone", "dice", "all", n, alone)]
+    return bodies.Report(split=split, opening=0, num_cases=n, scores=rows, curves=[], frocs=[], exclusions=[])

@@ -156,6 +156,7 @@ def evaluate(
         found = action.evaluate(workspace, screen.now(), fold, device, step)
     tables.warn(out, found.arrivals)
     tables.report(out, found)
+    tables.hurt(out, found.hurt)
     if found.tuned:
         out.say(tables.kept(found.tuned))
     elif found.is_to_tune:

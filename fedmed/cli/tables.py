@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from fedmed.coordinator.aggregate import Aggregated
     from fedmed.coordinator.evaluate import PooledTable
     from fedmed.coordinator.status import Status as CoordinatorStatus
+    from fedmed.coordinator.validation import Watched
     from fedmed.exchange.bodies import Metric, Score
     from fedmed.exchange.intake import Arrival
+    from fedmed.reporting.hurt import Hurt
     from fedmed.site.evaluate import Evaluated
     from fedmed.site.status import Status as SiteStatus
     from fedmed.site.tune import Tuned
@@ -47,9 +49,32 @@ def shares(out: Screen, made: Aggregated) -> None:
     out.table("what each site counted", ["site", "status", "weight ", "share ", "reason"], rows)
     if made.told:
         out.say(made.told)
+    if made.watched and made.watched.sites:
+        _watched(out, made.watched)
     if made.pooled:
         pooled_ = ", ".join(f"{row.metric} {number(row.mean)}" for row in made.pooled)
         out.say(f"the model before, on the sites' validation cases: {pooled_}")
+
+
+def _watched(out: Screen, found: Watched) -> None:
+    rows = []
+    for each in found.sites:
+        best = "-" if each.best is None else f"{each.best:.3f} (r{each.best_round or 0:04d})"
+        value = "-" if each.value is None else f"{each.value:.3f}"
+        rows.append([_marked(each.site, found.worst), str(each.n), value, best])
+    title = f"model r{found.round:04d} on each site's validation cases"
+    out.table(title, ["site", "n ", f"{found.metric} ", "best before "], rows)
+    hurt(out, found.hurt)
+
+
+def hurt(out: Screen, found: Sequence[Hurt]) -> None:
+    """Who is worse off, each in a line of its own."""
+    for each in found:
+        out.say(f"warning: {each}")
+
+
+def _marked(site: str, worst: str) -> str:
+    return f"{site} (worst)" if site == worst else site
 
 
 def pooled_fingerprints(out: Screen, made: Aggregated) -> None:
@@ -93,7 +118,8 @@ def kept(found: Tuned) -> str:
 def pooled(out: Screen, table: PooledTable) -> None:
     rows = []
     for site in table.reports:
-        rows += [[site.site, _model(row), row.label, *_numbers(row)] for row in site.body.scores if row.label == "all"]
+        name = _marked(site.site, table.worst)
+        rows += [[name, _model(row), row.label, *_numbers(row)] for row in site.body.scores if row.label == "all"]
     for model, metrics in table.pooled.items():
         rows += [
             ["pooled", "local-only" if model == "alone" else model, row.label, *_numbers(row)]
@@ -105,6 +131,7 @@ def pooled(out: Screen, table: PooledTable) -> None:
         ["site", "model", "label", "metric", "n ", "mean ", "sd "],
         rows,
     )
+    hurt(out, table.hurt)
     if table.missing:
         out.say(f"no report from {', '.join(table.missing)}")
 

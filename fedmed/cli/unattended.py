@@ -113,6 +113,7 @@ def _scored(out: Screen, begin: str, found: Any) -> None:
     scores = [row for row in found.body.scores if (row.model, row.label) == ("global", "all")]
     metrics = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in scores)
     out.say(f"{begin} model r{found.round:04d} on {found.body.num_cases} test cases: {metrics or '-'}")
+    tables.hurt(out, found.hurt)
 
 
 def _aggregated(out: Screen, begin: str, found: Any) -> None:
@@ -122,6 +123,8 @@ def _aggregated(out: Screen, begin: str, found: Any) -> None:
         return
     sites = ", ".join(parent.site for parent in found.parents)
     out.say(f"{begin} model r{found.round:04d} of {sites}" + (", the last" if found.last else ""))
+    if found.watched:
+        tables.hurt(out, found.watched.hurt)
 
 
 def _pooled(out: Screen, begin: str, found: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import desk, fingerprints, laps, memory, model, pooled, rounds, screening
+from fedmed.coordinator import desk, fingerprints, laps, memory, model, pooled, rounds, screening, validation
 from fedmed.coordinator.combining import Combiner
 from fedmed.exchange import agreement, bodies, intake, sealing, statement
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
+    from fedmed.coordinator.validation import Watched
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.workspace import Workspace
 
@@ -27,6 +28,7 @@ class Aggregated:
 
     `federation` is the version that came with model r0, where fingerprints were pooled into it, and `numbers` says what
     images go through because of them. `told` is what the strategy made of the updates, where shares do not say it.
+    `watched`: the model before on each site's validation cases, where the round closed just now.
     """
 
     round: int
@@ -40,6 +42,7 @@ class Aggregated:
     federation: Path | None = None
     numbers: list[tuple[str, str]] = field(default_factory=list)
     told: str = ""
+    watched: Watched | None = None
 
 
 def aggregate(
@@ -140,6 +143,7 @@ def _close(
         posted=sealing.post(found, known),
         arrivals=arrivals,
         told=combiner.strategy.tell(meta, weights),
+        watched=validation.watch(found, running, round_, updates),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed.coordinator import desk, pooled
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, intake, sealing
+from fedmed.reporting import hurt
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.workspace import Workspace
+    from fedmed.reporting.hurt import Hurt
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,18 @@ class SiteReport:
 
 @dataclass(frozen=True)
 class PooledTable:
-    """Reports of all sites that sent one, with the pool over them, per model (`global`, `personal`, `alone`)."""
+    """Reports of all sites that sent one, with the pool over them, per model (`global`, `personal`, `alone`).
+
+    `worst` names the site on whose cases the global model is worst; `hurt` those whose own model is better there.
+    """
 
     round: int
     split: str
     reports: list[SiteReport]
     missing: list[str]
     pooled: dict[str, list[bodies.Metric]]
+    worst: str
+    hurt: list[Hurt]
     arrivals: list[Arrival]
 
 
@@ -47,6 +54,7 @@ def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
         if not reports:
             raise FedmedError("FM-WAI-02", f"no report on the {split} cases has arrived from {', '.join(names)}")
         scores = [score for report in reports for score in report.body.scores]
+        metric = hurt.watched(running.recipe.evaluation.metrics)
         return PooledTable(
             round=round_,
             split=split,
@@ -58,8 +66,16 @@ def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
                 + pooled.binned_froc([report.body for report in reports], kind)
                 for kind in ("global", "personal", "alone")
             },
+            worst=hurt.worst({each.site: each.body.overall("global", metric)[1] for each in reports}) if metric else "",
+            hurt=[one for each in reports for one in _worse_than_alone(each, metric)] if metric else [],
             arrivals=arrivals,
         )
+
+
+def _worse_than_alone(report: SiteReport, metric: str) -> list[Hurt]:
+    n, common = report.body.overall("global", metric)
+    _, alone = report.body.overall("alone", metric)
+    return hurt.fell(report.site, metric, n, common, alone, "its own local-only model")
 
 
 def _newest_reports(found: Workspace, split: str) -> tuple[int, list[SiteReport]]:

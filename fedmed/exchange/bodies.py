@@ -14,7 +14,7 @@ from fedmed.exchange import keys
 from fedmed.strict import PlainText, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Sent(Strict):
@@ -205,6 +205,10 @@ class Update(Sent):
     state: Digest | None
     versions: list[Version] = Field(max_length=16)
 
+    def overall(self, metric: str) -> tuple[int, float | None]:
+        """Number of cases and value over all labels of the model it started from; (0, None) where it does not say."""
+        return _overall(self.base_metrics, metric)
+
 
 class StatePart(Sent):
     """One thing that is remembered. `tensors` are the rows of the federation's table that it has: all, those of group
@@ -331,6 +335,15 @@ class Report(Sent):
     curves: list[Curve] = Field(max_length=96)
     frocs: list[Froc] = Field(max_length=96)
     exclusions: list[Exclusion] = Field(max_length=64)
+
+    def overall(self, model: ModelName, metric: str) -> tuple[int, float | None]:
+        """Number of cases and value over all labels; (0, None) where the report has no such row."""
+        return _overall([row for row in self.scores if row.model == model], metric)
+
+
+def _overall(rows: Sequence[Metric], metric: str) -> tuple[int, float | None]:
+    row = next((each for each in rows if (each.metric, each.label) == (metric, ALL)), None)
+    return (0, None) if row is None else (row.n, None if row.mean is None else float(row.mean))
 
 
 def decimal(value: float) -> str:

@@ -10,7 +10,7 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import alone, desk, memory, outgoing, own, preprocessing, results, rounds, train, tune, worst
+from fedmed.site import alone, compared, desk, memory, outgoing, own, preprocessing, results, rounds, train, tune, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
     from fedmed.learning.params import Params
+    from fedmed.reporting.hurt import Hurt
     from fedmed.site.desk import Approved, Site
     from fedmed.site.ratings import Thresholds
     from fedmed.site.results import Scored
@@ -36,6 +37,7 @@ class Evaluated:
     """The sealed report. `case_table` has the scores of single cases by alias, and `worst` shows images that a model
     pointed into: both stay in this workspace. `tuned` says what became of fine-tuning: the model `personal` is the
     tuned one where that was kept, else the global one. `is_to_tune`: the recipe asks for it, and it was not done.
+    `hurt`: whether this hospital's own model, or an earlier one on the validation cases, is better than the global one.
     """
 
     round: int
@@ -49,6 +51,7 @@ class Evaluated:
     worst: Path | None = None
     tuned: Tuned | None = None
     is_to_tune: bool = False
+    hurt: list[Hurt] = field(default_factory=list)
 
 
 def evaluate(
@@ -77,8 +80,20 @@ def evaluate(
         found = _earlier(site, model, split, cases, wanted)
         if found is not None:
             posted = sealing.post(site.workspace, found[0])
+            fallen = compared.hurt_by(site, consent, model, found[1])
             return Evaluated(
-                model.round_number, last, split, False, found[1], posted, table, arrivals, None, tuned, is_to_tune
+                model.round_number,
+                last,
+                split,
+                False,
+                found[1],
+                posted,
+                table,
+                arrivals,
+                None,
+                tuned,
+                is_to_tune,
+                fallen,
             )
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
@@ -100,8 +115,9 @@ def evaluate(
         _bind(site, cases, now)
         known = _say(site, consent, model, body, now)
         posted = sealing.post(site.workspace, known)
+        fallen = compared.hurt_by(site, consent, model, body)
         return Evaluated(
-            model.round_number, last, split, True, body, posted, table, arrivals, picture, tuned, is_to_tune
+            model.round_number, last, split, True, body, posted, table, arrivals, picture, tuned, is_to_tune, fallen
         )
 
 
