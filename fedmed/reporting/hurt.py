@@ -46,6 +46,8 @@ def fell(site: str, metric: str, n: int, value: float | None, before: float | No
 
 
 def worst(values: Mapping[str, float | None]) -> str:
-    """The site with the lowest value; empty where fewer than two have one."""
+    """The site with the lowest value; empty where all that have one lie within MARGIN."""
     known = {site: value for site, value in values.items() if value is not None}
-    return min(known, key=lambda site: known[site]) if len(known) > 1 else ""
+    if not known or max(known.values()) - min(known.values()) <= MARGIN:
+        return ""
+    return min(known, key=lambda site: known[site])

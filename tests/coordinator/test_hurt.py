@@ -49,6 +49,7 @@ def test_what_is_watched_and_who_is_worst() -> None:
     assert hurt.watched(["hd95"]) is None
     assert hurt.worst({"aa": 0.5, "bb": None, "cc": 0.4}) == "cc"
     assert hurt.worst({"aa": 0.5, "bb": None}) == "", "one alone is no worst"
+    assert hurt.worst({"aa": 0.50, "bb": 0.49}) == "", "nor is one of two that are alike"
 
 
 def test_aggregate_compares_with_the_best_model_before(world: small.Federation) -> None:
