@@ -248,6 +248,11 @@ CODES: dict[str, Code] = {
         "an encoded update holds what its encoding never writes",
         "ask the sender to seal the update again: fedmed train-local --again",
     ),
+    "FM-ENC-03": Code(
+        PROTOCOL,
+        "an update is not compressed as the recipe says",
+        "ask the sender to seal the update again with the federation's recipe: fedmed train-local --again",
+    ),
     "FM-SCR-01": Code(
         WAITING,
         "an update is held: its norm is far above the median of the round",

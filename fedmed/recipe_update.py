@@ -14,6 +14,7 @@ class Update(Strict):
 
     encoding: Literal["fp32", "fp16", "bf16", "int8", "topk"] = "fp32"
     fraction: float | None = Field(default=None, ge=0.0001, le=0.5)
+    compress: Literal["none", "zstd"] = "none"
 
     @model_validator(mode="after")
     def _a_fraction_is_of_topk(self) -> Update:

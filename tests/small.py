@@ -198,7 +198,7 @@ def seal_update(
         remembers = bool(consent.layout.with_feedback)  # to ask its memory about anything else needs torch
         remembered = memory.load(site, consent, model.round_number) if remembers else {}
         encoded = layout.encode(value, consent.layout, remembered.get(memory.RESIDUAL))
-        content = artifact.tensor_content(train.PAYLOAD, encoded.payload)
+        content = artifact.tensor_content(train.PAYLOAD, encoded.payload, consent.layout.coding)
         body = bodies.Update(
             chain=None,
             num_cases=num_cases,

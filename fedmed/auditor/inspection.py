@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, reading, sshsig, statement
-from fedmed.learning import layout, params
+from fedmed.learning import compression, layout, params
 from fedmed.learning.encoding import Encoding
 from fedmed.learning.layout import Layout
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fedmed.learning.params import Table
     from fedmed.recipe import Recipe
 
-MAX_HEADER = 8 << 20  # bytes of a file's own word about its tensors
+MAX_HEADER = 4 << 20  # bytes of a file's own word about its tensors
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,9 @@ def _expected(said: Statement, known: Reference) -> dict[str, Expected]:
         table = tuple(tensor for part in parts for tensor in part)
     update = known.recipe.update
     is_update = said.kind == "update"
-    written = Layout(table, Encoding(update.encoding, update.fraction)) if is_update else Layout(table)
-    tensors = artifact.Expected(written.digest, written.size, written.inspector)
+    encoding = Encoding(update.encoding, update.fraction)
+    written = Layout(table, encoding, update.compress) if is_update else Layout(table)
+    tensors = artifact.Expected(written.digest, written.largest, written.inspector, written.coding)
     return {part.name: tensors for part in said.predicate.payload if part.media == artifact.SAFETENSORS}
 
 
@@ -216,5 +217,8 @@ def _encoding(fd: int, envelope: Envelope, said: Statement) -> str:
     """How the numbers of an update are written, by its own header, which `inspect` does not verify."""
     part = said.predicate.payload[0]
     offset = artifact.payload_offset(envelope, said, part.name)
-    length = int.from_bytes(b"".join(files.read_chunks(fd, offset, 8)), "little")
-    return layout.told(b"".join(files.read_chunks(fd, offset + 8, min(length, part.bytes, MAX_HEADER))))
+    data = b"".join(files.read_chunks(fd, offset, min(part.bytes, MAX_HEADER)))
+    if part.coding == "zstd":
+        data = compression.beginning(data, MAX_HEADER)
+    length = int.from_bytes(data[:8], "little")
+    return layout.told(data[8 : 8 + length])

@@ -49,7 +49,8 @@ def inspect(file: SignedFile, as_json: Json = False) -> None:
     if found.encoding:
         out.say(f"encoding {found.encoding}")
     for part in predicate.payload:
-        out.say(f"payload {part.name}: {part.bytes} bytes, sha256 {found.statement.digest_of(part.name)}")
+        coding = f" of {part.coding}" if part.coding != "none" else ""
+        out.say(f"payload {part.name}: {part.bytes} bytes{coding}, sha256 {found.statement.digest_of(part.name)}")
     for key, value in plain(predicate.body).items():
         out.say(f"  {key}: {value}")
     out.result(found)

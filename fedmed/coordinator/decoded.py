@@ -16,10 +16,9 @@ from fedmed.coordinator.sources import Archived, Spooled
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, sealing
 from fedmed.learning import params
-from fedmed.learning.layout import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from fedmed.coordinator.sources import Vector
@@ -35,7 +34,7 @@ def vectors(found: Workspace, layout: Layout, updates: Sequence[str]) -> list[Ve
     Raises FedmedError FM-TRU-11 when a file of the archive rotted, FM-RES-01 before anything is written when there is
     no room.
     """
-    if layout.encoding == PLAIN:
+    if layout.is_plain:
         return [Archived(found, each, PAYLOAD) for each in updates]
     paths = {each: found.spool / f"{each}.flat" for each in updates}
     missing = [each for each, path in paths.items() if not path.exists()]
@@ -55,7 +54,7 @@ def _require_room(folder: Path, needed: int) -> None:
 def _decode(found: Workspace, layout: Layout, statement_id: str, target: Path) -> None:
     """Hashed while it is copied, and decoded out of the copy: what was verified is what is read."""
     said, part = target.with_suffix(".said"), target.with_suffix(".part")
-    _copy(found, statement_id, said)
+    _copy(found, layout, statement_id, said)
     fd = files.open_regular(said)
     try:
         with files.Sink(part, durable=False) as sink:
@@ -67,14 +66,19 @@ def _decode(found: Workspace, layout: Layout, statement_id: str, target: Path) -
     part.replace(target)
 
 
-def _copy(found: Workspace, statement_id: str, target: Path) -> None:
+def _copy(found: Workspace, layout: Layout, statement_id: str, target: Path) -> None:
     fd, envelope, said = sealing.open_archived(found, statement_id)
     digest, size = hashlib.sha256(), next(part.bytes for part in said.predicate.payload)
+
+    def hashed() -> Iterator[bytes]:
+        for chunk in files.read_chunks(fd, artifact.payload_offset(envelope, said, PAYLOAD), size):
+            digest.update(chunk)
+            yield chunk
+        sealing.check_digest(said, PAYLOAD, digest.hexdigest())
+
     try:
         with files.Sink(target, durable=False) as sink:
-            for chunk in files.read_chunks(fd, artifact.payload_offset(envelope, said, PAYLOAD), size):
-                digest.update(chunk)
+            for chunk in layout.unpacked(hashed()):
                 sink.write(chunk)
     finally:
         os.close(fd)
-    sealing.check_digest(said, PAYLOAD, digest.hexdigest())

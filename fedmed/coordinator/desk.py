@@ -39,7 +39,8 @@ class Started:
     @cached_property
     def layout(self) -> Layout:
         """How updates are written."""
-        return Layout(self.table, Encoding(self.recipe.update.encoding, self.recipe.update.fraction))
+        update = self.recipe.update
+        return Layout(self.table, Encoding(update.encoding, update.fraction), update.compress)
 
     @property
     def pools(self) -> bool:
@@ -89,9 +90,10 @@ def terms(running: Started | None) -> intake.Terms:
     if running is None:
         return intake.Terms(None)
     said = running.layout
+    update = Expected(said.digest, said.largest, said.inspector, said.coding)
     return intake.Terms(
         running.agreement.federation,
-        {"update.safetensors": Expected(said.digest, said.size, said.inspector)},
+        {"update.safetensors": update},
         pools=running.pools,
         lap_seed=running.recipe.lap_seed,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fedmed import files
 from fedmed.errors import FedmedError
@@ -55,11 +55,15 @@ class Inspector(Protocol):
 
 @dataclass(frozen=True)
 class Expected:
-    """What a tensor payload must be: SHA-256 of its safetensors header, the exact size, and who looks at its bytes."""
+    """What a tensor payload must be: SHA-256 of its safetensors header, size, who looks at its bytes, and coding.
+
+    The size is exact, or with a coding at most that.
+    """
 
     table: str
     size: int
     inspector: Callable[[], Inspector]
+    coding: str = "none"
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,15 @@ class Content:
     size: int
     sha256: str
     chunks: Callable[[], Iterable[bytes]]
+    coding: Literal["none", "zstd"] = "none"
 
 
 def json_content(name: str, data: bytes) -> Content:
     return Content(name, "application/json", len(data), hashlib.sha256(data).hexdigest(), lambda: [data])
 
 
-def tensor_content(name: str, data: bytes) -> Content:
-    return Content(name, SAFETENSORS, len(data), hashlib.sha256(data).hexdigest(), lambda: [data])
+def tensor_content(name: str, data: bytes, coding: Literal["none", "zstd"] = "none") -> Content:
+    return Content(name, SAFETENSORS, len(data), hashlib.sha256(data).hexdigest(), lambda: [data], coding)
 
 
 def read_envelope(reader: Reader) -> Envelope:
@@ -116,19 +121,22 @@ def read_payloads(reader: Reader, verified: statement.Statement, expected: Mappi
     """Consume everything after the envelope: hashes, tensor headers, numbers, trailer, end.
 
     A generator that yields after every chunk, so that a caller can pass the chunks on without keeping them. Raises
-    Incomplete, FedmedError FM-FRM-01, FM-FRM-05, FM-TRU-10, FM-TEN-01, FM-TEN-02, FM-ENC-02.
+    Incomplete, FedmedError FM-FRM-01, FM-FRM-05, FM-TRU-10, FM-TEN-01, FM-TEN-02, FM-ENC-02, FM-ENC-03.
     """
     for part in verified.predicate.payload:
         size = reader.member_size(part.name, container.MAX_MEMBER)
         if size != part.bytes:
             raise FedmedError("FM-FRM-05", f"{part.name}: expected {part.bytes} bytes, got {size}")
-        yield from _read_payload(reader, part.name, size, verified.digest_of(part.name), expected.get(part.name))
+        yield from _read_payload(reader, part, verified.digest_of(part.name), expected.get(part.name))
         reader.padding(size)
     reader.trailer()
 
 
-def _read_payload(reader: Reader, name: str, size: int, sha256: str, expected: Expected | None) -> Iterator[None]:
-    if expected and size != expected.size:
+def _read_payload(reader: Reader, part: statement.Payload, sha256: str, expected: Expected | None) -> Iterator[None]:
+    name, size = part.name, part.bytes
+    if expected and part.coding != expected.coding:
+        raise FedmedError("FM-ENC-03", f"{name}: expected coding {expected.coding}, got {part.coding}")
+    if expected and (size > expected.size or (size < expected.size and expected.coding == "none")):
         raise FedmedError("FM-TEN-01", f"{name}: expected {expected.size} bytes of tensors, got {size}")
     digest = hashlib.sha256()
     inspector = expected.inspector() if expected else None

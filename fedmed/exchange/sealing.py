@@ -58,7 +58,7 @@ def say(
     """Seal one statement with its payloads; returns what the ledger now knows of it. Raises FedmedError FM-RES-*."""
     opening = _open(workspace, command, kind, round_, now)
     payload = [
-        statement.Payload(name=part.name, bytes=part.size, media=part.media, enc="none", coding="none")  # type: ignore[arg-type]
+        statement.Payload(name=part.name, bytes=part.size, media=part.media, enc="none", coding=part.coding)  # type: ignore[arg-type]
         for part in contents
     ]
     subject = [statement.Subject(name=part.name, digest=statement.Sha256(sha256=part.sha256)) for part in contents]

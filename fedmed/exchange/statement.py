@@ -73,7 +73,7 @@ class Payload(Sent):
     bytes: Annotated[int, Field(ge=0, le=container.MAX_MEMBER)]
     media: Literal["application/json", "application/vnd.safetensors"]
     enc: Literal["none"]
-    coding: Literal["none"]
+    coding: Literal["none", "zstd"]
 
     @field_validator("name")
     @classmethod
@@ -211,6 +211,8 @@ class Statement(Sent):
         expected = [*PAYLOADS[kind], *([PREPROCESSING] if is_later else [])]
         if payload != expected:
             raise ValueError(f"a {kind} has the payloads {expected}")
+        if kind != "update" and any(part.coding != "none" for part in self.predicate.payload):
+            raise ValueError("only an update is compressed")
         names = [subject.name for subject in self.subject]
         if names != (payload or [SUBJECTS[kind]]):
             raise ValueError("subject and payload do not match")

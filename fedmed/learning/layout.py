@@ -11,19 +11,21 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from fedmed.errors import FedmedError
-from fedmed.learning import encoding, params
+from fedmed.learning import compression, encoding, params
 from fedmed.learning.encoding import Encoding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fedmed.learning.params import Params, Table, Tensor
 
+Coding = Literal["none", "zstd"]
 PLAIN = Encoding()
 _ORDER = ("F32", "U32", "BF16", "F16", "I8")
 _DTYPES = {"F32": "<f4", "U32": "<u4", "BF16": "<u2", "F16": "<f2", "I8": "|i1"}
@@ -51,10 +53,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table in an encoding. Without one it is that of `params`: the names, in float32."""
+    """A table in an encoding, compressed or not. Without both it is that of `params`: the names, in float32."""
 
     table: Table
     encoding: Encoding = PLAIN
+    coding: Coding = "none"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the flat vector lies in the payload as it stands."""
+        return self.encoding == PLAIN and self.coding == "none"
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -87,21 +95,46 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Bytes of the payload."""
+        """Bytes of the payload, unpacked."""
         return len(self.header) + self.entries[-1].end
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the payload as it travels: exactly, or, where it is compressed, at most."""
+        return self.size if self.coding == "none" else compression.most(self.size)
+
+    @cached_property
+    def regions(self) -> list[tuple[int, int]]:
+        """Bytes of one number and of all of them: the header, and entries of one width, from front to back."""
+        widths = groupby(self.entries, key=lambda each: each.dtype.itemsize)
+        return [(1, len(self.header)), *((width, sum(each.end - each.offset for each in run)) for width, run in widths)]
 
     @property
     def with_feedback(self) -> list[str]:
         """The tensors of which a part is left out in each round and comes later, by name."""
         return sorted(tensor.name for tensor in self.table if self.encoding.of(tensor) == "topk")
 
-    def inspector(self) -> Inspector:
-        return Inspector(self)
+    def inspector(self) -> Inspector | Unpacked:
+        """Who looks at the payload as it travels."""
+        return Inspector(self) if self.coding == "none" else Unpacked(self)
+
+    def unpacked(self, payload: Iterable[bytes]) -> Iterator[bytes]:
+        """The payload without compression, in bounded memory. Raises FedmedError FM-ENC-03."""
+        if self.coding == "none":
+            yield from payload
+            return
+        plain: list[bytes] = []
+        unpacker = compression.Unpacker(self.regions, plain.append)
+        for chunk in payload:
+            unpacker.feed(chunk)
+            yield from plain
+            plain.clear()
+        unpacker.close()
 
     def decoded(self, read: Callable[[int, int], bytes]) -> Iterator[np.ndarray]:
         """The flat vector of the update, as `params` orders it, float32, in pieces of bounded size.
 
-        `read(offset, size)` gives bytes of the payload, which was inspected.
+        `read(offset, size)` gives bytes of the payload, which was inspected and is not compressed any more.
         """
         places = {(each.tensor.name, each.part): each for each in self.entries}
         for tensor in params.in_wire_order(self.table):
@@ -143,18 +176,23 @@ def encode(
         else:
             found = encoding.encode(flat, form, kept)
         parts.update({tensor.name + end: array.tobytes() for end, array in found.items()})
-    return Encoded(b"".join([layout.header, *(parts[entry.name] for entry in layout.entries)]), left)
+    payload = b"".join([layout.header, *(parts[entry.name] for entry in layout.entries)])
+    return Encoded(payload if layout.coding == "none" else compression.pack(payload, layout.regions), left)
 
 
 def told(header: bytes) -> str:
     """The encoding that a header speaks of, by the dtypes that stand in it; for people, nothing is checked."""
-    told_by = {"int8": b"I8", "topk": b"U32", "bf16": b"BF16", "fp16": b"F16"}
-    return next((form for form, dtype in told_by.items() if b'"dtype":"' + dtype + b'"' in header), "fp32")
+    told_by = {"int8": b"I8", "topk": b"U32", "bf16": b"BF16", "fp16": b"F16", "fp32": b"F32"}
+    return next((form for form, dtype in told_by.items() if b'"dtype":"' + dtype + b'"' in header), "unknown")
 
 
 def decode(payload: bytes, layout: Layout) -> Params:
-    """The change that a payload says, as whoever receives it reads it. Raises FedmedError FM-TEN-01, -02, FM-ENC-02."""
-    inspector = layout.inspector()
+    """The change that a payload says, as whoever receives it reads it.
+
+    Raises FedmedError FM-TEN-01, FM-TEN-02, FM-ENC-02, FM-ENC-03.
+    """
+    payload = b"".join(layout.unpacked([payload]))
+    inspector = Inspector(layout)
     inspector.feed(payload)
     inspector.close()
     flat = np.concatenate(list(layout.decoded(lambda offset, size: payload[offset : offset + size])))
@@ -218,3 +256,19 @@ class Inspector:
                 self._fault = FedmedError(found[0], f"{entry.name}: {found[1]}")
             self._index = int(numbers[-1]) if entry.part == ":i" else -1
         return count * entry.dtype.itemsize
+
+
+class Unpacked:
+    """An inspector of a compressed payload: looks at the frame and at what lies in it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._inner = Inspector(layout)
+        self._unpacker = compression.Unpacker(layout.regions, self._inner.feed)
+
+    def feed(self, data: bytes) -> None:
+        self._unpacker.feed(data)
+
+    def close(self) -> None:
+        """Raises FedmedError FM-ENC-03, and as `Inspector`."""
+        self._unpacker.close()
+        self._inner.close()

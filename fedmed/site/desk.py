@@ -69,7 +69,8 @@ class Approved:
     @cached_property
     def layout(self) -> Layout:
         """How updates are written."""
-        return Layout(self.table, Encoding(self.recipe.update.encoding, self.recipe.update.fraction))
+        update = self.recipe.update
+        return Layout(self.table, Encoding(update.encoding, update.fraction), update.compress)
 
 
 @contextmanager
@@ -139,12 +140,13 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
     """What incoming files must be."""
     if consent is None:
         return intake.Terms(None, accept_expired=accept_expired, trust_clock=trust_clock)
-    said, seed = Layout(consent.table), consent.recipe.lap_seed
-    tensors = Expected(said.digest, said.size, said.inspector)
-    names = ["model.safetensors", *([] if seed is None else ["update.safetensors"])]  # in a lap also another site's
+    seed = consent.recipe.lap_seed
+    layouts = {"model.safetensors": Layout(consent.table)}
+    if seed is not None:  # in a lap also another site's
+        layouts["update.safetensors"] = consent.layout
     return intake.Terms(
         consent.agreement.federation,
-        dict.fromkeys(names, tensors),
+        {name: Expected(said.digest, said.largest, said.inspector, said.coding) for name, said in layouts.items()},
         accept_expired,
         trust_clock,
         consent.recipe.data.pools,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import laps, sealing
-from fedmed.learning import params
+from fedmed.learning import layout, params
 
 if TYPE_CHECKING:
     from fedmed.exchange.record import Known
@@ -68,7 +68,7 @@ def begin(site: Site, consent: Approved, model: Params, turn: Turn) -> Params:
     """The weights to train from: the model's and what the sites before have added. Raises FedmedError FM-TEN-02."""
     if turn.before is None:
         return model
-    added = params.from_payload(sealing.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.table)
+    added = layout.decode(sealing.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.layout)
     weights = params.add(model, added)
     if not all(params.is_finite(array.tobytes()) for array in weights.values()):
         message = f"update of {turn.before.sender}: with the model it goes beyond {params.MAX_MAGNITUDE:.0e}"

@@ -154,7 +154,7 @@ def _train(
     kept = {own.PART: {name: fitted.params[name] for name in staying}} if staying else {}
     if encoded.residual:
         kept[memory.RESIDUAL] = encoded.residual
-    return body, artifact.tensor_content(PAYLOAD, encoded.payload), kept
+    return body, artifact.tensor_content(PAYLOAD, encoded.payload, consent.layout.coding), kept
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:

@@ -31,6 +31,8 @@ UPDATES: list[dict[str, Any]] = [
     {"encoding": "bf16"},
     {"encoding": "int8"},
     {"encoding": "topk", "fraction": 0.05},
+    {"encoding": "fp32", "compress": "zstd"},
+    {"encoding": "int8", "compress": "zstd"},
 ]
 
 
@@ -70,7 +72,7 @@ def model(world: small.Federation) -> Params:
     return params.from_payload(sealing.read_payload(found, newest.id, "model.safetensors"), table)
 
 
-@pytest.mark.parametrize("update", UPDATES, ids=[each["encoding"] for each in UPDATES])
+@pytest.mark.parametrize("update", UPDATES, ids=[" ".join(map(str, each.values())) for each in UPDATES])
 def test_a_round(tmp_path: Path, update: dict[str, Any]) -> None:
     world = founded(tmp_path / "world", update)
     form = update["encoding"]

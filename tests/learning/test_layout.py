@@ -12,7 +12,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed.learning import layout, params
+from fedmed.learning import compression, layout, params
 from fedmed.learning.encoding import Encoding
 from fedmed.learning.layout import Layout
 from tests.coded import code_of
@@ -100,6 +100,29 @@ def test_the_stock_reader_reads_int8() -> None:
     step = np.repeat(found["net.0.weight:s"].astype(np.float32) / 4096, 64)[:150]
     expected = layout.decode(payload, Layout(TABLE, ENCODINGS[3]))["net.0.weight"]
     assert np.array_equal((found["net.0.weight:q"] * step).reshape(5, 30), expected)
+
+
+@each_encoding
+def test_a_compressed_payload_says_the_same(chosen: Encoding) -> None:
+    plain, packed = Layout(TABLE, chosen), Layout(TABLE, chosen, "zstd")
+    payload = layout.encode(CHANGE, packed).payload
+    assert b"".join(packed.unpacked([payload])) == layout.encode(CHANGE, plain).payload
+    assert inspected(payload, packed, [5, 100, 900]) == "ok"
+    assert inspected(payload[:-1], packed, []) == "FM-ENC-03"
+    assert len(payload) <= packed.largest
+    assert packed.digest == plain.digest
+    found = layout.decode(payload, packed)
+    for name, array in layout.decode(layout.encode(CHANGE, plain).payload, plain).items():
+        assert np.array_equal(found[name], array)
+
+
+def test_what_lies_in_a_frame_is_looked_at_too() -> None:
+    packed = Layout(TABLE, ENCODINGS[1], "zstd")
+    payload = bytearray(layout.encode(CHANGE, Layout(TABLE, ENCODINGS[1])).payload)
+    payload[-2:] = b"\x00\x7c"
+    assert inspected(compression.pack(bytes(payload), packed.regions), packed, []) == "FM-TEN-02"
+    payload[9:10] = b"x"
+    assert inspected(compression.pack(bytes(payload), packed.regions), packed, []) == "FM-TEN-01"
 
 
 def test_the_residual_is_sent_with_the_next_change_and_nothing_is_lost() -> None:

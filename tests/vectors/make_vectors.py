@@ -270,7 +270,7 @@ def _schemas() -> Iterator[Vector]:
         ("loss-nan", "body.train_loss", "NaN"),
         ("a-path-for-a-metric", "body.base_metrics.0.metric", "/home/x"),
         ("payload-encrypted", "payload.0.enc", "age"),
-        ("payload-compressed", "payload.0.coding", "zstd"),
+        ("payload-of-another-coding", "payload.0.coding", "gzip"),
         ("payload-above-8-gib", "payload.0.bytes", 2**33),
         ("payload-not-listed", "payload", []),
         ("payload-media-unknown", "payload.0.media", "application/x-python-pickle"),
@@ -339,6 +339,7 @@ def _per_kind() -> Iterator[Vector]:
         yield f"{kind}-{name}", "FM-FRM-03", resigned(sample(kind), site, _put(path, value))
     for kind, name, path, value in [
         ("model", "state-as-number", "body.state", 0),
+        ("model", "compressed", "payload.0.coding", "zstd"),
         ("model", "last-as-number", "body.last", 1),
         ("model", "without-expiry", "expires", ...),
         ("model", "receipt-of-unknown-status", "ack", [_receipt("ignored")]),
@@ -391,6 +392,7 @@ def _payloads() -> Iterator[Vector]:
     yield "update-one-number-more", "FM-TEN-01", other(good + b"\0\0\0\0")
     yield "update-empty-payload", "FM-TEN-01", other(b"")
     yield "update-pickle", "FM-TEN-01", other(b"\x80\x05K\x01.".ljust(len(good), b"\0"))
+    yield "update-payload-compressed", "FM-ENC-03", resigned(update, site, _put("payload.0.coding", "zstd"))
     yield "update-other-tensor-table", "FM-TEN-01", resigned(update, site, _put("tensor_table", "0" * 64))
     state = sample("state")
     yield "state-nan", "FM-TEN-02", resigned(state, site, payload=samples.STATE[:-4] + struct.pack("<f", float("nan")))
