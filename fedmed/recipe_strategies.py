@@ -26,6 +26,11 @@ class Strategy(Strict):
     name: str
     weight: Literal["cases", "patients", "equal"] = "cases"
 
+    @property
+    def controls(self) -> bool:
+        """Whether control variates travel beside the weights."""
+        return False
+
     def settings(self, training: Training, round: int, rounds: int, num_sites: int) -> dict[str, Any]:  # noqa: A002, ARG002
         """What the function of this name in `learning.strategies` is given in round 0 ... rounds - 1.
 
@@ -108,6 +113,10 @@ class Scaffold(Equal):
     name: Literal["scaffold"]
     server_lr: ServerRate = 1.0
 
+    @property
+    def controls(self) -> bool:
+        return True
+
     def settings(self, training: Training, round: int, rounds: int, num_sites: int) -> dict[str, Any]:  # noqa: A002, ARG002
         return {"server_lr": self.server_lr, "num_sites": num_sites}
 
@@ -115,6 +124,8 @@ class Scaffold(Equal):
         _require_sgd(training, self.name)
         if training.optimizer.momentum:
             raise ValueError("strategy scaffold needs SGD without momentum: training.optimizer.momentum must be 0")
+        if training.head_steps:
+            raise ValueError("strategy scaffold needs all layers to learn in every step: head_steps must be 0")
 
 
 class NormClippedMean(Strategy):
@@ -165,6 +176,7 @@ AnyStrategy = Annotated[
         | FedAdam
         | FedYogi
         | FedAdagrad
+        | Scaffold
         | NormClippedMean
         | Krum
         | MultiKrum

@@ -289,6 +289,7 @@ NEEDED = {
     "fedadam": {"server_lr": 0.1},
     "fedyogi": {"server_lr": 0.1},
     "fedadagrad": {"server_lr": 0.1},
+    "scaffold": {},
     "norm_clipped_mean": {},
     "krum": {"f": 1},
     "multi_krum": {"f": 1},
@@ -320,6 +321,9 @@ def with_strategy(training=None, **strategy):
         ({"name": "norm_clipped_mean", "clip_norm": 0}, {}, "greater than 0"),
         ({"name": "fednova"}, {"optimizer": {"name": "AdamW", "client_lr": 0.1}}, "fednova needs SGD"),
         ({"name": "fednova"}, {"optimizer": SGD, "proximal_mu": 10}, "client_lr . proximal_mu below 1"),
+        ({"name": "scaffold", "weight": "cases"}, {"optimizer": SGD}, "equal"),
+        ({"name": "scaffold"}, {"optimizer": {"name": "AdamW", "client_lr": 0.1}}, "scaffold needs SGD"),
+        ({"name": "scaffold"}, {"optimizer": {**SGD, "momentum": 0.9}}, "momentum must be 0"),
     ],
 )
 def test_strategies_that_cannot_work_are_refused(strategy, training, words):

@@ -56,6 +56,11 @@ class Reference:
     recipe: Recipe
     table: Table
 
+    @property
+    def travelling(self) -> Table:
+        """The rows of a model and of an update."""
+        return params.travelling(self.table, control=self.recipe.strategy.controls)
+
 
 @dataclass(frozen=True)
 class Verified:
@@ -127,9 +132,9 @@ def read_federation(path: Path) -> Reference:
 
 def _expected(said: Statement, known: Reference) -> dict[str, Expected]:
     """What a statement's payload of tensors must be. Raises FedmedError FM-TEN-01."""
-    body, table = said.predicate.body, known.table
+    body, table = said.predicate.body, known.travelling
     if isinstance(body, bodies.State):
-        parts = [params.part_table(table, part.name, part.tensors) for part in body.parts]
+        parts = [params.part_table(known.table, part.name, part.tensors) for part in body.parts]
         table = tuple(tensor for part in parts for tensor in part)
     update = known.recipe.update
     is_update = said.kind == "update"

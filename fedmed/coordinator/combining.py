@@ -106,11 +106,11 @@ class Combiner:
         )
 
     def _told(self, what: str, done: int) -> None:
-        self._progress(what, done, params.elements(self._running.table))
+        self._progress(what, done, params.elements(self._running.travelling))
 
     def _updates(self, counted: Counted) -> FileUpdates:
         return FileUpdates(
-            self._running.table,
+            self._running.travelling,
             Archived(self._found, self.base.id, model.PAYLOAD),
             decoded.vectors(self._found, self._running.layout, counted.ids),
             counted.meta,

@@ -40,7 +40,12 @@ class Started:
     def layout(self) -> Layout:
         """How updates are written."""
         update = self.recipe.update
-        return Layout(self.table, Encoding(update.encoding, update.fraction), update.compress)
+        return Layout(self.travelling, Encoding(update.encoding, update.fraction), update.compress)
+
+    @property
+    def travelling(self) -> Table:
+        """The rows of a model and of an update."""
+        return params.travelling(self.table, control=self.recipe.strategy.controls)
 
     @property
     def pools(self) -> bool:

@@ -56,7 +56,7 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
             round=next_.round,
             attempt=1,
             ack=next_.ack,
-            tensor_table=params.digest(running.table),
+            tensor_table=params.digest(running.travelling),
             expires=opening.expires(limits.valid_days),
             payload=payload,
             body=body,

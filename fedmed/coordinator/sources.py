@@ -99,7 +99,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Spooled:
-    """A vector that this command verified and wrote: `offset` bytes into a file of its own."""
+    """A vector that this command has verified: `offset` bytes into a file of its own."""
 
     path: Path
     offset: int = 0

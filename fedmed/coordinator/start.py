@@ -9,6 +9,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fedmed import files, recipe, settings
 from fedmed.coordinator import desk, fingerprints, model
 from fedmed.coordinator.admit import roster
@@ -61,7 +63,7 @@ def start(
             _check_roster(found, draft, chosen)
             weights, rows = initial(chosen)
             table = params.table_from_rows(rows)
-            payload = params.to_payload(weights, table)
+            payload = _opening(weights, table, chosen)
             found.write_entry("start", "note", now, what="initial-weights", sha256=artifact.sha256(payload))
             _say_federation(found, draft, chosen, table, now)
             running = desk.require_started(found)
@@ -69,7 +71,7 @@ def start(
             payload = b""
         is_kept = running.pools and fingerprints.is_kept(found, fingerprints.begun_with(found))
         if found.record.newest("model") is None and (from_file or not is_kept):
-            payload = payload or params.to_payload(initial(running.recipe)[0], running.table)
+            payload = payload or _opening(initial(running.recipe)[0], running.table, running.recipe)
             _check_weights(found, payload)
         if running.pools and payload:
             files.write_atomic(fingerprints.initial_file(found), payload, mode=0o600)
@@ -82,6 +84,13 @@ def start(
         return StartedFederation(
             federation.founding.title, keys.spoken(federation.root), federation.site_names, posted, running.pools
         )
+
+
+def _opening(weights: Params, table: Table, chosen: Recipe) -> bytes:
+    """Model r0: the initial weights, and control variates of zero where the strategy has some."""
+    whole = params.travelling(table, control=chosen.strategy.controls)
+    control = {row.name: np.zeros(row.shape, np.float32) for row in whole if row.group == params.CONTROL}
+    return params.to_payload({**weights, **control}, whole)
 
 
 def _check_weights(found: Workspace, payload: bytes) -> None:

@@ -26,12 +26,15 @@ MAX_TENSORS, MAX_ELEMENTS = 20_000, 2**31 - 4096
 _NAME = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
 # No weight is anywhere near it, and a mean of such numbers cannot overflow: one absurd update must not stop a round.
 MAX_MAGNITUDE = np.float32(1e30)
+CONTROL = "control"
 _RESERVED = "__metadata__"  # safetensors' own key
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One row of the parameter table. `group` is `param` (learned) or `buffer` (floating-point state)."""
+    """One row of the parameter table. `group` is `param` (learned) or `buffer` (floating-point state), and of what
+    travels beside them `control` (the control variates of what is learned).
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -92,6 +95,26 @@ def part_table(table: Table, part: str, names: Collection[str] | Literal["all", 
         if len(chosen) != len(names):
             raise FedmedError("FM-TEN-01", f"the part {part} has a tensor that the federation's table lacks")
     return tuple(replace(tensor, name=f"{part}/{tensor.name}") for tensor in chosen)
+
+
+def travelling(table: Table, *, control: bool) -> Table:
+    """The table of a model and of an update: with `control`, every row that is learned has one for its control variate
+    beside it, `control/NAME` of group `control`.
+    """
+    variates = part_table(table, CONTROL, "param") if control else ()
+    return (*table, *(replace(tensor, group=CONTROL) for tensor in variates))
+
+
+def with_control(params: Mapping[str, np.ndarray], control: Mapping[str, np.ndarray]) -> Params:
+    """Both in one, as they travel."""
+    return {**params, **{f"{CONTROL}/{name}": array for name, array in control.items()}}
+
+
+def without_control(found: Mapping[str, np.ndarray]) -> tuple[Params, Params]:
+    """The params and the control variates of what travelled; these are none where the table has none."""
+    names = {name: name.removeprefix(f"{CONTROL}/") for name in found}
+    params = {name: found[name] for name, plain in names.items() if name == plain}
+    return params, {plain: found[name] for name, plain in names.items() if name != plain}
 
 
 def elements(table: Table) -> int:

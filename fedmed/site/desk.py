@@ -70,7 +70,12 @@ class Approved:
     def layout(self) -> Layout:
         """How updates are written."""
         update = self.recipe.update
-        return Layout(self.table, Encoding(update.encoding, update.fraction), update.compress)
+        return Layout(self.travelling, Encoding(update.encoding, update.fraction), update.compress)
+
+    @property
+    def travelling(self) -> Table:
+        """The rows of a model and of an update."""
+        return params.travelling(self.table, control=self.recipe.strategy.controls)
 
 
 @contextmanager
@@ -141,7 +146,7 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
     if consent is None:
         return intake.Terms(None, accept_expired=accept_expired, trust_clock=trust_clock)
     seed = consent.recipe.lap_seed
-    layouts = {"model.safetensors": Layout(consent.table)}
+    layouts = {"model.safetensors": Layout(consent.travelling)}
     if seed is not None:  # in a lap also another site's
         layouts["update.safetensors"] = consent.layout
     return intake.Terms(
@@ -195,7 +200,13 @@ def newest_model(site: Site, arrivals: Sequence[Arrival]) -> Known:
 
 def model_params(site: Site, consent: Approved, known: Known) -> Params:
     """The weights of an accepted model."""
-    return params.from_payload(sealing.read_payload(site.workspace, known.id, "model.safetensors"), consent.table)
+    return model_parts(site, consent, known)[0]
+
+
+def model_parts(site: Site, consent: Approved, known: Known) -> tuple[Params, Params]:
+    """The weights of an accepted model, and the control variates that came with them, if the recipe has any."""
+    data = sealing.read_payload(site.workspace, known.id, "model.safetensors")
+    return params.without_control(params.from_payload(data, consent.travelling))
 
 
 def pseudonym_key(root: Path) -> bytes:

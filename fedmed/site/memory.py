@@ -7,7 +7,7 @@ coordinator's models name as a parent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, sealing, statement, states
@@ -27,7 +27,11 @@ RESIDUAL = "residual"  # what the encoding of updates left out so far (learning.
 
 def parts(consent: Approved) -> list[bodies.StatePart]:
     """What the recipe makes a site remember, by name, each with the rows of the federation's table that it has."""
-    named = {own.PART: sorted(own.staying(consent)), RESIDUAL: consent.layout.with_feedback}
+    named: dict[str, list[str] | Literal["param"]] = {
+        own.PART: sorted(own.staying(consent)),
+        RESIDUAL: consent.layout.with_feedback,
+        params.CONTROL: "param" if consent.recipe.strategy.controls else [],
+    }
     return [bodies.StatePart(name=name, tensors=tensors) for name, tensors in named.items() if tensors]
 
 

@@ -95,12 +95,14 @@ def train_round(
     round_: int,
     start: Params,
     *,
+    correction: Params | None = None,
     checkpoint: Path,
     device: str,
     progress: Callable[[int, int], None],
     chosen: Recipe | None = None,
 ) -> Fitted:
-    """Train from `start`, going on from `checkpoint` if it fits, by the federation's recipe or by `chosen`.
+    """Train from `start`, going on from `checkpoint` if it fits, by the federation's recipe or by `chosen`;
+    `correction` as in `fit`.
 
     Raises FedmedError FM-TRN-*, FM-RES-*, FM-DAT-*.
     """
@@ -121,6 +123,7 @@ def train_round(
         num_steps=chosen.training.num_steps(len(cases.training)),
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
+        correction=correction,
         num_workers=site.settings.num_workers,
         disk=cached(site.workspace.root, site.settings.cache_bytes),
         checkpoint=checkpoint,

@@ -16,8 +16,7 @@ from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.exchange.laps import recipients
-from fedmed.learning import layout
-from fedmed.site import desk, fingerprint, laps, memory, outgoing, own, preprocessing, results, rounds, tune
+from fedmed.site import change, desk, fingerprint, laps, memory, outgoing, own, preprocessing, results, rounds, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,24 +118,22 @@ def _train(
     progress: Callable[[str, int, int], None],
 ) -> tuple[bodies.Update, artifact.Content, dict[str, Params]]:
     """What the update says, its tensors, and what this site remembers with it, by part."""
-    received = desk.model_params(site, consent, model)
-    remembered = memory.load(site, consent, model.round_number)
-    base = own.entering(received, remembered)
-    begun = own.entering(laps.begin(site, consent, received, turn), remembered)
+    entered = change.enter(site, consent, model)
+    base = entered.start
+    begun = own.entering(laps.begin(site, consent, entered.received, turn), entered.remembered)
     path = checkpoint(site, model.round_number)
     files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
     fitted = rounds.train_round(
-        site, consent, cases, model.round_number, begun, checkpoint=path, device=options.device,
+        site, consent, cases, model.round_number, begun, correction=entered.correction, checkpoint=path,
+        device=options.device,
         progress=lambda step, total: progress("training", step, total),
     )  # fmt: skip
     scored = rounds.score(
         site, consent, cases, "validation", base, device=options.device,
         progress=lambda done, total: progress("validating the received model", done, total),
     )  # fmt: skip
-    staying = own.staying(consent)
-    delta = rounds.require_sane(own.change(fitted.params, received, staying), "the update")
-    encoded = layout.encode(delta, consent.layout, remembered.get(memory.RESIDUAL))
+    made = change.changed(consent, entered, fitted)
     body = bodies.Update(
         chain=turn.chain,
         num_cases=fitted.num_cases,
@@ -151,10 +148,7 @@ def _train(
         state=None,
         versions=versions(),
     )
-    kept = {own.PART: {name: fitted.params[name] for name in staying}} if staying else {}
-    if encoded.residual:
-        kept[memory.RESIDUAL] = encoded.residual
-    return body, artifact.tensor_content(PAYLOAD, encoded.payload, consent.layout.coding), kept
+    return body, artifact.tensor_content(PAYLOAD, made.payload, consent.layout.coding), made.kept
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:

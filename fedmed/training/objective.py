@@ -152,3 +152,11 @@ def add_proximal(params: Sequence[nn.Parameter], start: Sequence[torch.Tensor], 
         for param, origin in zip(params, start, strict=True):
             if param.grad is not None:
                 param.grad.add_(param - origin, alpha=mu)
+
+
+def add_correction(params: Sequence[nn.Parameter], correction: Sequence[torch.Tensor]) -> None:
+    """Add c - c_i to the gradients (SCAFFOLD: Karimireddy et al., ICML 2020, algorithm 1)."""
+    with torch.no_grad():
+        for param, term in zip(params, correction, strict=True):
+            if param.grad is not None:
+                param.grad.add_(term)

@@ -32,9 +32,10 @@ def inputs_digest(
     absent: frozenset[int],
     preprocessing: Preprocessing | None,
     where: tuple[str | int, ...],
+    correction: Params | None = None,
 ) -> str:
     """SHA-256 of all the result depends on: recipe, start params, cases, label map, absent classes, fitted numbers,
-    place in the federation.
+    place in the federation, what corrects the gradients.
     """
     listed = [
         [case.case, case.content, {name: list(paths) for name, paths in case.image.items()}, case.label]
@@ -42,7 +43,8 @@ def inputs_digest(
     ]
     fitted = preprocessings.digest_of(preprocessing)
     meaning = [sorted(label_map.items()), sorted(absent)]
-    facts = [recipes.digest(recipe), checkpoints.digest_of(params), listed, meaning, fitted, where]
+    tensors = [checkpoints.digest_of(params), checkpoints.digest_of(correction or {})]
+    facts = [recipes.digest(recipe), tensors, listed, meaning, fitted, where]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -30,6 +30,7 @@ class Run:
     optimizer: Optimizer
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     start: list[torch.Tensor]  # the round's first params, for the proximal term alone
+    correction: list[torch.Tensor]  # what is added to the gradients; empty for nothing
     step: int = 0
     loss_sum: float = 0.0
 
@@ -43,15 +44,21 @@ def begin(
     class_weights: torch.Tensor | None = None,
     absent: frozenset[int] = frozenset(),
     counts: Mapping[int, int] | None = None,
+    correction: Params | None = None,
 ) -> Run:
-    """The recipe's network with `params`, in training mode, and a fresh optimiser. Raises FedmedError FM-TEN-01."""
+    """The recipe's network with `params`, in training mode, and a fresh optimiser. Raises FedmedError FM-TEN-01.
+
+    `correction` is added to the gradient of every step, by the names of what is learned (SCAFFOLD's c - c_i).
+    """
     network = networks.loaded(recipe, params, device)
     networks.set_training(network, recipe)
     start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
     optimizer = objective.optimizer(recipe, network.parameters(), lr)
     weights = None if class_weights is None else class_weights.to(device)
     loss = objective.loss_function(recipe, weights, absent, counts)
-    return Run(network, optimizer, loss, start)
+    terms = correction or {}
+    added = [torch.tensor(terms[name], device=device) for name, _ in network.named_parameters()] if terms else []
+    return Run(network, optimizer, loss, start, added)
 
 
 def each(
@@ -87,5 +94,7 @@ def step(recipe: Recipe, run: Run, images: torch.Tensor, labels: torch.Tensor) -
         objective.add_proximal(list(run.network.parameters()), run.start, training.proximal_mu)
     if training.grad_clip:
         torch.nn.utils.clip_grad_norm_(run.network.parameters(), training.grad_clip)
+    if run.correction:  # behind the clip: what SGD walked is then the sum of the gradients as they were clipped
+        objective.add_correction(list(run.network.parameters()), run.correction)
     run.optimizer.step()
     return loss.item()

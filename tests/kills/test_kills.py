@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedmed.auditor import books, inspection
+from fedmed.coordinator import aggregate
 from fedmed.exchange.ledger import Ledger
 from fedmed.site import partition, train
-from tests import small
+from tests import small, tables
 from tests.warm import TRAINING, Warm
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Bench:
         assert begun.files.items() <= left.files.items()
         books.verify(workspace, lambda _done, _total: None)
 
-        steps_behind, is_said = progress_of(workspace)
+        steps_behind, is_said = progress_of(workspace, begun)
         result = self.run(workspace)
         assert result is not None
         after = kept(workspace)
@@ -129,9 +130,10 @@ def ledgered(workspace: Path) -> set[str]:
     return {entry.facts["id"] for entry in entries_ if entry.event in ("said", "received")}
 
 
-def progress_of(site: Path) -> tuple[int, bool]:
+def progress_of(site: Path, begun: Kept) -> tuple[int, bool]:
     """Steps in the checkpoint, and whether the update is in the archive already."""
-    is_said = any(inspection.inspect(path).kind == "update" for path in (site / "archive").glob("*.fedmed"))
+    new = [path for path in (site / "archive").glob("*.fedmed") if path.stem not in begun.files]
+    is_said = any(inspection.inspect(path).kind == "update" for path in new)
     paths = list((site / "state" / "checkpoints").glob("*.safetensors"))
     return (checkpoint_step(paths[0]) if paths else 0), is_said
 
@@ -181,6 +183,24 @@ SOME = pytest.mark.parametrize(
 def test_train_local_killed(mode: str, stride: int, heavy: Warm, trained_on: small.Federation, tmp_path: Path) -> None:
     bench = bench_of(heavy, "train", trained_on.site("aa"), tmp_path, trained_on)
     assert bench.every(mode, stride) >= 25 // stride
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "stride"), [("clean", 7), ("torn", 5)])
+def test_train_local_killed_while_it_remembers(mode: str, stride: int, heavy: Warm, tmp_path: Path) -> None:
+    """One state and one update that names it, whenever the power fails, in a round that goes on from a state."""
+    recipe = {**tables.TABULAR, "strategy": {"name": "scaffold"}}
+    recipe["training"] = {**recipe["training"], "local_steps": 2}
+    world = tables.founded(tmp_path / "world", recipe=recipe, limits={"max_norm_ratio": 1_000_000, "min_cosine": -1})
+    for name in world.sites:
+        train.train(world.site(name), small.now(), train.Options("cpu"), lambda *_: None)
+    world.carry()
+    aggregate.aggregate(world.coordinator, small.now())
+    world.carry()
+    bench = bench_of(heavy, "train", world.site("aa"), tmp_path, world)
+    _, said = bench.undisturbed()
+    assert [line.split()[:2] for line in said[-4:]] == [[kind, n] for n in "01" for kind in ("state", "update")]
+    assert bench.every(mode, stride) >= 50 // stride
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedmed.errors import FedmedError
 from fedmed.learning import params
 from tests.coded import code_of
 
@@ -247,3 +248,43 @@ def test_stretches_of_one_group_join_and_cover_the_vector() -> None:
     rows = [("c.mean", 3, "buffer"), ("b", 2, "param"), ("a", 4, "param"), ("d", 1, "param")]
     table = tuple(params.Tensor(name, (size,), group) for name, size, group in rows)
     assert params.stretches(table) == [(0, 6, "param"), (6, 9, "buffer"), (9, 10, "param")]
+
+
+MIXED = params.table_from_rows(
+    [
+        {"name": "a.weight", "shape": [2, 3], "group": "param"},
+        {"name": "norm.mean", "shape": [], "group": "buffer"},
+        {"name": "d.weight", "shape": [2], "group": "param"},
+        {"name": "control.bias", "shape": [4], "group": "param"},
+    ]
+)
+
+
+def test_rows_of_a_part_keep_shape_and_group() -> None:
+    assert [row.name for row in params.part_table(MIXED, "m", "all")] == [f"m/{row.name}" for row in MIXED]
+    learned = [row.name for row in MIXED if row.group == "param"]
+    found = params.part_table(MIXED, "residual", "param")
+    assert [(row.name, row.group) for row in found] == [(f"residual/{name}", "param") for name in learned]
+    assert params.part_table(MIXED, "own", [MIXED[0].name])[0].shape == MIXED[0].shape
+    with pytest.raises(FedmedError, match="the part own has a tensor") as caught:
+        params.part_table(MIXED, "own", [MIXED[0].name, "of.another"])
+    assert caught.value.code == "FM-TEN-01"
+
+
+def test_control_variates_travel_beside_what_is_learned() -> None:
+    assert params.travelling(MIXED, control=False) == MIXED
+    whole = params.travelling(MIXED, control=True)
+    learned = [row for row in MIXED if row.group == "param"]
+    assert whole[: len(MIXED)] == MIXED
+    assert [(row.name, row.shape, row.group) for row in whole[len(MIXED) :]] == [
+        (f"control/{row.name}", row.shape, "control") for row in learned
+    ]
+    stretches = [stretch for stretch in params.stretches(whole) if stretch[2] == "control"]
+    assert len(stretches) == 1, "they lie in one piece"
+    weights = {row.name: np.full(row.shape, 1, np.float32) for row in MIXED}
+    control = {row.name: np.full(row.shape, 2, np.float32) for row in learned}
+    found = params.from_payload(params.to_payload(params.with_control(weights, control), whole), whole)
+    for expected, got in zip((weights, control), params.without_control(found), strict=True):
+        assert got.keys() == expected.keys()
+        assert all((got[name] == expected[name]).all() for name in got)
+    assert params.without_control(weights) == (weights, {})

@@ -61,3 +61,13 @@ def test_every_loss_prefers_the_truth(recipe_of, name, background):
     truth = torch.cat([label == 0, label == 1], dim=1).float() * 20 - 10
     loss = objective.loss_function(recipe_of(loss={"name": name, "include_background": background}))
     assert loss(truth, label).item() < 0.01 < loss(-truth, label).item()
+
+
+def test_corrected_step_by_hand():
+    # loss w^2 at w = 3, c - c_i = -2: gradient 6 - 2 = 4; SGD with 0.1 gives 3 - 0.4; what has no gradient stays
+    w, frozen = torch.nn.Parameter(torch.tensor([3.0])), torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer = torch.optim.SGD([w, frozen], lr=0.1)
+    (w**2).sum().backward()
+    objective.add_correction([w, frozen], [torch.tensor([-2.0]), torch.tensor([5.0])])
+    optimizer.step()
+    assert [w.item(), frozen.item()] == pytest.approx([2.6, 1.0])

@@ -218,3 +218,26 @@ def test_a_case_without_a_row_or_an_outcome_is_refused(ward, change):
     with pytest.raises(FedmedError) as caught:
         score("cox", networks.initial_params(RECIPES["cox"])[0], odd, numbers)
     assert caught.value.code == "FM-TRN-03"
+
+
+def test_a_correction_is_added_behind_the_clip_and_belongs_to_the_checkpoint(ward, tmp_path):
+    """One step of SGD with and without it differs by client_lr times the correction, however hard the clip."""
+    start, _ = networks.initial_params(RECIPES["logistic"])
+    terms = {name: np.full_like(array, 3.0) for name, array in start.items()}
+    clipped = tables.tabular(training={"grad_clip": 0.01})
+    used = ward["logistic"][:30]
+    fixed = {"site": "a", "round": 0, "rounds": 3, "attempt": 0, "num_steps": 1, "device": CPU, "root": None}
+
+    def trained(correction, **more):
+        numbers = encoding.fitted(used, clipped.data)
+        return fit.fit(
+            clipped, start, used, label_map={}, preprocessing=numbers, correction=correction, **fixed, **more
+        ).params
+
+    plain, corrected = trained(None), trained(terms)
+    for name in start:
+        assert plain[name] - corrected[name] == pytest.approx(np.full_like(start[name], 0.1 * 3.0), abs=1e-6)
+    path = tmp_path / "checkpoint"
+    trained(None, checkpoint=path)
+    assert same(trained(terms, checkpoint=path), corrected), "a checkpoint of other terms is not used"
+    assert same(trained(None), plain)
