@@ -17,7 +17,7 @@ import yaml
 from fedmed.coordinator import admit, found, start
 from fedmed.exchange import artifact, bodies, intake, sealing
 from fedmed.learning import layout
-from fedmed.site import approve, desk, evaluate, join, memory, train
+from fedmed.site import approve, desk, evaluate, join, laps, memory, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -200,7 +200,7 @@ def seal_update(
         encoded = layout.encode(value, consent.layout, remembered.get(memory.RESIDUAL))
         content = artifact.tensor_content(train.PAYLOAD, encoded.payload, consent.layout.coding)
         body = bodies.Update(
-            chain=None,
+            chain=laps.turn(site, model).chain,
             num_cases=num_cases,
             num_patients=num_cases,
             num_steps=2,

@@ -45,7 +45,8 @@ def train_local(
     """Train on this hospital's cases and seal the update (site). Killed, it goes on where it was.
 
     Where the recipe says normalisation: federated, it seals a fingerprint of the cases first, and shows it. Where it
-    has fine_tune_steps, the last model is tuned to this hospital and kept if its validation cases say so.
+    has fine_tune_steps, the last model is tuned to this hospital and kept if its validation cases say so. In a lap
+    (strategy: cyclic) it waits, with exit code 75, for the update of the site before.
 
     Example: fedmed train-local -w st-olav
     """
@@ -85,7 +86,8 @@ def train_local(
         out.say(f"round {trained.round}: {what}, {body.num_steps} steps on {body.num_cases} cases, loss {loss}")
         received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in body.base_metrics)
         out.say(f"the model received, on this site's validation cases: {received or '-'}")
-        out.say(f"next: bring {trained.posted} to the coordinator")
+        behind = f", for {trained.behind}, who goes on from it" if trained.behind else ""
+        out.say(f"next: bring {trained.posted} to the coordinator{behind}")
     out.result(trained)
 
 

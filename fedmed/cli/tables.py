@@ -155,6 +155,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
         cases = "partitioned" if found.has_cases else "not partitioned"
         update = f"; update of this round: {'sealed' if found.update_sent else 'not yet'}" if found.round >= 0 else ""
         out.say(f"cases: {cases}{update}")
+    if found.lap:
+        out.say(f"one site after another in this round: {', '.join(found.lap)}")
     if found.ack:
         out.say(f"the coordinator says of the last {'update' if found.round else 'fingerprint'}: {found.ack}")
     _waiting(out, found.waiting)

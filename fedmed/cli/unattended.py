@@ -127,6 +127,10 @@ def _aggregated(out: Screen, begin: str, found: Any) -> None:
         tables.hurt(out, found.watched.hurt)
 
 
+def _relayed(out: Screen, begin: str, found: Any) -> None:
+    out.say(f"{begin} the update of {found.site} is in outbox/ for {found.to}, which goes on from it")
+
+
 def _pooled(out: Screen, begin: str, found: Any) -> None:
     out.say(f"{begin} {len(found.reports)} reports on the test fold")
     tables.pooled(out, found)
@@ -138,5 +142,6 @@ _SAY = {
     ("train-local", False): _trained,
     ("evaluate", False): _scored,
     ("aggregate", True): _aggregated,
+    ("relay", True): _relayed,
     ("evaluate", True): _pooled,
 }

@@ -100,6 +100,11 @@ def open_round(setting: Setting) -> int:
     return rounds.open_round(desk.peek(setting.coordinator))
 
 
+def order(setting: Setting) -> list[str]:
+    """Who trains after whom, where the open round is a lap; empty where all train at once."""
+    return list(rounds.order(desk.peek(setting.coordinator)))
+
+
 def train_local(setting: Setting, name: str) -> None:
     train.train(setting.site(name), _now(), train.Options(), _quiet)
 
@@ -119,6 +124,16 @@ def combine(setting: Setting) -> Aggregated:
         made = aggregate.aggregate(setting.coordinator, _now(), include=held, reason="a rehearsal")
     carry(setting)
     return made
+
+
+def hand_on(setting: Setting) -> None:
+    """In a lap: what a hospital has sent is brought to the next one."""
+    try:
+        combine(setting)
+    except FedmedError as error:
+        if error.code != "FM-WAI-03":
+            raise
+    carry(setting)
 
 
 def _held(setting: Setting) -> list[str]:

@@ -190,11 +190,23 @@ def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[
         done()
     while crew.run(acts.open_round, setting) < setting.rounds:
         acts.carry(setting)
-        crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
+        if order := crew.run(acts.order, setting):
+            _lap(setting, crew, order, done)
+        else:
+            crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
         tell(crew.run(acts.combine, setting))
     acts.carry(setting)
     if recipe.load(setting.recipe).training.fine_tune_steps:
         crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
+
+
+def _lap(setting: Setting, crew: Crew, order: Sequence[str], done: Callable[[], None]) -> None:
+    """One hospital after another, each from what the one before left."""
+    for name in order:
+        if name != order[0]:
+            crew.run(acts.hand_on, setting)
+        crew.run(acts.train_local, setting, name)
+        done()
 
 
 def told(made: Aggregated, metric: str) -> str:

@@ -125,7 +125,8 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
         return Due(CODES[held.code].remedy, held=held)
     if fingerprint.is_awaited(consent):
         return _before_the_first_model(site, has_come=bool(accepted))
-    return _after(site, consent, round_, last, is_new=round_ > before)
+    has_hop = any(each.verdict.statement and each.verdict.statement.kind == "update" for each in accepted)
+    return _after(site, consent, round_, last, is_new=round_ > before, has_hop=has_hop)
 
 
 def _before_consent(site: Site, arrivals: list[Arrival]) -> Due:
@@ -145,8 +146,11 @@ def _before_the_first_model(site: Site, *, has_come: bool) -> Due:
     return Due(f"wait for {files_}", waiting=f"the coordinator's {files_}")
 
 
-def _after(site: Site, consent: Approved, round_: int, last: int, *, is_new: bool) -> Due:
-    """What the model of `round_` asks for. A person looks at the validation fold before the last fold is opened."""
+def _after(site: Site, consent: Approved, round_: int, last: int, *, is_new: bool, has_hop: bool) -> Due:
+    """What the model of `round_` asks for. A person looks at the validation fold before the last fold is opened.
+
+    `has_hop`: the update that this site goes on from in a lap is among the files that have come.
+    """
     record, name = site.workspace.record, site.settings.name
     if round_ == last and _is_to_tune(site, consent, round_):
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is the last, and not tuned to this site")
@@ -157,7 +161,7 @@ def _after(site: Site, consent: Approved, round_: int, last: int, *, is_new: boo
         return Due("nothing left to do")
     model = record.model(round_)
     if round_ >= 0 and record.newest("update", sender=name, round=round_) is None:
-        if model and (words := laps.waits_for(site, model)):
+        if model and not has_hop and (words := laps.waits_for(site, model)):
             return Due(f"wait for {words}", waiting=f"round {round_}: {words}")
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
     file = f"model-r{round_ + 1:04d}.fedmed"
