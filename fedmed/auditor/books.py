@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.auditor import inspection
+from fedmed.auditor import inspection, laps
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, reading, sshsig, statement
 from fedmed.exchange.ledger import Ledger
@@ -22,15 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Audit:
-    """An unbroken ledger: its length, its head, and how many archived files were read and found whole."""
+    """An unbroken ledger: its length, its head, and how many archived files were read and found whole.
+
+    `laps` are those of which every update is here and goes on from the one before.
+    """
 
     entries: int
     head: str
     archived: int
+    laps: int = 0
 
 
 def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
-    """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named)."""
+    """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named),
+    FM-CYC-02, FM-CYC-04 (laps).
+    """
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
     ledger = Ledger(root / "state" / "ledger.jsonl")
@@ -39,12 +45,17 @@ def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
     record = Record(ledger.entries)
     _nothing_forgotten(root, ledger, record)
     ids = sorted({known.id for known in (*record.said, *record.received)})
+    of_rounds: dict[str, Statement] = {}
     for number, statement_id in enumerate(ids, start=1):
         said = _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
         if record.own_seq(statement_id) is not None:
             _remembered(said, record)
+        if said.kind in ("model", "update"):
+            of_rounds[statement_id] = said
         progress(number, len(ids))
-    return Audit(ledger.length, ledger.head, len(ids))
+    agreed = record.newest("federation")
+    known = inspection.read_federation(root / "archive" / f"{agreed.id}.fedmed") if agreed else None
+    return Audit(ledger.length, ledger.head, len(ids), laps.verify(of_rounds, known) if known else 0)
 
 
 def _nothing_forgotten(root: Path, ledger: Ledger, record: Record) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, reading, sshsig, statement
+from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, laps, reading, sshsig, statement
 from fedmed.learning import compression, layout, params
 from fedmed.learning.encoding import Encoding
 from fedmed.learning.layout import Layout
@@ -112,6 +112,7 @@ def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement,
     expected: dict[str, Expected] = {}
     if known is not None:
         _of_this_federation(envelope.id, said, known.federation)
+        _of_this_recipe(said, known)
         expected = _expected(said, known)
         _of_this_table(said, expected)
     for _ in artifact.read_payloads(source, said, expected):
@@ -193,6 +194,12 @@ def _of_this_federation(statement_id: str, said: Statement, known: Federation) -
     earlier = known.earlier if said.kind in ("approval", "fingerprint") else None
     if isinstance(membership, statement.Membership) and membership not in (known.membership, earlier):
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
+
+
+def _of_this_recipe(said: Statement, known: Reference) -> None:
+    """The order of a lap is one of all sites, and there is none where the recipe has no laps."""
+    if isinstance(said.predicate, statement.ModelPredicate):
+        laps.require_order(said.predicate, known.federation, known.recipe.lap_seed, None)
 
 
 def _of_this_table(said: Statement, expected: Mapping[str, Expected]) -> None:

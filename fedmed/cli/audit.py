@@ -152,6 +152,7 @@ def ledger_verify(workspace: Workspace = Path(), as_json: Json = False) -> None:
     out = Screen(as_json=as_json)
     with out.progress() as step:
         audit = books.verify(workspace, lambda done, total: step("reading the archive", done, total))
-    out.say(f"unbroken: {audit.entries} entries, {audit.archived} archived files whole")
+    laps = f", {audit.laps} laps from hand to hand" if audit.laps else ""
+    out.say(f"unbroken: {audit.entries} entries, {audit.archived} archived files whole{laps}")
     out.say(f"head {audit.head}")
     out.result(audit)

@@ -31,7 +31,8 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     if predicate.tensor_table != situation.tables["model"]:
         raise FedmedError("FM-TEN-01", "model: the table of tensors is not the federation's")
     _chained(predicate, situation)
-    laps.require_order(predicate, situation)
+    before = situation.record.model(predicate.round - 1)
+    laps.require_order(predicate, situation.federation, situation.lap_seed, before.order if before else None)
     return Outcome.LATE if predicate.round < situation.round else Outcome.ACCEPTED
 
 

@@ -61,26 +61,25 @@ def recipients(federation: Federation, order: Sequence[str], name: str) -> list[
     return [federation.coordinator(), *(actor for actor in federation.sites() if actor.name == behind)]
 
 
-def require_order(predicate: ModelPredicate, situation: Situation) -> None:
+def require_order(
+    predicate: ModelPredicate, federation: Federation, seed: int | None, before: Sequence[str] | None
+) -> None:
     """A model brings the order that anybody can draw, and its parents are the first of the lap before.
 
-    Raises FedmedError FM-CYC-04.
+    `seed` is the recipe's where it has laps, and `before` the order that the model before brought; None where that
+    model is not here, so that only everybody's turn can be looked for. Raises FedmedError FM-CYC-04.
     """
-    federation, round_, order = situation.federation, predicate.round, predicate.body.order
-    if federation is None:
-        raise TypeError("a model is of a federation")
-    names, before = federation.site_names, situation.record.model(round_ - 1)
-    if situation.lap_seed is None or not is_lap(round_, federation.body.limits.rounds):
+    round_, order, names = predicate.round, predicate.body.order, federation.site_names
+    if seed is None or not is_lap(round_, federation.body.limits.rounds):
         fits = not order
-    elif round_ and before is None:  # a stick lost the model before, so who comes first and last is not known here
+    elif round_ and before is None:
         fits = sorted(order) == names
     else:
-        lap = before.order if before else ()
-        fits = order == drawn(situation.lap_seed, round_, names, lap, predicate.ack)
+        fits = order == drawn(seed, round_, names, before or (), predicate.ack)
     if not fits:
         raise FedmedError("FM-CYC-04", f"model of round {round_}: the order of its lap is not the one that is drawn")
     used = [parent.site for parent in predicate.body.parents]
-    if before and before.order and used != list(before.order[: len(used)]):
+    if before and used != list(before[: len(used)]):
         raise FedmedError("FM-CYC-04", f"model of round {round_}: its parents are not the first of the lap before it")
 
 
