@@ -69,6 +69,9 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _strategy_fits(self) -> Self:
         self.strategy.check(self.training)
+        if self.strategy.name in ("median", "trimmed_mean") and self.update.encoding == "topk":
+            words = "where most numbers of most updates are zero, their middle is"
+            raise ValueError(f"strategy {self.strategy.name} cannot have update.encoding topk: {words}")
         if self.lap_seed is not None and self.update.encoding != "fp32":
             raise ValueError("strategy cyclic needs update.encoding fp32: the next site goes on from the very weights")
         return self

@@ -124,8 +124,6 @@ class Scaffold(Equal):
         _require_sgd(training, self.name)
         if training.optimizer.momentum:
             raise ValueError("strategy scaffold needs SGD without momentum: training.optimizer.momentum must be 0")
-        if training.head_steps:
-            raise ValueError("strategy scaffold needs all layers to learn in every step: head_steps must be 0")
 
 
 class NormClippedMean(Strategy):
@@ -158,8 +156,11 @@ class TrimmedMean(Equal):
 
 
 def _require_sgd(training: Training, name: str) -> None:
+    """What is worked out of `num_steps` is true of SGD that trains everything in each of them."""
     if training.optimizer.name != "SGD":
         raise ValueError(f"strategy {name} needs SGD at the hospitals: training.optimizer.name must be SGD")
+    if training.head_steps:
+        raise ValueError(f"strategy {name} needs all layers to learn in every step: training.head_steps must be 0")
 
 
 def _named(value: Any) -> Any:

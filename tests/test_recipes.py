@@ -321,6 +321,7 @@ def with_strategy(training=None, **strategy):
         ({"name": "norm_clipped_mean", "clip_norm": 0}, {}, "greater than 0"),
         ({"name": "fednova"}, {"optimizer": {"name": "AdamW", "client_lr": 0.1}}, "fednova needs SGD"),
         ({"name": "fednova"}, {"optimizer": SGD, "proximal_mu": 10}, "client_lr . proximal_mu below 1"),
+        ({"name": "fednova"}, {"optimizer": SGD, "personal": "head", "head_steps": 1}, "fednova needs all layers"),
         ({"name": "scaffold", "weight": "cases"}, {"optimizer": SGD}, "equal"),
         ({"name": "scaffold"}, {"optimizer": {"name": "AdamW", "client_lr": 0.1}}, "scaffold needs SGD"),
         ({"name": "scaffold"}, {"optimizer": {**SGD, "momentum": 0.9}}, "momentum must be 0"),
@@ -330,6 +331,13 @@ def test_strategies_that_cannot_work_are_refused(strategy, training, words):
     with pytest.raises(FedmedError, match=words) as caught:
         with_strategy(training, **strategy)
     assert caught.value.code in ("FM-RCP-02", "FM-RCP-03")
+
+
+@pytest.mark.parametrize("strategy", [{"name": "median"}, {"name": "trimmed_mean", "trim": 0.2}])
+def test_the_middle_of_what_is_mostly_zero_is_no_step(strategy):
+    update = {"encoding": "topk", "fraction": 0.01}
+    refused({**ROW, "strategy": strategy}, {"update": update}, "cannot have update.encoding topk")
+    assert recipes.parse({**ROW, "strategy": {"name": "krum", "f": 1}, "update": update}, "recipe")
 
 
 def test_a_strategy_without_a_name_is_federated_averaging():

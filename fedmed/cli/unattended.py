@@ -122,7 +122,8 @@ def _aggregated(out: Screen, begin: str, found: Any) -> None:
         out.say(f"{begin} federation version 2 from the fingerprints of {used}, and model r0000")
         return
     sites = ", ".join(parent.site for parent in found.parents)
-    out.say(f"{begin} model r{found.round:04d} of {sites}" + (", the last" if found.last else ""))
+    told = f"; {found.told}" if found.told else ""
+    out.say(f"{begin} model r{found.round:04d} of {sites}" + (", the last" if found.last else "") + told)
     if found.watched:
         tables.hurt(out, found.watched.hurt)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fedmed.cli import tables, unattended
+from fedmed.cli.screen import Screen
 from fedmed.errors import FedmedError
 from tests.coded import code_of
 
@@ -48,7 +50,12 @@ def added(simulation: Simulation) -> tuple[float, float]:
     ids=["norm", "trimmed"],
 )  # fmt: skip
 def test_a_round_with_one_update_far_away(
-    tmp_path: Path, strategy: dict[str, Any], learned: float, shares: list[str], told: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    strategy: dict[str, Any],
+    learned: float,
+    shares: list[str],
+    told: str,
 ) -> None:
     """1, 4 and 90 are added; running statistics are the mean, (1 + 4 + 90) / 3."""
     simulation = founded(tmp_path, "aa bb cc", strategy)
@@ -57,6 +64,10 @@ def test_a_round_with_one_update_far_away(
     made = simulation.coordinator.aggregate(simulation.now)
     assert added(simulation) == pytest.approx((learned, 95 / 3), rel=1e-6)
     assert ([parent.share for parent in made.parents], made.told) == (shares, told)
+    tables.shares(Screen(as_json=False), made)
+    assert f"\n{told}\n" in capsys.readouterr().out
+    unattended._aggregated(Screen(as_json=False), "now aggregate:", made)
+    assert capsys.readouterr().out == f"now aggregate: model r0001 of aa, bb, cc, the last; {told}\n"
 
 
 def test_krum_waits_until_there_are_enough(tmp_path: Path) -> None:
