@@ -27,6 +27,7 @@ from fedmed.recipe_fields import (
     Pictures,
     SegmentationEvaluation,
     SegmentationTraining,
+    Stopping,
     Training,
     Volumes,
 )
@@ -63,6 +64,7 @@ class Recipe(Strict):
     network: Network
     training: Training
     strategy: AnyStrategy = FedAvg()
+    stopping: Stopping | None = None
     update: Update = Update()
     evaluation: Evaluation
 
@@ -72,6 +74,8 @@ class Recipe(Strict):
         if self.strategy.name in ("median", "trimmed_mean") and self.update.encoding == "topk":
             words = "where most numbers of most updates are zero, their middle is"
             raise ValueError(f"strategy {self.strategy.name} cannot have update.encoding topk: {words}")
+        if self.stopping is not None and self.strategy.name == "cyclic":
+            raise ValueError("stopping is not for strategy cyclic, which ends with a round that averages")
         if self.lap_seed is not None and self.update.encoding != "fp32":
             raise ValueError("strategy cyclic needs update.encoding fp32: the next site goes on from the very weights")
         return self

@@ -274,6 +274,15 @@ class LocalisationTraining(Training):
     loss: LocalisationLoss = LocalisationLoss()
 
 
+class Stopping(Strict):
+    """The federation ends where the first metric of `evaluation`, on the validation cases of all sites, has not got
+    better by more than `min_delta` for `patience` rounds.
+    """
+
+    patience: int = Field(ge=1, le=1000)
+    min_delta: float = Field(default=0.0, ge=0, le=1000)
+
+
 class Evaluation(Strict):
     """How a model is scored, whatever the task."""
 

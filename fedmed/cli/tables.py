@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.validation import Watched
     from fedmed.exchange.bodies import Metric, Score
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.lineage import Best
     from fedmed.reporting.hurt import Hurt
     from fedmed.site.evaluate import Evaluated
     from fedmed.site.status import Status as SiteStatus
@@ -54,6 +55,8 @@ def shares(out: Screen, made: Aggregated) -> None:
     if made.pooled:
         pooled_ = ", ".join(f"{row.metric} {number(row.mean)}" for row in made.pooled)
         out.say(f"the model before, on the sites' validation cases: {pooled_}")
+    if made.last:
+        best(out, made.best)
 
 
 def _watched(out: Screen, found: Watched) -> None:
@@ -138,12 +141,13 @@ def pooled(out: Screen, table: PooledTable) -> None:
 
 def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
     is_running = bool(found.fingerprint)
-    state = "waiting for fingerprints" if is_running and found.round < 0 else _round(found.round, found.rounds)
+    state = "waiting for fingerprints" if is_running and found.round < 0 else _round(found)
     out.say(f"{found.title}: {state}")
     if is_running:
         out.say(f"federation {found.fingerprint}")
     rows = [[each.site, each.status, str(each.num_cases or "-"), each.reason] for each in found.sites]
     out.table("sites", ["site", "update", "cases ", "why"], rows)
+    best(out, found.best)
     _waiting(out, found.waiting)
 
 
@@ -151,7 +155,7 @@ def site_status(out: Screen, found: SiteStatus) -> None:
     out.say(f"{found.name}: {found.title or 'no federation approved'}")
     if found.fingerprint:
         out.say(f"federation {found.fingerprint}")
-        out.say(_round(found.round, found.rounds))
+        out.say(_round(found))
         cases = "partitioned" if found.has_cases else "not partitioned"
         update = f"; update of this round: {'sealed' if found.update_sent else 'not yet'}" if found.round >= 0 else ""
         out.say(f"cases: {cases}{update}")
@@ -172,10 +176,17 @@ def _waiting(out: Screen, waiting: Sequence[Arrival]) -> None:
         out.say(f"in the inbox: {arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
 
 
-def _round(round_: int, rounds: int) -> str:
-    if round_ < 0:
-        return "not started" if rounds else "no model yet"
-    return f"round {round_} of {rounds}" + (", the last model" if round_ == rounds else "")
+def _round(found: CoordinatorStatus | SiteStatus) -> str:
+    if found.round < 0:
+        return "not started" if found.rounds else "no model yet"
+    early = ", stopped early" if found.is_over and found.round < found.rounds else ""
+    return f"round {found.round} of {found.rounds}" + (f"{early}, the last model" if found.is_over else "")
+
+
+def best(out: Screen, found: Best | None) -> None:
+    if found is not None:
+        value = f"{found.metric} {found.value:.3f}"
+        out.say(f"best on the sites' validation cases so far: model r{found.round:04d} with {value}, in {found.file}")
 
 
 def _fold(split: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.rounds import Standing
     from fedmed.coordinator.validation import Watched
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.lineage import Best
     from fedmed.exchange.workspace import Workspace
 
 
@@ -28,7 +29,8 @@ class Aggregated:
 
     `federation` is the version that came with model r0, where fingerprints were pooled into it, and `numbers` says what
     images go through because of them. `told` is what the strategy made of the updates, where shares do not say it.
-    `watched`: the model before on each site's validation cases, where the round closed just now.
+    `watched`: the model before on each site's validation cases, where the round closed just now. `best` of all models
+    that were scored.
     """
 
     round: int
@@ -43,6 +45,7 @@ class Aggregated:
     numbers: list[tuple[str, str]] = field(default_factory=list)
     told: str = ""
     watched: Watched | None = None
+    best: Best | None = None
 
 
 def aggregate(
@@ -69,9 +72,9 @@ def aggregate(
             screening.include(found, [], include, reason, now)  # nothing is held
             return _first_model(found, running, arrivals, now, close=close)
         round_ = rounds.open_round(found)
-        if round_ >= running.agreement.federation.body.limits.rounds:
+        if rounds.is_over(found):
             screening.include(found, screening.standings(found, running), include, reason, now)  # nothing is held
-            return _already(found, arrivals)
+            return _already(found, running, arrivals)
         combiner = Combiner(found, running, progress)
         everyone = screening.compare(found, running, now, close=close, products=combiner.compare)
         if include:
@@ -112,6 +115,7 @@ def _close(
     names, state = combiner.strategy.memory, None
     if draft.memory is not None:
         state = memory.keep(found, running, combiner.base, names, draft.memory, now)
+    metrics = pooled.of_updates(found, updates)
     next_ = model.Next(
         round=round_ + 1,
         parents=[
@@ -127,15 +131,16 @@ def _close(
             )
             for each in everyone
         ],
-        pooled=pooled.of_updates(found, updates),
+        pooled=metrics,
         state=state,
+        stops=validation.is_enough(found, running, round_, metrics),
     )
     known = model.say(found, running, next_, draft.model, now, "aggregate")
     files.empty(found.spool)
     laps.withdraw(found)
     return Aggregated(
         round=round_ + 1,
-        last=round_ + 1 == running.agreement.federation.body.limits.rounds,
+        last=known.last,
         is_new=True,
         parents=next_.parents,
         acks=next_.ack,
@@ -144,6 +149,7 @@ def _close(
         arrivals=arrivals,
         told=combiner.strategy.tell(meta, weights),
         watched=validation.watch(found, running, round_, updates),
+        best=validation.best(found, running),
     )
 
 
@@ -163,13 +169,13 @@ def _first_model(
     known = fingerprints.say_first_model(found, running, everyone, now)
     version = found.record.newest("federation")
     beside = sealing.post(found, version) if version else None
-    made = _already(found, arrivals)
+    made = _already(found, running, arrivals)
     return replace(
         made, is_new=True, posted=sealing.post(found, known), federation=beside, numbers=fingerprints.told(running)
     )
 
 
-def _already(found: Workspace, arrivals: list[Arrival]) -> Aggregated:
+def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Aggregated:
     """What the newest model says, which is posted again: the last one, when the federation is over."""
     known = found.record.newest("model")
     if known is None:
@@ -187,6 +193,7 @@ def _already(found: Workspace, arrivals: list[Arrival]) -> Aggregated:
         body.pooled,
         sealing.post(found, known),
         arrivals,
+        best=validation.best(found, running),
     )
 
 

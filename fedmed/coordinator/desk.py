@@ -101,4 +101,5 @@ def terms(running: Started | None) -> intake.Terms:
         {"update.safetensors": update},
         pools=running.pools,
         lap_seed=running.recipe.lap_seed,
+        stops=running.recipe.stopping is not None,
     )

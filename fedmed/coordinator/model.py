@@ -22,13 +22,14 @@ PAYLOAD = "model.safetensors"
 
 @dataclass(frozen=True)
 class Next:
-    """What a model says beside its tensors."""
+    """What a model says beside its tensors; `stops`: it is the last one, though more rounds were agreed to."""
 
     round: int
     parents: list[bodies.Parent] = field(default_factory=list)
     ack: list[bodies.SiteAck] = field(default_factory=list)
     pooled: list[bodies.Metric] = field(default_factory=list)
     state: str | None = None
+    stops: bool = False
 
 
 def say(found: Workspace, running: Started, next_: Next, content: Content, now: datetime, command: str) -> Known:
@@ -41,7 +42,7 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
         order=_order(running, next_, before),
         previous=before.id if before else None,
         state=next_.state,
-        last=next_.round == limits.rounds,
+        last=next_.stops or next_.round == limits.rounds,
         pooled=next_.pooled,
     )
 

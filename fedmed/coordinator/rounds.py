@@ -39,6 +39,12 @@ def open_round(found: Workspace) -> int:
     return newest.round if newest and newest.round is not None else -1
 
 
+def is_over(found: Workspace) -> bool:
+    """Whether the newest model is the last: nobody trains on from it."""
+    newest = found.record.newest("model")
+    return newest is not None and newest.last
+
+
 def arrived(found: Workspace, running: Started) -> list[Standing]:
     """Every site of the roster, by name, before its update is compared with the others."""
     round_ = open_round(found)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import settings
-from fedmed.coordinator import desk, fingerprints, laps, rounds, screening
+from fedmed.coordinator import desk, fingerprints, laps, rounds, screening, validation
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.lineage import Best
     from fedmed.exchange.record import Known
     from fedmed.exchange.verdict import Verdict
     from fedmed.exchange.workspace import Workspace
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Status:
     """`round` is -1 before model r0, and `fingerprint` empty before `start`; `waiting` lies in the inbox and was not
-    taken in yet.
+    taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
     """
 
     title: str
@@ -41,6 +42,8 @@ class Status:
     sites: list[Standing]
     waiting: list[Arrival]
     next: str
+    is_over: bool = False
+    best: Best | None = None
 
 
 @dataclass(frozen=True)
@@ -72,22 +75,22 @@ def status(root: Path, now: datetime) -> Status:
     is_open = fingerprints.is_open(found, running)
     everyone = fingerprints.standings(found, running) if is_open else screening.standings(found, running)
     round_, fingerprint = rounds.open_round(found), keys.spoken(federation.root)
-    return Status(
-        federation.founding.title, fingerprint, round_, federation.body.limits.rounds, everyone, waiting, next_
-    )
+    title, last = federation.founding.title, federation.body.limits.rounds
+    is_over, best = rounds.is_over(found), validation.best(found, running)
+    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best)
 
 
 def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now: datetime) -> Due:
     """`arrivals` are the files of the inbox, looked at or taken in. Raises FedmedError FM-SET-*, FM-TRU-11."""
     if running is None:
         return _before_start(found, arrivals)
-    federation, round_ = running.agreement.federation, rounds.open_round(found)
+    round_ = rounds.open_round(found)
     held = _held(arrivals, round_)
     if held is not None and held.code == "FM-TRU-06":  # it ends every command that reads the inbox
         return Due(CODES[held.code].remedy, held=held)
     if fingerprints.is_open(found, running):
         next_ = _before_the_first_model(found, running, arrivals, now)
-    elif round_ == federation.body.limits.rounds:
+    elif rounds.is_over(found):
         next_ = _after_the_last(found, running, arrivals)
     elif rounds.order(found):
         next_ = _in_a_lap(found, running, arrivals, now)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies, sealing
-from fedmed.reporting import hurt
+from fedmed.coordinator import pooled
+from fedmed.exchange import bodies, lineage, sealing
+from fedmed.exchange.lineage import Best
+from fedmed.reporting import hurt, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +53,49 @@ def watch(found: Workspace, running: Started, round_: int, updates: Sequence[Kno
         for each in hurt.fell(row.site, metric, row.n, row.value, row.best, f"model r{row.best_round or 0:04d}")
     ]
     return Watched(metric, round_, sites, hurt.worst({row.site: row.value for row in sites}), fallen)
+
+
+def is_enough(found: Workspace, running: Started, round_: int, now: Sequence[bodies.Metric]) -> bool:
+    """Whether the recipe's `stopping` ends the federation with the model behind `round_`, which has `now`.
+
+    Early stopping (Prechelt 1998) on what all sites' validation cases say of the global model.
+    """
+    stopping = running.recipe.stopping
+    if stopping is None:
+        return False
+    metric = running.recipe.evaluation.metrics[0]
+    values = lineage.history(found, metric)
+    _, value = bodies.overall(now, metric)
+    values |= {} if value is None else {round_: value}
+    is_lower = metric in statistics.LOWER_IS_BETTER
+    best = lineage.improved(values, lower_is_better=is_lower, by=stopping.min_delta)
+    return best is not None and round_ - best >= stopping.patience
+
+
+def best(found: Workspace, running: Started) -> Best | None:
+    """The model that was best on the validation cases of all sites, of those that were scored there: by updates, and
+    the newest by the reports of all sites.
+    """
+    metric, newest = running.recipe.evaluation.metrics[0], found.record.newest("model")
+    values = lineage.history(found, metric)
+    reports = {} if newest is None else _reports(found, newest)
+    if newest is not None and reports.keys() == set(running.agreement.federation.site_names):
+        rows = [row for body in reports.values() for row in body.scores if row.model == "global"]
+        _, value = bodies.overall(pooled.pool(rows), metric)
+        values |= {} if value is None else {newest.round_number: value}
+    round_ = lineage.improved(values, lower_is_better=metric in statistics.LOWER_IS_BETTER)
+    known = None if round_ is None else found.record.model(round_)
+    return None if known is None or round_ is None else Best(round_, metric, values[round_], found.archived(known.id))
+
+
+def _reports(found: Workspace, model: Known) -> dict[str, bodies.Report]:
+    """Each site's latest on the validation cases."""
+    latest: dict[str, bodies.Report] = {}
+    for known in sorted(found.record.of("report", round=model.round_number), key=lambda each: each.seq):
+        body = sealing.read_archived(found, known.id).predicate.body
+        if isinstance(body, bodies.Report) and body.split == "validation":
+            latest[known.sender] = body
+    return latest
 
 
 def _on_site(found: Workspace, metric: str, round_: int, update: Known) -> OnSite:

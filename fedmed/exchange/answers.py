@@ -22,12 +22,17 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
         return Outcome.ACCEPTED
     if not isinstance(predicate, statement.ModelPredicate) or situation.federation is None:
         raise TypeError("a site takes models, within a federation")
-    rounds = situation.federation.body.limits.rounds
-    if predicate.attempt != 1 or predicate.round > rounds or predicate.body.last != (predicate.round == rounds):
+    rounds, newest = situation.federation.body.limits.rounds, situation.record.newest("model")
+    may_be_last = predicate.round == rounds or (situation.stops and predicate.round > 0)
+    is_fit = may_be_last if predicate.body.last else predicate.round < rounds
+    if predicate.attempt != 1 or predicate.round > rounds or not is_fit:
         raise FedmedError(
             "FM-RND-01",
             f"model of round {predicate.round}, attempt {predicate.attempt}: the federation has {rounds} rounds",
         )
+    if newest is not None and newest.last and predicate.round > newest.round_number:
+        message = f"model of round {predicate.round}: that of round {newest.round} was the last"
+        raise FedmedError("FM-RND-01", message)
     if predicate.tensor_table != situation.tables["model"]:
         raise FedmedError("FM-TEN-01", "model: the table of tensors is not the federation's")
     _chained(predicate, situation)

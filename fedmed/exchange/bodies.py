@@ -207,7 +207,7 @@ class Update(Sent):
 
     def overall(self, metric: str) -> tuple[int, float | None]:
         """Number of cases and value over all labels of the model it started from; (0, None) where it does not say."""
-        return _overall(self.base_metrics, metric)
+        return overall(self.base_metrics, metric)
 
 
 class StatePart(Sent):
@@ -338,10 +338,11 @@ class Report(Sent):
 
     def overall(self, model: ModelName, metric: str) -> tuple[int, float | None]:
         """Number of cases and value over all labels; (0, None) where the report has no such row."""
-        return _overall([row for row in self.scores if row.model == model], metric)
+        return overall([row for row in self.scores if row.model == model], metric)
 
 
-def _overall(rows: Sequence[Metric], metric: str) -> tuple[int, float | None]:
+def overall(rows: Sequence[Metric], metric: str) -> tuple[int, float | None]:
+    """Number of cases and value over all labels; (0, None) where no row is about that."""
     row = next((each for each in rows if (each.metric, each.label) == (metric, ALL)), None)
     return (0, None) if row is None else (row.n, None if row.mean is None else float(row.mean))
 

@@ -45,8 +45,8 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a receiver demands: the federation in force, the tensors it expects, what its operator allows, and `pools`
-    and `lap_seed` as in `Situation`.
+    """What a receiver demands: the federation in force, the tensors it expects, what its operator allows, and `pools`,
+    `lap_seed` and `stops` as in `Situation`.
     """
 
     federation: Federation | None
@@ -55,6 +55,7 @@ class Terms:
     trust_clock: bool = False
     pools: bool = False
     lap_seed: int | None = None
+    stops: bool = False
 
     @property
     def limit(self) -> int:
@@ -113,6 +114,7 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
         trust_clock=terms.trust_clock,
         pools=terms.pools,
         lap_seed=terms.lap_seed,
+        stops=terms.stops,
     )
 
 
@@ -273,4 +275,5 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) ->
         payload=said.subject[0].digest.sha256,
         created=predicate.created,
         order=tuple(predicate.body.order) if isinstance(predicate, statement.ModelPredicate) else (),
+        last=isinstance(predicate, statement.ModelPredicate) and predicate.body.last,
     )

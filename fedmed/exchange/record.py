@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Known:
     """One statement, accepted or said; `payload` is the digest of its first subject, a model's that of its tensors.
 
-    `order` is that of the lap which a model opens.
+    `order` is that of the lap which a model opens; `last` says of a model that nobody trains on from it.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Known:
     payload: str
     created: str
     order: tuple[str, ...] = ()
+    last: bool = False
 
     @property
     def round_number(self) -> int:
@@ -151,6 +152,12 @@ class Record:
         """The model of a round, also one that came after a later one."""
         known = (*self.said, *self.received)
         return next((each for each in known if each.kind == "model" and each.round == round), None)
+
+    def models(self) -> list[Known]:
+        """All that are here, also those that came after a later one, by round."""
+        return sorted(
+            (each for each in (*self.said, *self.received) if each.kind == "model"), key=lambda m: m.round or 0
+        )
 
     def last_from(self, sender: str) -> str | None:
         """The statement to acknowledge: the highest `seq` received from `sender`."""

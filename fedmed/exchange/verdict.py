@@ -61,6 +61,7 @@ class Situation:
 
     `pools`: the recipe has images normalised by numbers of all sites, so fingerprints and a second version are awaited.
     `lap_seed`: what the orders of laps are drawn from, where weights go from site to site; `order` is the open lap's.
+    `stops`: the recipe lets the federation end before its last round.
     """
 
     role: str
@@ -75,6 +76,7 @@ class Situation:
     trust_clock: bool = False
     pools: bool = False
     lap_seed: int | None = None
+    stops: bool = False
 
     @property
     def order(self) -> tuple[str, ...]:

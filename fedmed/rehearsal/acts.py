@@ -105,6 +105,11 @@ def order(setting: Setting) -> list[str]:
     return list(rounds.order(desk.peek(setting.coordinator)))
 
 
+def is_over(setting: Setting) -> bool:
+    """Whether the last model is made, of the last round or of an earlier one."""
+    return rounds.is_over(desk.peek(setting.coordinator))
+
+
 def train_local(setting: Setting, name: str) -> None:
     train.train(setting.site(name), _now(), train.Options(), _quiet)
 

@@ -15,6 +15,7 @@ from fedmed.cases import datalist, encoding
 from fedmed.cases import fingerprint as measuring
 from fedmed.learning import params
 from fedmed.recipe import Imaging, Rowwise
+from fedmed.rehearsal import acts
 from fedmed.site import alone, desk, memory, own, preprocessing, results, rounds, tune
 from fedmed.site.virtual import HELD_OUT
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from fedmed.cases.case import Case
     from fedmed.cases.splits import Fold
+    from fedmed.exchange.record import Known
     from fedmed.learning.params import Params
     from fedmed.preprocessing import Preprocessing
     from fedmed.rehearsal.acts import Setting
@@ -52,7 +54,8 @@ def alone_of(name: str) -> str:
 
 
 def train_pooled(setting: Setting) -> int:
-    """All training cases in one place, for as many steps a round as the sites take together; returns those steps.
+    """All training cases in one place, for as many rounds as were played and as many steps a round as the sites take
+    together; returns those steps.
 
     Kept after each round, so that a killed run goes on.
     """
@@ -65,7 +68,8 @@ def train_pooled(setting: Setting) -> int:
     steps = sum(rounds.steps(consent, each) for each in lists)
     files.make_private(_pooled_file(setting, 0).parent)
     disk = rounds.cached(_pooled_file(setting, 0).parent, sites[0].settings.cache_bytes)
-    for round_ in range(setting.rounds):
+    played = acts.open_round(setting)
+    for round_ in range(played):
         target = _pooled_file(setting, round_ + 1)
         if target.exists():
             continue
@@ -77,7 +81,7 @@ def train_pooled(setting: Setting) -> int:
         )  # fmt: skip
         files.write_atomic(target, params.to_payload(fitted.params, consent.table), mode=0o600)
         target.with_suffix(".checkpoint").unlink(missing_ok=True)
-    return steps * setting.rounds
+    return steps * played
 
 
 def score(setting: Setting, model: str) -> list[Row]:
@@ -158,15 +162,13 @@ def _joined(parts: Sequence[Scored]) -> Scored:
 def _weights(setting: Setting, consent: Approved, site: Site, model: str) -> Params:
     """The weights of `model` as they are used at `site`."""
     if model == POOLED:
-        return _pooled(setting, consent, setting.rounds)
+        return _pooled(setting, consent, acts.open_round(setting))
     if model in (GLOBAL, PERSONAL):
-        last = site.workspace.record.model(setting.rounds)
-        if last is None:
-            raise ValueError("the last model has not arrived")
+        last = _last(site)
         cases = datalist.load(site.cases_file)
         tuned = tune.weights(site, consent, cases, last) if model == PERSONAL else None
         received = desk.model_params(site, consent, last)
-        return tuned or own.entering(received, memory.load(site, consent, setting.rounds))
+        return tuned or own.entering(received, memory.load(site, consent, last.round_number))
     owner = next(name for name in setting.names if alone_of(name) == model)
     weights = alone.newest(desk.peek(setting.site(owner)), consent)
     if weights is None:
@@ -176,6 +178,13 @@ def _weights(setting: Setting, consent: Approved, site: Site, model: str) -> Par
 
 def _sites(setting: Setting) -> list[Site]:
     return [desk.peek(setting.site(name)) for name in setting.names]
+
+
+def _last(site: Site) -> Known:
+    last = site.workspace.record.newest("model")
+    if last is None or not last.last:
+        raise ValueError("the last model has not arrived")
+    return last
 
 
 def _first(site: Site, consent: Approved) -> Params:

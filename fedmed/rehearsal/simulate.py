@@ -188,7 +188,7 @@ def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[
     played = crew.run(acts.open_round, setting) + recipe.load(setting.recipe).data.pools
     for _ in range(played * len(setting.names)):
         done()
-    while crew.run(acts.open_round, setting) < setting.rounds:
+    while not crew.run(acts.is_over, setting):
         acts.carry(setting)
         if order := crew.run(acts.order, setting):
             _lap(setting, crew, order, done)
@@ -196,6 +196,8 @@ def play(setting: Setting, crew: Crew, done: Callable[[], None], tell: Callable[
             crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
         tell(crew.run(acts.combine, setting))
     acts.carry(setting)
+    for _ in range((setting.rounds - crew.run(acts.open_round, setting)) * len(setting.names)):
+        done()  # what an early stop saved
     if recipe.load(setting.recipe).training.fine_tune_steps:
         crew.each(acts.train_local, [(setting, name) for name in setting.names], done)
 

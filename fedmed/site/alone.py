@@ -1,6 +1,7 @@
 """`train-local --alone`: what this hospital would have reached without the others. Never sealed, never sent.
 
-From model r0, with the same recipe and rounds times the local steps, on its own training fold (ROUNDS.md section 5).
+From model r0, with the same recipe and rounds times the local steps, on its own training fold (ROUNDS.md section 5):
+as many rounds as the federation has, or had when it stopped early.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
                 "model r0 has not arrived",
                 next="put model-r0000.fedmed into inbox/ and run the command again",
             )
-        total = consent.agreement.federation.body.limits.rounds
+        total = _rounds(site, consent)
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)
         steps = total * rounds.steps(consent, cases)
@@ -70,7 +71,14 @@ def load(site: Site, consent: Approved, round_: int) -> Params | None:
 
 def newest(site: Site, consent: Approved) -> Params | None:
     """The finished local-only model, or None."""
-    return load(site, consent, consent.agreement.federation.body.limits.rounds)
+    return load(site, consent, _rounds(site, consent))
+
+
+def _rounds(site: Site, consent: Approved) -> int:
+    """As many as the federation has; where it stopped early, as many as were played."""
+    known = site.workspace.record.newest("model")
+    is_over = known is not None and known.last
+    return known.round_number if known and is_over else consent.agreement.federation.body.limits.rounds
 
 
 def _path(site: Site, round_: int) -> Path:
@@ -93,7 +101,7 @@ def _one_round(
     path = _path(site, round_ + 1)
     files.make_private(path.parent)
     checkpoint = path.with_suffix(".checkpoint")
-    total = consent.agreement.federation.body.limits.rounds
+    total = _rounds(site, consent)
     fitted = rounds.train_round(
         site, consent, cases, round_, start, checkpoint=checkpoint, device=device,
         progress=lambda step, steps: progress("training alone", round_ * steps + step, total * steps),

@@ -156,6 +156,7 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
         trust_clock,
         consent.recipe.data.pools,
         seed,
+        stops=consent.recipe.stopping is not None,
     )
 
 

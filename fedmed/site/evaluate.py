@@ -66,7 +66,7 @@ def evaluate(
         agreement.require_valid(site.workspace, consent.agreement, now)
         consent, arrivals = desk.receive(site, consent, now, "evaluate")
         model = desk.newest_model(site, arrivals)
-        last = model.round == consent.agreement.federation.body.limits.rounds
+        last = model.last
         if split == "testing" and not last:
             raise FedmedError(
                 "FM-USE-02", f"the test fold is for the last model, and this is that of round {model.round}"

@@ -27,7 +27,7 @@ TUNED = "tuned"  # what a note is called that says what became of fine-tuning
 @dataclass(frozen=True)
 class Status:
     """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update, and `lap`
-    who trains when, where the round is one.
+    who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps not of the last round.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Status:
     waiting: list[Arrival]
     next: str
     lap: list[str] = field(default_factory=list)
+    is_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def status(root: Path, now: datetime) -> Status:
         waiting=waiting,
         next=next_,
         lap=list(model.order) if model else [],
+        is_over=model is not None and model.last,
     )
 
 
@@ -110,7 +112,6 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
     """`arrivals` are the files of the inbox, looked at or taken in. Raises FedmedError FM-TRU-11."""
     if consent is None:
         return _before_consent(site, arrivals)
-    last = consent.agreement.federation.body.limits.rounds
     known = site.workspace.record.newest("model")
     before = -1 if known is None else known.round_number
     held = _held(arrivals, before)
@@ -126,7 +127,8 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
     if fingerprint.is_awaited(consent):
         return _before_the_first_model(site, has_come=bool(accepted))
     has_hop = any(each.verdict.statement and each.verdict.statement.kind == "update" for each in accepted)
-    return _after(site, consent, round_, last, is_new=round_ > before, has_hop=has_hop)
+    is_last = _is_last(site, accepted, round_)
+    return _after(site, consent, round_, is_last=is_last, is_new=round_ > before, has_hop=has_hop)
 
 
 def _before_consent(site: Site, arrivals: list[Arrival]) -> Due:
@@ -146,18 +148,25 @@ def _before_the_first_model(site: Site, *, has_come: bool) -> Due:
     return Due(f"wait for {files_}", waiting=f"the coordinator's {files_}")
 
 
-def _after(site: Site, consent: Approved, round_: int, last: int, *, is_new: bool, has_hop: bool) -> Due:
+def _is_last(site: Site, accepted: list[Arrival], round_: int) -> bool:
+    """Whether the model of `round_`, which is here or lies in the inbox, is the last."""
+    known, said = site.workspace.record.model(round_), [each.verdict.statement for each in accepted]
+    coming = [each.predicate for each in said if each and isinstance(each.predicate, statement.ModelPredicate)]
+    return bool(known and known.last) or any(each.body.last for each in coming if each.round == round_)
+
+
+def _after(site: Site, consent: Approved, round_: int, *, is_last: bool, is_new: bool, has_hop: bool) -> Due:
     """What the model of `round_` asks for. A person looks at the validation fold before the last fold is opened.
 
     `has_hop`: the update that this site goes on from in a lap is among the files that have come.
     """
     record, name = site.workspace.record, site.settings.name
-    if round_ == last and _is_to_tune(site, consent, round_):
+    if is_last and _is_to_tune(site, consent, round_):
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is the last, and not tuned to this site")
-    if round_ == last and not _has_test_report(site, round_):
+    if is_last and not _has_test_report(site, round_):
         look = "fedmed evaluate" if is_new else "fedmed evaluate --split test"
         return Due(look, "evaluate", f"model r{round_:04d} is the last, and no report on the test fold is sealed")
-    if round_ == last:
+    if is_last:
         return Due("nothing left to do")
     model = record.model(round_)
     if round_ >= 0 and record.newest("update", sender=name, round=round_) is None:

@@ -80,7 +80,7 @@ def train(
             return fingerprint.make(site, consent, arrivals, now, progress, again=options.again)
         model = desk.newest_model(site, arrivals)
         round_ = model.round_number
-        if round_ >= consent.agreement.federation.body.limits.rounds:
+        if model.last:
             if consent.recipe.training.fine_tune_steps:
                 return tune.tune(site, consent, model, arrivals, options.device, now, progress)
             return Trained(round_, False, True, None, None, arrivals)
