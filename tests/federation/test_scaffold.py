@@ -203,3 +203,22 @@ def test_who_uses_a_model_gets_the_weights_alone(begun: small.Federation, tmp_pa
     assert desk.model_params(site, consent, site.workspace.record.model(1)).keys() == {
         row.name for row in consent.table
     }
+
+
+def test_variates_add_up_also_behind_a_lossy_encoding(tmp_path: Path) -> None:
+    """Each site keeps what the coordinator could read of its own, so rounding does not add up over rounds."""
+    network = {"name": "MLP", "hidden": [80], "dropout": 0}  # enough numbers that something is left to round
+    recipe = {**RECIPE, "network": network, "update": {"encoding": "int8"}}
+    world = tables.founded(tmp_path, recipe=recipe, limits=LIMITS)
+    for _ in range(2):
+        play(world, world.sites)
+    found = coordinator_desk.peek(world.coordinator)
+    running = coordinator_desk.require_started(found)
+    known = found.record.newest("model")
+    assert known is not None
+    payload = sealing.read_payload(found, known.id, "model.safetensors")
+    _, common = params.without_control(params.from_payload(payload, running.travelling))
+    each = [memory.load(*opened(world.site(name)), 2)[params.CONTROL] for name in world.sites]
+    assert max(np.abs(array).max() for array in common.values()) > 0.01
+    for name, array in common.items():
+        assert sum(mine[name] for mine in each) == pytest.approx(2 * array, abs=1e-7), name

@@ -218,6 +218,24 @@ def test_aggregate_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -
     assert bench_of(light, "aggregate", world.coordinator, tmp_path, world).every(mode, stride) >= 60 // stride
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "stride"), [("clean", 7), ("torn", 4)])
+def test_aggregate_killed_while_the_strategy_remembers(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    """One state and one model that names it, in a round that goes on from a state."""
+    world = small.founded(tmp_path / "world", recipe={"strategy": {"name": "fedavgm"}})
+    for _ in range(2):
+        for value, name in enumerate(world.sites, start=1):
+            small.seal_update(world.site(name), value)
+        world.carry()
+        if not (world.coordinator / "outbox" / "model-r0001.fedmed").exists():
+            aggregate.aggregate(world.coordinator, small.now())
+            world.carry()
+    bench = bench_of(light, "aggregate", world.coordinator, tmp_path, world)
+    _, said = bench.undisturbed()
+    assert [line.split()[:2] for line in said[-2:]] == [["state", "1"], ["model", "2"]]
+    assert bench.every(mode, stride) >= 70 // stride
+
+
 def pooling(root: Path) -> small.Federation:
     """A federation that waits for fingerprints of two sites, which have partitioned."""
     data = {**small.RECIPE["data"], "normalisation": "federated", "spacing": "federated"}

@@ -10,6 +10,7 @@ import pytest
 from fedmed.auditor import books
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, sealing
+from fedmed.exchange.verdict import Outcome
 from fedmed.site import desk, memory, own
 from tests.coded import code_of
 from tests.federation.simulator import INITIAL, Simulation, filled
@@ -141,6 +142,20 @@ def test_the_update_names_it_and_it_stays(world: Simulation) -> None:
     learn(world, 5.0)
     assert len(found.record.of("state")) == len(site.workspace().record.of("state")) == 1, "the same is not kept twice"
     assert books.verify(site.root, lambda _done, _total: None).archived > 0
+
+
+def test_a_state_that_is_sent_to_others_is_ignored(world: Simulation) -> None:
+    learn(world, 5.0)
+    found = world.sites["aa"].workspace()
+    state = found.archived(found.record.of("state")[0].id).read_bytes()
+    for receiver in (world.coordinator, world.sites["bb"], world.sites["aa"]):
+        archive = sorted((receiver.root / "archive").iterdir())
+        assert receiver.judge(state, world.now) == (Outcome.NOT_FOR_ME, "", 0)
+        arrived = set((receiver.root / "archive").iterdir()) - set(archive)
+        assert all(path.read_bytes() != state for path in arrived)
+    learn(world, 7.0, "bb")
+    close(world)
+    assert (value(world, 1), value(world, 1, "bb")) == (5.0, 7.0)
 
 
 def test_a_state_that_is_gone_or_damaged_is_not_replaced_in_silence(world: Simulation) -> None:
