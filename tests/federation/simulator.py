@@ -114,9 +114,16 @@ class Coordinator(Actor):
         return aggregate.aggregate(self.root, now, close=close, include=include, reason="called" if include else "")
 
     def newest_model(self) -> tuple[Known, Params]:
-        known = self.workspace().record.newest("model")
+        return self.newest_parts()[:2]
+
+    def newest_parts(self) -> tuple[Known, Params, Params]:
+        """The newest model: its weights, and the control variates beside them."""
+        found = self.workspace()
+        known = found.record.newest("model")
         assert known is not None
-        return known, params.from_payload(sealing.read_payload(self.workspace(), known.id, "model.safetensors"), TABLE)
+        table = coordinator_desk.require_started(found).travelling
+        payload = sealing.read_payload(found, known.id, "model.safetensors")
+        return known, *params.without_control(params.from_payload(payload, table))
 
 
 @dataclass
@@ -163,11 +170,12 @@ class Hospital(Actor):
         num_steps: int = 1,
         kept: dict[str, Params] | None = None,
         state: str | None = None,
+        control: Params | None = None,
     ) -> bytes:
         """A new update that answers the newest model; every call seals another one, behind what is `kept` by part.
 
-        `state` is named without being sealed. In a lap `delta` is what this hospital adds to the update of the one
-        before.
+        `control` travels beside `delta`; `state` is named without being sealed. In a lap `delta` is what this hospital
+        adds to the update of the one before.
         """
         self.look(now)
         with site_desk.opened(self.root, now) as site:
@@ -176,7 +184,8 @@ class Hospital(Actor):
             turn = laps.turn(site, model)
             received = site_desk.model_params(site, consent, model)
             trained = params.add(laps.begin(site, consent, received, turn), delta) if model.order else {}
-            payload = params.to_payload(params.subtract(trained, received) or delta, consent.table)
+            change = params.with_control(params.subtract(trained, received) or delta, control or {})
+            payload = params.to_payload(change, consent.travelling)
             content = artifact.tensor_content(train.PAYLOAD, payload)
             body = _update_body(num_cases, num_patients or num_cases, num_steps)
             body = body.model_copy(update={"state": state, "chain": turn.chain})

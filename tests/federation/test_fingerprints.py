@@ -62,6 +62,16 @@ def pooled(simulation: Simulation) -> Simulation:
     return simulation.pass_time(hours=1)
 
 
+def test_a_first_model_that_waited_has_its_control_variates(tmp_path: Path) -> None:
+    data = {"normalisation": "federated", "spacing": "federated"}
+    world = pooled(Simulation(tmp_path / "federation", NAMES).found(data=data, strategy={"name": "scaffold"}))
+    known, weights, control = world.coordinator.newest_parts()
+    assert known.round == 0
+    assert all((weights[name] == INITIAL[name]).all() for name in INITIAL)
+    assert control.keys() == {"conv.weight", "conv.bias"}
+    assert not any(array.any() for array in control.values())
+
+
 def numbers_at(site: Hospital) -> Preprocessing | None:
     consent = site_desk.approved(site_desk.peek(site.root))
     assert consent is not None

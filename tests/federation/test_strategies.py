@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from fedmed.cli import tables, unattended
 from fedmed.cli.screen import Screen
 from fedmed.errors import FedmedError
+from fedmed.exchange.verdict import Outcome
+from fedmed.learning import params
 from tests.coded import code_of
 
 from . import simulator
@@ -129,3 +132,38 @@ def test_fedadam_remembers_between_rounds(tmp_path: Path) -> None:
         made = simulation.coordinator.aggregate(simulation.now)
         assert added(simulation) == pytest.approx(expected, rel=1e-6)
         assert ([parent.share for parent in made.parents], made.told) == (["0.5", "0.5"], "")
+
+
+LEARNED = ("conv.weight", "conv.bias")
+
+
+def variates(value: float) -> dict[str, np.ndarray]:
+    return {name: np.full_like(INITIAL[name], value) for name in LEARNED}
+
+
+def test_scaffold_moves_weights_and_the_common_variate(tmp_path: Path) -> None:
+    """w + 0.5 * (2 + 6) / 2, c + 2/3 * (0.25 + 1.25) / 2: two of three sites take part, whatever their cases."""
+    simulation = founded(tmp_path, "aa bb cc", {"name": "scaffold", "server_lr": 0.5})
+    assert not any(array.any() for array in simulation.coordinator.newest_parts()[2].values())
+    for name, value, variate, cases in (("aa", 2.0, 0.25, 10), ("bb", 6.0, 1.25, 90)):
+        delta = simulator.filled(value)
+        data = simulation.sites[name].update(
+            simulation.now, delta, cases, control=variates(variate), kept={params.CONTROL: variates(variate)}
+        )
+        simulation.coordinator.deliver(data, simulation.now)
+    simulation.coordinator.aggregate(simulation.now, close=True)
+    assert added(simulation) == (2, 4)
+    _, _, common = simulation.coordinator.newest_parts()
+    assert common.keys() == set(LEARNED)
+    assert all(array == pytest.approx(0.5) for array in common.values())
+
+
+def test_an_update_without_its_variates_is_refused(tmp_path: Path) -> None:
+    simulation = founded(tmp_path, "aa bb", {"name": "scaffold"})
+    whole = simulation.sites["aa"].update(simulation.now, simulator.filled(1.0), control=variates(1.0))
+    bare = params.to_payload(simulator.filled(1.0), simulator.TABLE)
+    table = params.digest(simulator.TABLE)
+    for said in (table, params.digest(params.travelling(simulator.TABLE, control=True))):
+        data = simulation.change(whole, "aa", lambda p, said=said: p.update(tensor_table=said), payload=bare)
+        assert simulation.coordinator.judge(data, simulation.now)[1] == "FM-TEN-01"
+    assert simulation.coordinator.judge(whole, simulation.now)[0] is Outcome.ACCEPTED
