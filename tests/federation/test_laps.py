@@ -265,20 +265,24 @@ def test_a_corrected_update_counts_until_the_next_site_has_gone_on(lap: Simulati
     }
 
 
+@pytest.fixture(scope="module")
+def sent(begun: Simulation, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """cc, aa from what cc sent, and cc again."""
+    simulation = begun.copied_to(tmp_path_factory.mktemp("sent") / "f")
+    return [hop(simulation, "cc", 1.0), hop(simulation, "aa", 2.0), simulation.update("cc", 100.0)]
+
+
 @pytest.mark.parametrize("order", [[2, 0, 1], [1, 0, 2], [2, 1, 0], [0, 2, 1]])
 def test_whatever_order_the_files_arrive_in_the_same_chain_counts(
-    begun: Simulation, lap: Simulation, tmp_path: Path, order: list[int]
+    lap: Simulation, sent: list[bytes], order: list[int]
 ) -> None:
-    """aa went on from the first update of cc; cc corrected it later."""
-    files = [hop(lap, "cc", 1.0), hop(lap, "aa", 2.0), lap.update("cc", 100.0)]
-    other = begun.copied_to(tmp_path / "other")
+    """aa went on from the first update of cc, before cc corrected it."""
     for which in order:
-        other.coordinator.deliver(files[which], other.now)
-        other.coordinator.look(other.now)
-    assert [each[0] for each in statuses(other).values()] == ["used", "used", "missing"]
-    other.sites["bb"].deliver(files[1], other.now)
-    hop(other, "bb", 4.0)
-    model_is(other, 7.0)
+        lap.coordinator.deliver(sent[which], lap.now)
+        lap.coordinator.look(lap.now)
+    assert [each[0] for each in statuses(lap).values()] == ["used", "used", "missing"]
+    lap.coordinator.aggregate(lap.now, close=True)
+    model_is(lap, 3.0)
 
 
 def test_the_order_is_drawn_and_anybody_can_draw_it() -> None:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmed.coordinator import aggregate, found, start
+from fedmed.coordinator import aggregate, found, run, start
 from fedmed.errors import FedmedError
 from fedmed.site import approve, evaluate, join, train
 from tests import small
@@ -72,6 +72,7 @@ def work(call: str, root: Path, now: datetime) -> dict[str, Any]:
         "fingerprint": lambda: train.train(root, now, train.Options(device="cpu"), progress).posted,
         "aggregate": lambda: next_model(root, now),
         "first-model": lambda: next_model(root, now),
+        "relay": lambda: handed_on(root, now),
         "init-coordinator": lambda: new_workspace(root, lambda: found.init(root, root.parent / "recipe.yaml", now)),
         "init-site": lambda: new_workspace(root, lambda: join.init(root, "aa", root.parent / "data", now)),
         "start": lambda: start.start(root, small.numpy_initial, now).posted[-1],
@@ -90,6 +91,12 @@ def next_model(root: Path, now: datetime) -> Path:
         if error.code != "FM-WAI-03":
             raise
         return max((root / "outbox").glob("model-*.fedmed"))
+
+
+def handed_on(root: Path, now: datetime) -> Path:
+    """The update that the next site of a lap waits for."""
+    run.run(root, lambda: now, lambda *_: None, lambda _: None)
+    return next((root / "outbox").glob("update-*.fedmed"))
 
 
 def new_workspace(root: Path, init: Callable[[], object]) -> Path:

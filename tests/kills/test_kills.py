@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedmed.auditor import books, inspection
-from fedmed.coordinator import aggregate
+from fedmed.coordinator import aggregate, run
 from fedmed.exchange.ledger import Ledger
 from fedmed.site import partition, train
 from tests import small, tables
@@ -133,7 +133,8 @@ def ledgered(workspace: Path) -> set[str]:
 def progress_of(site: Path, begun: Kept) -> tuple[int, bool]:
     """Steps in the checkpoint, and whether the update is in the archive already."""
     new = [path for path in (site / "archive").glob("*.fedmed") if path.stem not in begun.files]
-    is_said = any(inspection.inspect(path).kind == "update" for path in new)
+    own = Ledger(site / "state" / "ledger.jsonl").entries[0].facts["name"]
+    is_said = any((said.kind, said.sender) == ("update", own) for said in map(inspection.inspect, new))
     paths = list((site / "state" / "checkpoints").glob("*.safetensors"))
     return (checkpoint_step(paths[0]) if paths else 0), is_said
 
@@ -201,6 +202,48 @@ def test_train_local_killed_while_it_remembers(mode: str, stride: int, heavy: Wa
     _, said = bench.undisturbed()
     assert [line.split()[:2] for line in said[-4:]] == [[kind, n] for n in "01" for kind in ("state", "update")]
     assert bench.every(mode, stride) >= 50 // stride
+
+
+def lapping(root: Path) -> small.Federation:
+    """bb trains first in the lap, then aa."""
+    recipe = {**tables.TABULAR, "strategy": {"name": "cyclic"}}
+    recipe["training"] = {**recipe["training"], "local_steps": 2}
+    world = tables.founded(root, recipe=recipe)
+    small.seal_update(world.site("bb"), 0.01)
+    world.carry()
+    return world
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "stride"), [("clean", 31), ("torn", 23)])
+def test_train_local_killed_in_its_turn(mode: str, stride: int, heavy: Warm, tmp_path: Path) -> None:
+    """It takes in the update of bb and goes on from it, whenever the power fails, to the same whole difference."""
+    world = lapping(tmp_path / "world")
+    shutil.copy(world.site("bb") / "outbox" / "update-r0000-bb.fedmed", world.site("aa") / "inbox")
+    assert bench_of(heavy, "train", world.site("aa"), tmp_path, world).every(mode, stride) >= 50 // stride
+
+
+LAP = pytest.mark.parametrize(("mode", "stride"), [("clean", 11), ("torn", 7)])
+
+
+@pytest.mark.slow
+@LAP
+def test_run_killed_while_it_hands_on(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = lapping(tmp_path / "world")
+    assert bench_of(light, "relay", world.coordinator, tmp_path, world).every(mode, stride) >= 40 // stride
+
+
+@pytest.mark.slow
+@LAP
+def test_aggregate_killed_at_the_end_of_a_lap(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = lapping(tmp_path / "world")
+    run.run(world.coordinator, small.now, lambda *_: None, lambda _: None)
+    world.carry()
+    small.seal_update(world.site("aa"), 0.03)
+    world.carry()
+    bench = bench_of(light, "aggregate", world.coordinator, tmp_path, world)
+    assert bench.every(mode, stride) >= 40 // stride
+    assert list((bench.scratch / "workspace" / "outbox").glob("update-*")) == []
 
 
 @pytest.mark.slow

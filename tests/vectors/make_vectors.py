@@ -37,6 +37,7 @@ def vectors() -> Iterator[Vector]:
         _encodings,
         _schemas,
         _per_kind,
+        _laps,
         _payloads,
         _federations,
         _second_versions,
@@ -355,6 +356,25 @@ def _per_kind() -> Iterator[Vector]:
     about = copy.deepcopy(of_kind("approval")[0])
     about["subject"][0]["digest"]["sha256"] = "f" * 64
     yield "approval-other-federation-in-subject", "FM-FRM-03", signed(about, [], by=site)
+
+
+def _laps() -> Iterator[Vector]:
+    """Weights that go from site to site; the samples' own recipe averages."""
+    site, coordinator, model = key("st-olav"), key("coordinator"), sample("model")
+    both = [samples.actor("coordinator"), samples.actor("riks")]
+    goes_on = resigned(
+        sample("update"), site, lambda p: p.update(recipients=both, body={**p["body"], "chain": "a" * 64})
+    )
+    yield "update-goes-on-from-another", "ok", goes_on
+    for name, value in (("too-short", "0" * 63), ("a-name", "riks"), ("missing", ...)):
+        yield f"update-chain-{name}", "FM-FRM-03", resigned(sample("update"), site, _put("body.chain", value))
+    for name, value, outcome in (
+        ("with-a-site-twice", ["riks", "riks"], "FM-FRM-03"),
+        ("of-no-name", ["../x"], "FM-FRM-03"),
+        ("missing", ..., "FM-FRM-03"),
+        ("where-all-train-at-once", ["riks", "st-olav"], "FM-CYC-04"),
+    ):
+        yield f"model-order-{name}", outcome, resigned(model, coordinator, _put("body.order", value))
 
 
 def _receipt(status: str) -> dict[str, Any]:

@@ -32,7 +32,12 @@ def test_there_are_many_small_ones_of_every_kind() -> None:
     assert len(INDEX) >= 60
     assert {name.split("-")[0] for name, _ in INDEX} == set(KINDS)
     good = {f"{kind}-ok.fedmed" for kind in KINDS} | {"federation-version-2.fedmed"}
-    good |= {"update-with-a-state.fedmed", "state-of-the-coordinator.fedmed", "update-bf16-largest.fedmed"}
+    good |= {
+        "update-goes-on-from-another.fedmed",
+        "update-with-a-state.fedmed",
+        "state-of-the-coordinator.fedmed",
+        "update-bf16-largest.fedmed",
+    }
     good |= {f"{name}.fedmed" for form in encoded.SETTINGS for name in (f"federation-{form}", f"update-{form}-ok")}
     assert good == {name for name, expected in INDEX if expected == "ok"}
     assert {expected for _, expected in INDEX} <= {"ok", *CODES}
