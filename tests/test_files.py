@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +123,42 @@ def test_a_full_disk_has_its_own_code() -> None:
     from pathlib import Path  # noqa: PLC0415
 
     assert code_of(lambda: files.write_stream(Path("/dev/full"), [b"x"])) == "FM-RES-01"
+
+
+def test_a_full_disk_is_told_by_the_thread_that_writes() -> None:
+    from pathlib import Path  # noqa: PLC0415
+
+    before = threading.active_count()
+    large = [bytes(files.CHUNK)] * 3
+    assert code_of(lambda: files.write_stream(Path("/dev/full"), large)) == "FM-RES-01"
+    assert threading.active_count() == before
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from([0, 1, 7, files.CHUNK - 1, files.CHUNK, files.CHUNK + 1]), max_size=12))
+def test_pieces_are_written_in_order_whoever_writes_them(tmp_path: Path, sizes: list[int]) -> None:
+    found = [bytes([number]) * size for number, size in enumerate(sizes)]
+    files.write_stream(tmp_path / "a", found)
+    assert (tmp_path / "a").read_bytes() == b"".join(found)
+
+
+def test_what_is_handed_over_is_not_written_behind_an_error() -> None:
+    released, written = threading.Event(), []
+
+    def write(data: bytes) -> None:
+        released.wait(10)
+        written.append(data)
+
+    def fail() -> None:
+        with files.beside(write) as hand_over:
+            hand_over(bytes(files.CHUNK))
+            hand_over(bytes(files.CHUNK))
+            threading.Timer(0.05, released.set).start()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert len(written) == 1, "what was begun is ended"
 
 
 @pytest.mark.parametrize(

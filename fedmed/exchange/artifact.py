@@ -17,7 +17,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import container, sshsig, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -68,13 +68,13 @@ class Expected:
 
 @dataclass(frozen=True)
 class Content:
-    """One payload to seal."""
+    """One payload to seal. Where `sha256` is None it is hashed while it is written."""
 
     name: str
     media: str
     size: int
-    sha256: str
-    chunks: Callable[[], Iterable[bytes]]
+    sha256: str | None
+    chunks: Callable[[], Iterable[files.Bytes]]
     coding: Literal["none", "zstd"] = "none"
 
 
@@ -84,6 +84,13 @@ def json_content(name: str, data: bytes) -> Content:
 
 def tensor_content(name: str, data: bytes, coding: Literal["none", "zstd"] = "none") -> Content:
     return Content(name, SAFETENSORS, len(data), hashlib.sha256(data).hexdigest(), lambda: [data], coding)
+
+
+def streamed_content(
+    name: str, size: int, chunks: Sequence[files.Bytes], coding: Literal["none", "zstd"] = "none"
+) -> Content:
+    """Tensors in memory that are not copied once more, and hashed while they are written."""
+    return Content(name, SAFETENSORS, size, None, lambda: chunks, coding)
 
 
 def read_envelope(reader: Reader) -> Envelope:
@@ -162,15 +169,32 @@ def verified_copy(source: Callable[[int], bytes], write: Callable[[bytes], objec
     return read
 
 
-def seal(raw: bytes, key: Ed25519PrivateKey, kind: str, contents: Iterable[Content]) -> Iterator[bytes]:
-    """The bytes of a signed file, streamed."""
+def head(raw: bytes, key: Ed25519PrivateKey, kind: str) -> bytes:
+    """Statement and signature: the beginning of a signed file, of a length that no digest changes."""
     armour = sshsig.sign(key, statement.namespace(kind), raw)
     members = [
         container.Member(container.STATEMENT, len(raw), [raw]),
         container.Member(container.SIGNATURE, len(armour), [armour]),
-        *(container.Member(part.name, part.size, part.chunks()) for part in contents),
     ]
-    return container.pack(members)
+    return b"".join(container.packed(members))
+
+
+def write_payloads(contents: Iterable[Content], write: Callable[[files.Bytes], None]) -> list[str]:
+    """The rest of it; returns the digest of each payload, which is made on the way where it was not known."""
+    digests = []
+
+    def hashed(part: Content) -> Iterator[files.Bytes]:
+        digest = hashlib.sha256()
+        for chunk in part.chunks():
+            for piece in files.pieces(chunk):
+                yield piece  # written by another thread while it is hashed
+                if part.sha256 is None:
+                    digest.update(piece)
+        digests.append(part.sha256 or digest.hexdigest())
+
+    for piece in container.pack(container.Member(part.name, part.size, hashed(part)) for part in contents):
+        write(piece)
+    return digests
 
 
 def sha256(data: bytes) -> str:

@@ -31,7 +31,7 @@ class Member:
 
     name: str
     size: int
-    chunks: Iterable[bytes]
+    chunks: Iterable[bytes | memoryview]
 
 
 class Incomplete(FedmedError):  # noqa: N818 - a state of a copy, not a fault of the file
@@ -54,8 +54,14 @@ def header(name: str, size: int) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
 
 
-def pack(members: Iterable[Member]) -> Iterator[bytes]:
-    """The whole container, streamed. Raises ValueError when a member is not as long as it says."""
+def pack(members: Iterable[Member]) -> Iterator[bytes | memoryview]:
+    """Members and what ends the container, streamed. Raises ValueError when a member is not as long as it says."""
+    yield from packed(members)
+    yield TRAILER
+
+
+def packed(members: Iterable[Member]) -> Iterator[bytes | memoryview]:
+    """The members alone."""
     for member in members:
         yield header(member.name, member.size)
         written = 0
@@ -65,7 +71,6 @@ def pack(members: Iterable[Member]) -> Iterator[bytes]:
         if written != member.size:
             raise ValueError(f"{member.name}: {written} bytes instead of {member.size}")
         yield bytes(-member.size % BLOCK)
-    yield TRAILER
 
 
 def packed_size(sizes: Iterable[int]) -> int:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
 
+UNKNOWN = "0" * 64  # stands for a digest while the payload is hashed and written
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -61,14 +63,25 @@ def say(
         statement.Payload(name=part.name, bytes=part.size, media=part.media, enc="none", coding=part.coding)  # type: ignore[arg-type]
         for part in contents
     ]
-    subject = [statement.Subject(name=part.name, digest=statement.Sha256(sha256=part.sha256)) for part in contents]
-    said = build(opening, payload, subject)
-    raw = statement.encode(said)
-    if statement.decode(raw) != said:
-        raise ValueError("a statement that its own schema refuses")
-    statement_id = artifact.sha256(raw)
-    part = workspace.spool / f"{statement_id}.part"
-    files.write_stream(part, artifact.seal(raw, workspace.key, kind, contents), mode=0o600)
+
+    def signed(digests: list[str]) -> tuple[Statement, str, bytes]:
+        named = zip(contents, digests, strict=True)
+        subject = [statement.Subject(name=part.name, digest=statement.Sha256(sha256=digest)) for part, digest in named]
+        said = build(opening, payload, subject)
+        raw = statement.encode(said)
+        if statement.decode(raw) != said:
+            raise ValueError("a statement that its own schema refuses")
+        return said, artifact.sha256(raw), artifact.head(raw, workspace.key, kind)
+
+    said, statement_id, head = signed([part.sha256 or UNKNOWN for part in contents])
+    part = workspace.spool / f"{kind}.part"
+    with files.Sink(part) as sink:
+        with files.beside(sink.write) as write:
+            write(bytes(len(head)))
+            digests = artifact.write_payloads(contents, write)
+        if any(each.sha256 is None for each in contents):
+            said, statement_id, head = signed(digests)
+        sink.write_first(head)
     files.publish(part, workspace.archived(statement_id))
     known = intake.to_known(statement_id, said, "said", workspace.name)
     workspace.write_known(command, "said", now, known, **_floor(workspace, opening.created, now))

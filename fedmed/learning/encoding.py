@@ -79,7 +79,7 @@ def encode(flat: np.ndarray, form: Form, kept: int) -> Parts:
         return {"": _to_bf16(flat)}
     if form == "int8":
         return _to_int8(flat)
-    return _to_topk(flat, kept) if form == "topk" else {"": flat.astype("<f4")}
+    return _to_topk(flat, kept) if form == "topk" else {"": flat.astype("<f4", copy=False)}
 
 
 def _to_bf16(flat: np.ndarray) -> np.ndarray:

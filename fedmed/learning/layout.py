@@ -152,8 +152,16 @@ class Layout:
 class Encoded:
     """A payload, and what `topk` left out of it, by the names of `Layout.with_feedback`."""
 
-    payload: bytes
+    chunks: list[bytes | memoryview]
     residual: Params
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.chunks))
+
+    @property
+    def payload(self) -> bytes:
+        return b"".join(self.chunks)
 
 
 def encode(
@@ -164,7 +172,8 @@ def encode(
     Raises FedmedError FM-TEN-01 (other names or shapes), FM-TEN-02 (NaN or beyond MAX_MAGNITUDE), FM-ENC-01.
     """
     params.check(change, layout.table)
-    parts, left = {}, {}
+    parts: dict[str, memoryview] = {}
+    left: Params = {}
     for tensor in layout.table:
         form, kept = layout.encoding.of(tensor), layout.encoding.kept(tensor.size)
         flat = np.ascontiguousarray(change[tensor.name], np.float32).reshape(-1)
@@ -175,9 +184,9 @@ def encode(
             left[tensor.name] = rest.reshape(tensor.shape)
         else:
             found = encoding.encode(flat, form, kept)
-        parts.update({tensor.name + end: array.tobytes() for end, array in found.items()})
-    payload = b"".join([layout.header, *(parts[entry.name] for entry in layout.entries)])
-    return Encoded(payload if layout.coding == "none" else compression.pack(payload, layout.regions), left)
+        parts.update({tensor.name + end: array.reshape(-1).view(np.uint8).data for end, array in found.items()})
+    chunks: list[bytes | memoryview] = [layout.header, *(parts[entry.name] for entry in layout.entries)]
+    return Encoded(chunks if layout.coding == "none" else [compression.pack(b"".join(chunks), layout.regions)], left)
 
 
 def told(header: bytes) -> str:

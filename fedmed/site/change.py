@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fedmed.exchange.record import Known
+    from fedmed.learning.layout import Encoded
     from fedmed.learning.params import Params
     from fedmed.site.desk import Approved, Site
     from fedmed.training.fit import Fitted
@@ -49,9 +50,9 @@ class Entered:
 
 @dataclass(frozen=True)
 class Change:
-    """The payload of an update, and what is sealed for this site alone beside it, by part."""
+    """An update as it travels, and what is sealed for this site alone beside it, by part."""
 
-    payload: bytes
+    encoded: Encoded
     kept: dict[str, Params]
 
 
@@ -76,7 +77,7 @@ def changed(consent: Approved, entered: Entered, fitted: Fitted) -> Change:
     if entered.common:  # as the coordinator reads it, or the sum over the sites would drift away from the common one
         _, told = params.without_control(layout.decode(encoded.payload, consent.layout))
         kept[params.CONTROL] = {name: array + told[name] for name, array in entered.variates.items()}
-    return Change(encoded.payload, kept)
+    return Change(encoded, kept)
 
 
 def _renewed(consent: Approved, entered: Entered, fitted: Fitted, staying: frozenset[str]) -> Params:

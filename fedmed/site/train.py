@@ -148,7 +148,8 @@ def _train(
         state=None,
         versions=versions(),
     )
-    return body, artifact.tensor_content(PAYLOAD, made.payload, consent.layout.coding), made.kept
+    content = artifact.streamed_content(PAYLOAD, made.encoded.size, made.encoded.chunks, consent.layout.coding)
+    return body, content, made.kept
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fedmed.exchange import artifact, bodies, keys, sealing, statement, workspace
-from fedmed.site import join
+from fedmed.site import desk, join, train
 from tests.coded import code_of
-from tests.federation.simulator import statement_id
+from tests.federation import simulator
+from tests.federation.simulator import START, statement_id
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -178,10 +182,39 @@ def test_a_statement_that_its_schema_refuses_is_never_sealed(root: Path) -> None
     assert list((root / "archive").iterdir()) == []
 
 
-def test_a_payload_that_is_not_what_it_says_is_never_archived(root: Path, simulation: Simulation) -> None:
-    content = artifact.Content("update.safetensors", "application/vnd.safetensors", 5, "0" * 64, lambda: [b"four"])
-    with pytest.raises(ValueError, match="instead of 5"):
-        list(artifact.seal(b"{}", samples.key("aa"), "update", [content]))
+LARGE = bytes(range(256)) * (5 << 12)  # 5 MB: written by another thread
+
+
+def say_large(root: Path, sha256: str | None, size: int = len(LARGE)) -> Known:
+    """An update with some bytes for a payload: what they mean is for its receiver to look at."""
+    name = train.PAYLOAD
+    content = artifact.Content(name, artifact.SAFETENSORS, size, sha256, lambda: [LARGE[:7], memoryview(LARGE)[7:]])
+    with desk.opened(root, START) as site:
+        consent, model = desk.require_approved(site), desk.newest_model(site, [])
+        return train._say(site, consent, model, simulator._update_body(1, 1, 1), content, START)
+
+
+def test_a_digest_that_was_made_while_writing_gives_the_same_file(simulation: Simulation, tmp_path: Path) -> None:
+    simulation.carry_down()
+    simulation.sites["aa"].look(START)
+    roots = simulation.sites["aa"].root, tmp_path / "again"
+    shutil.copytree(*roots)
+    one, two = (say_large(*said) for said in zip(roots, (None, hashlib.sha256(LARGE).hexdigest()), strict=True))
+    assert one == two
+    made = desk.peek(roots[0]).workspace
+    assert made.archived(one.id).read_bytes() == desk.peek(roots[1]).workspace.archived(two.id).read_bytes()
+    assert sealing.read_payload(made, one.id, train.PAYLOAD) == LARGE
+
+
+def test_a_payload_that_is_not_what_it_says_is_never_archived(simulation: Simulation) -> None:
+    simulation.carry_down()
+    simulation.sites["aa"].look(START)
+    root, before = simulation.sites["aa"].root, threading.active_count()
+    archived = set((root / "archive").iterdir())
+    with pytest.raises(ValueError, match="instead of"):
+        say_large(root, None, len(LARGE) + 1)
+    assert set((root / "archive").iterdir()) == archived
+    assert threading.active_count() == before
 
 
 # --- the workspace ---------------------------------------------------------------------------------------------------
