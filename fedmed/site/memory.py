@@ -60,7 +60,8 @@ def _counted(site: Site, round_: int) -> Known | None:
         model = site.workspace.record.model(answered + 1)
         if model is None:
             name = f"model-r{answered + 1:04d}.fedmed"
-            raise FedmedError("FM-STA-04", f"{name}: expected it before this site goes on from its last update")
+            words, next_ = "expected it before this site goes on from its last update", f"put {name} into inbox/"
+            raise FedmedError("FM-STA-04", f"{name}: {words}", next=f"{next_} and run the command again")
         body = sealing.read_archived(site.workspace, model.id).predicate.body
         used = {parent.update for parent in body.parents} if isinstance(body, bodies.Model) else set()
         if found := next((each for each in said if each.id in used), None):
