@@ -13,7 +13,7 @@ from fedmed.coordinator import aggregate, decoded, desk
 from fedmed.exchange import intake, sealing
 from fedmed.learning import layout, params
 from fedmed.site import desk as site_desk
-from fedmed.site import memory, own
+from fedmed.site import laps, memory, own
 from tests import small
 from tests.coded import code_of
 
@@ -53,8 +53,8 @@ def change(seed: int) -> Params:
     return {name: random.normal(0.01, 0.02, shape).astype(np.float32) for name, shape in SHAPES.items()}
 
 
-def founded(root: Path, update: dict[str, Any]) -> small.Federation:
-    return small.founded(root, initial=initial, recipe={"update": update}, limits={"min_cosine": -1})
+def founded(root: Path, update: dict[str, Any], **recipe: Any) -> small.Federation:
+    return small.founded(root, initial=initial, recipe={"update": update, **recipe}, limits={"min_cosine": -1})
 
 
 def said(world: small.Federation, known: Known, name: str) -> Params:
@@ -176,3 +176,19 @@ def test_what_a_killed_command_decoded_is_gone_with_the_next(int8: small.Federat
     for each in (world, other):
         aggregate.aggregate(each.coordinator, small.now())
     assert np.array_equal(model(world)["a.weight"], model(other)["a.weight"])
+
+
+def test_in_a_lap_the_next_site_goes_on_from_what_was_said(tmp_path: Path) -> None:
+    world = founded(tmp_path / "world", {"compress": "zstd"}, strategy={"name": "cyclic"})
+    before = model(world)
+    first, second = desk.peek(world.coordinator).record.newest("model").order
+    sent = said(world, small.seal_update(world.site(first), change(1)), first)
+    world.carry()
+    assert code_of(lambda: aggregate.aggregate(world.coordinator, small.now())) == "FM-WAI-03"
+    world.carry()
+    with site_desk.opened(world.site(second), small.now()) as site:
+        consent, _ = site_desk.receive(site, site_desk.require_approved(site), small.now(), "train-local")
+        turn = laps.turn(site, site_desk.newest_model(site, []))
+        begun = laps.begin(site, consent, before, turn)
+    for name in SHAPES:
+        assert np.array_equal(begun[name], before[name] + sent[name])
