@@ -170,7 +170,9 @@ def _why_lap_is_open(
     if hops >= limits.min_sites and _deadline_is_over(found, limits.deadline_days, now, hop):
         return ""
     turn = everyone[hops]
-    return f"{hops} of {len(everyone)} sites have trained, one after another; it waits for {turn.site} ({_why(turn)})"
+    too_few = f"; with fewer than {limits.min_sites} nothing of a lap counts" if hops < limits.min_sites else ""
+    trained = f"{hops} of {len(everyone)} sites have trained, one after another"
+    return f"{trained}; it waits for {turn.site} ({_why(turn)}){too_few}"
 
 
 def _why(standing: Standing) -> str:

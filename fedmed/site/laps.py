@@ -53,7 +53,8 @@ def waits_for(site: Site, model: Known) -> str:
     place = f"which comes before this site, {' - '.join(model.order)}"
     if first and before is None:
         return f"the update of {first}, {place}"
-    if before and any(each.sender == first and each.seq == before.seq for each in record.conflicts):
+    conflicts = [each for each in record.conflicts if each.sender == first]
+    if before and any(each.round == model.round or each.seq == before.seq for each in conflicts):
         return f"the coordinator: {first}, {place}, signed two updates with one number"
     return ""
 

@@ -196,7 +196,10 @@ def test_cron_at_the_coordinator_hands_on_what_came(lap: Simulation) -> None:
     done, waiting = tick()
     assert (done, waiting) == (
         [],
-        "round 0: 1 of 3 sites have trained, one after another; it waits for aa (it is its turn)",
+        (
+            "round 0: 1 of 3 sites have trained, one after another; it waits for aa (it is its turn); "
+            "with fewer than 2 nothing of a lap counts"
+        ),
     )
     assert status.status(lap.coordinator.root, lap.now).next == "wait for aa, whose turn it is"
     lap.carry_down()

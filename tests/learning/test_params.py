@@ -288,3 +288,13 @@ def test_control_variates_travel_beside_what_is_learned() -> None:
         assert got.keys() == expected.keys()
         assert all((got[name] == expected[name]).all() for name in got)
     assert params.without_control(weights) == (weights, {})
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=8), st.integers(0, 99))
+def test_adding_in_float32_is_adding_in_float64_and_rounding(numbers, seed):
+    """The coordinator adds in float64: the next site of a lap begins with the very weights that it would make."""
+    left = {"a": np.array(numbers, np.float32)}
+    right = {"a": np.random.RandomState(seed).randn(len(numbers)).astype(np.float32) * left["a"][::-1]}
+    with np.errstate(over="ignore"):
+        wide = (left["a"].astype(np.float64) + right["a"]).astype(np.float32)
+    np.testing.assert_array_equal(params.add(left, right)["a"], wide)

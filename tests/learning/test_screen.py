@@ -160,3 +160,23 @@ def test_the_largest_numbers_that_are_admitted_do_not_overflow() -> None:
     found = screened([1e30, 1e30], [1e-40, 0], [1, 0])
     assert all(math.isfinite(each.norm) and math.isfinite(each.ratio) for each in found)
     assert [each.site for each in found if each.ratio > 5] == ["aa"]
+
+
+def test_what_each_site_of_a_lap_added() -> None:
+    """(1, 0), then (0, 2), then (3, 0) were added: the whole differences are (1, 0), (1, 2), (4, 2)."""
+    whole = np.array([[1.0, 0], [1, 2], [4, 2]])
+    assert screen.added(whole @ whole.T).tolist() == [[1, 0, 3], [0, 4, 0], [3, 0, 9]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(-1000, 1000), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_what_was_added_out_of_the_products_alone(steps: list[list[int]]) -> None:
+    added = np.array(steps, float)
+    whole = np.cumsum(added, axis=0)
+    np.testing.assert_allclose(screen.added(whole @ whole.T), added @ added.T, atol=1e-6)
+
+
+def test_a_length_that_rounding_made_negative_is_zero() -> None:
+    whole = np.array([[0.1, 0.7], [0.1, 0.7]])
+    products = whole @ whole.T + np.array([[0, 1e-17], [1e-17, -2e-16]])
+    assert screen.added(products)[1, 1] == 0

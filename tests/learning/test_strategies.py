@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.learning.averaging import fedavg
+from fedmed.learning.averaging import cyclic, fedavg
 from fedmed.learning.strategies import STRATEGIES, shares, weight_of
 from fedmed.learning.strategy import Meta
 
@@ -53,6 +53,15 @@ def test_a_capped_site() -> None:
 
 def test_one_site_is_that_site() -> None:
     assert average([1, 2, 3], {"aa": [1, 1, 1]}, {"aa": 5}, cap=0.6).tolist() == [2, 3, 4]
+
+
+def test_a_lap_is_the_last_update() -> None:
+    """(1, 2, 3) + (4, -2, 0.5): the last one says the work of all; the ones before it are not added a second time."""
+    meta = [Meta("bb", 30, 0.0, 1), Meta("cc", 10, 0.0, 1), Meta("aa", 20, 1.0, 1)]
+    updates = np.array([[8, 8, 8], [1, -1, 1e30], [4, -2, 0.5]], np.float32)
+    made, memory = combined(cyclic(), InMemory(np.array([1, 2, 3], np.float32), updates, meta))
+    assert made.tolist() == [5, 0, 3.5]
+    assert not memory
 
 
 def test_the_sum_is_made_in_double_precision() -> None:
