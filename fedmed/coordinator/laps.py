@@ -154,13 +154,22 @@ def relay(found: Workspace, everyone: list[Standing]) -> Relayed | None:
 
 
 def withdraw(found: Workspace, kept: Path | None = None) -> None:
-    """Updates of sites stay in the outbox only while they are needed. Raises FedmedError FM-RES-02."""
-    for path in found.outbox.glob("update-*.fedmed"):
-        if path != kept:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise files.disk_error(error, path) from error
+    """Copies that were put there for the next site stay in the outbox only while they are needed: all sites look there.
+
+    Raises FedmedError FM-RES-02, FM-TRU-11.
+    """
+    newest = rounds.open_round(found)
+    handed_on = [
+        each
+        for each in found.record.received
+        if each.kind == "update" and each.round_number >= newest - 1 and each.id in found.record.posted
+    ]
+    names = {sealing.file_name(sealing.read_archived(found, each.id)) for each in handed_on}
+    for path in {found.outbox / name for name in names} - {kept}:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise files.disk_error(error, path) from error
 
 
 def is_to_be_relayed(found: Workspace, everyone: list[Standing]) -> bool:

@@ -131,8 +131,9 @@ def test_the_coordinator_carries_the_very_file_until_it_is_used(lap: Simulation)
     lap.carry_down()
     hop(lap, "aa", 2.0)
     assert [path.name for path in outbox.glob("update-*")] == ["update-r0000-aa.fedmed"]
+    (outbox / "update-r0000-zz.fedmed").write_bytes(b"somebody else's")
     hop(lap, "bb", 4.0)
-    assert list(outbox.glob("update-*")) == []
+    assert [path.name for path in outbox.glob("update-*")] == ["update-r0000-zz.fedmed"]
 
 
 def test_a_file_that_went_straight_to_the_next_site(lap: Simulation) -> None:
@@ -266,6 +267,18 @@ def test_a_corrected_update_counts_until_the_next_site_has_gone_on(lap: Simulati
     assert statement_id(late) not in {
         p["update"] for p in predicate_of(lap.coordinator.posted("model-r0001"))["body"]["parents"]
     }
+
+
+def test_a_correction_that_everybody_behind_took_over_counts(lap: Simulation) -> None:
+    """cc brings its corrected update to aa itself; aa goes on from it, and that chain is as long as the first one."""
+    hop(lap, "cc", 1.0)
+    hop(lap, "aa", 2.0)
+    corrected = lap.send_update("cc", 10.0)
+    lap.sites["aa"].deliver(corrected, lap.now)
+    second = hop(lap, "aa", 20.0)
+    assert predicate_of(second)["body"]["chain"] == statement_id(corrected)
+    hop(lap, "bb", 40.0)
+    model_is(lap, 70.0)
 
 
 @pytest.fixture(scope="module")
