@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import tracemalloc
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,10 +15,14 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedmed import files
 from fedmed.learning import compression, layout, params
 from fedmed.learning.encoding import Encoding
 from fedmed.learning.layout import Layout
 from tests.coded import code_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TABLE = params.table_from_rows(
     [
@@ -216,3 +223,31 @@ def test_another_header_is_refused_before_any_number_is_looked_at() -> None:
 )
 def test_what_cannot_be_sent_is_refused_at_the_site(change: dict[str, np.ndarray], code: str) -> None:
     assert code_of(lambda: layout.encode({**CHANGE, **change}, Layout(TABLE, ENCODINGS[3])).payload) == code
+
+
+def peak_of_decoding(folder: Path, tensors: int) -> int:
+    """Bytes of numpy and Python that unpacking and decoding of so many tensors of 2^18 numbers needs at once."""
+    names = [f"w{number}" for number in range(tensors)]
+    table = params.table_from_rows([{"name": name, "shape": [1 << 18], "group": "param"} for name in names])
+    said = Layout(table, Encoding("int8"), "zstd")
+    change = {name: RANDOM.normal(0, 1e-3, 1 << 18).astype(np.float32) for name in names}
+    packed, plain = folder / "packed", folder / "plain"
+    packed.write_bytes(layout.encode(change, said).payload)
+    fd = os.open(packed, os.O_RDONLY)
+    tracemalloc.start()
+    with plain.open("wb") as out:
+        for chunk in said.unpacked(files.read_chunks(fd, 0, packed.stat().st_size)):
+            out.write(chunk)
+    os.close(fd)
+    fd = os.open(plain, os.O_RDONLY)
+    count = sum(len(numbers) for numbers in said.decoded(lambda at, size: os.pread(fd, size, at)))
+    os.close(fd)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == tensors << 18
+    return peak
+
+
+def test_memory_of_decoding_does_not_grow_with_the_model(tmp_path: Path) -> None:
+    few, many = (peak_of_decoding(tmp_path, tensors) for tensors in (2, 8))
+    assert many < few + (1 << 20)  # of 6 MB more numbers
