@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, laps, reading, sshsig, statement
-from fedmed.learning import compression, layout, params
+from fedmed.learning import layout, params
 from fedmed.learning.encoding import Encoding
 from fedmed.learning.layout import Layout
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from fedmed.exchange.statement import Statement
     from fedmed.learning.params import Table
     from fedmed.recipe import Recipe
-
-MAX_HEADER = 4 << 20  # bytes of a file's own word about its tensors
 
 
 @dataclass(frozen=True)
@@ -228,9 +226,9 @@ def _inspected(fd: int, envelope: Envelope, said: Statement) -> Inspected:
 def _encoding(fd: int, envelope: Envelope, said: Statement) -> str:
     """How the numbers of an update are written, by its own header, which `inspect` does not verify."""
     part = said.predicate.payload[0]
-    offset = artifact.payload_offset(envelope, said, part.name)
-    data = b"".join(files.read_chunks(fd, offset, min(part.bytes, MAX_HEADER)))
-    if part.coding == "zstd":
-        data = compression.beginning(data, MAX_HEADER)
-    length = int.from_bytes(data[:8], "little")
-    return layout.told(data[8 : 8 + length])
+    start = artifact.payload_offset(envelope, said, part.name)
+
+    def read(offset: int, size: int) -> bytes:
+        return b"".join(files.read_chunks(fd, start + offset, min(size, part.bytes - offset)))
+
+    return layout.told(layout.stated_header(read, part.coding))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Coding = Literal["none", "zstd"]
 PLAIN = Encoding()
+MAX_HEADER = 16 << 20  # bytes of a payload's own word about its tensors that are looked at: more than any table has
 _ORDER = ("F32", "U32", "BF16", "F16", "I8")
 _DTYPES = {"F32": "<f4", "U32": "<u4", "BF16": "<u2", "F16": "<f2", "I8": "|i1"}
 
@@ -187,6 +188,14 @@ def encode(
         parts.update({tensor.name + end: array.reshape(-1).view(np.uint8).data for end, array in found.items()})
     chunks: list[bytes | memoryview] = [layout.header, *(parts[entry.name] for entry in layout.entries)]
     return Encoded(chunks if layout.coding == "none" else [compression.pack(b"".join(chunks), layout.regions)], left)
+
+
+def stated_header(read: Callable[[int, int], bytes], coding: Coding) -> bytes:
+    """The JSON text of a payload that nobody has verified, as far as it is there. `read(offset, size)`."""
+    if coding == "zstd":
+        frame = read(0, MAX_HEADER)
+        return stated_header(lambda offset, size: compression.beginning(frame, offset + size)[offset:], "none")
+    return read(8, min(int.from_bytes(read(0, 8), "little"), MAX_HEADER))
 
 
 def told(header: bytes) -> str:

@@ -19,6 +19,7 @@ from fedmed import files, logs
 from fedmed.cases import datalist, splits, tokens
 from fedmed.errors import CODES, FedmedError
 from fedmed.exchange import artifact, reading, sealing, statement
+from fedmed.learning import layout
 from fedmed.site import desk
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 MAX_DIGESTS = 1 << 30  # bytes of a file of digests
 MAX_LOG = 256 << 20
-MAX_HEADER = 64 << 20  # of a file of tensors
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,13 @@ def _texts(path: Path) -> Iterator[str]:
         said = statement.decode(envelope.raw)
         yield envelope.raw.decode()
         for part in said.predicate.payload:
-            offset, size = artifact.payload_offset(envelope, said, part.name), part.bytes
-            if part.name.endswith(".safetensors"):
-                head = b"".join(files.read_chunks(fd, offset, 8))
-                offset, size = offset + 8, min(int.from_bytes(head, "little"), size, MAX_HEADER)
-            yield b"".join(files.read_chunks(fd, offset, size)).decode("utf-8", "replace")
+            start = artifact.payload_offset(envelope, said, part.name)
+
+            def read(offset: int, size: int, start: int = start, end: int = part.bytes) -> bytes:
+                return b"".join(files.read_chunks(fd, start + offset, min(size, end - offset)))
+
+            is_tensors = part.name.endswith(".safetensors")
+            text = layout.stated_header(read, part.coding) if is_tensors else read(0, part.bytes)
+            yield text.decode("utf-8", "replace")
     finally:
         os.close(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fedmed.coordinator import aggregate, decoded, desk
 from fedmed.exchange import intake, sealing
 from fedmed.learning import layout, params
 from fedmed.site import desk as site_desk
-from fedmed.site import laps, memory, own
+from fedmed.site import laps, memory, outgoing, own
 from tests import small
 from tests.coded import code_of
 
@@ -90,8 +91,10 @@ def test_a_round(tmp_path: Path, update: dict[str, Any]) -> None:
             assert np.array_equal(after[name], (before[name] + mean).astype(np.float32)), name
         said_of = {name: int((array != 0).sum()) for name, array in sent[0].items()}
         assert form != "topk" or said_of == {"a.weight": 11, "b.bias": 5, "c.weight": 7, "norm.mean": 70}
-    shown = inspection.inspect(world.site("aa") / "outbox" / f"update-r{round_:04d}-aa.fedmed")
-    assert shown.encoding == form
+    sealed = world.site("aa") / "outbox" / f"update-r{round_:04d}-aa.fedmed"
+    assert inspection.inspect(sealed).encoding == form
+    _, header = outgoing._texts(sealed)
+    assert {name.partition(":")[0] for name in json.loads(header)} == set(SHAPES), "what is searched before it leaves"
     assert list((world.coordinator / "state" / "spool").iterdir()) == []
 
 
