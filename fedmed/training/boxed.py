@@ -13,7 +13,7 @@ from fedmed.cases import boxes as meanings
 from fedmed.cases import pictures as reader
 from fedmed.cases.case import Box
 from fedmed.errors import FedmedError
-from fedmed.training import heatmaps, pictures, samples
+from fedmed.training import heatmaps, pictures, samples, transforms
 from fedmed.training.monai_parts import MetaTensor
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Boxed(samples.Samples):
         return seen(case, self.root, self.recipe, self.label_map, self.preprocessing)
 
     def draw(self, prepared: Tensors, random: np.random.RandomState) -> samples.Sample:
-        self.augmentation.set_random_state(int(random.randint(2**31 - 1)))
+        transforms.draw_from(self.augmentation, random)
         image = self.augmentation({"image": MetaTensor(prepared["image"].clone())})["image"]
         boxes = moved(boxes_in(prepared), np.asarray(image.affine, np.float64))
         maps = heatmaps.drawn(boxes, self.recipe.data.image_size, self.recipe.num_classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,7 @@ from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _NAME = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?")
 
@@ -42,10 +43,21 @@ def _present() -> list[str]:
     return ["cpu", *(f"cuda:{number}" for number in range(count)), *mps]
 
 
-def autocast(device: torch.device) -> torch.autocast:
+def autocast(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 where a CUDA device computes it by itself; full precision anywhere else."""
-    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def seed(device: torch.device, number: int) -> None:
+    """What `device` draws next. `torch.manual_seed` would also note for CUDA from where it was called, which takes as
+    long as a step of a small network.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(number)
+    else:
+        torch.manual_seed(number)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Patches(samples.Samples):
         low = corner(prepared, size, self.recipe.training.foreground, random)
         sample: dict[str, Any] = {name: cut(prepared[name], low, size) for name in self.keys}
         with transforms.plain_tensors():
-            self.augmentation.set_random_state(int(random.randint(2**31 - 1)))
+            transforms.draw_from(self.augmentation, random)
             sample = self.augmentation(sample)
         return sample["image"].contiguous(), sample["label"].to(torch.uint8).contiguous()
 

@@ -64,7 +64,7 @@ class Pictures(samples.Samples):
         slices = prepared["slices"]
         image = slices[random.randint(len(slices))]
         with transforms.plain_tensors():
-            self.augmentation.set_random_state(int(random.randint(2**31 - 1)))
+            transforms.draw_from(self.augmentation, random)
             image = self.augmentation({"image": image.clone()})["image"]
         return image.contiguous(), prepared["label"].clone()
 

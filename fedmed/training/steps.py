@@ -75,7 +75,7 @@ def each(
     """
     for images, labels in batches:
         if where is not None:
-            torch.manual_seed(seeds.seed(*where, "step", run.step))
+            devices.seed(images.device, seeds.seed(*where, "step", run.step))
         loss = step(recipe, run, images, labels)
         run.step, run.loss_sum = run.step + 1, run.loss_sum + loss
         yield loss

@@ -139,10 +139,18 @@ def scale(channel: np.ndarray, inside: np.ndarray, fitted: Intensity | None = No
 
 
 def augmentation(recipe: Recipe, keys: tuple[str, ...]) -> Any:
-    """The recipe's random chain over `keys` ("image", and "label" where there is a mask), as a MONAI Compose: seed it
-    with `set_random_state`.
+    """The recipe's random chain over `keys` ("image", and "label" where there is a mask), as a MONAI Compose. Tell it
+    with `draw_from` where its random numbers come from.
     """
     return mt.Compose([AUGMENT[step.name](step, keys) for step in recipe.augment])
+
+
+def draw_from(augmentation: Any, random: np.random.RandomState) -> None:
+    """All steps draw in turn from `random`. MONAI's own way makes a generator for each of them, for each sample, which
+    costs more than many of the steps.
+    """
+    for step in augmentation.transforms:
+        step.set_random_state(state=random)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 
 from fedmed.cases.case import Box, Case, Geometry
 from fedmed.errors import FedmedError
-from fedmed.training import boxed, pictures
+from fedmed.training import boxed, pictures, transforms
 from tests import boxed as films
 from tests import radiographs
 from tests.cases import films as dicoms
@@ -111,7 +111,7 @@ def test_a_box_that_follows_is_exact_to_the_pixel(tmp_path, name):
     samples = drawn([case_of("a.png", [box])], tmp_path, augment=ALWAYS[name], data={"image_size": [64, 64]})
     prepared = samples.prepared(0)
     for seed in range(4):
-        samples.augmentation.set_random_state(seed)
+        transforms.draw_from(samples.augmentation, np.random.RandomState(seed))
         image = samples.augmentation({"image": boxed.MetaTensor(prepared["image"].clone())})["image"]
         (moved,) = boxed.moved(boxed.boxes_in(prepared), image.affine.numpy())
         assert frame_of(image.as_tensor()[0].numpy() > 0) == pytest.approx(moved[:4])

@@ -277,3 +277,11 @@ def test_steps_with_a_place_seed_each_steps_dropout(recipe_of):
     assert same(trained((7, "a", 0, 1), 1, 2), trained((7, "a", 0, 1), 3, 4))
     assert not same(trained((7, "a", 0, 1), 1, 2), trained((7, "b", 0, 1), 1, 2))
     assert not same(trained(None, 1, 2), trained(None, 3, 4))
+
+
+def test_a_seeded_device_draws_what_torch_would():
+    with torch.random.fork_rng(devices=[]):
+        devices.seed(CPU, 2**63 - 1)
+        first = torch.randn(3)
+        torch.manual_seed(2**63 - 1)
+        assert torch.equal(first, torch.randn(3))
