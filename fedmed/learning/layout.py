@@ -7,7 +7,6 @@ writer emits: entries by dtype, the widest first, then by name. Source: the safe
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,16 +77,7 @@ class Layout:
 
     @cached_property
     def header(self) -> bytes:
-        """The safetensors header: its length as u64, then compact JSON padded with blanks to 8 bytes."""
-        text = json.dumps(
-            {
-                each.name: {"dtype": each.kind, "shape": list(each.shape), "data_offsets": [each.offset, each.end]}
-                for each in self.entries
-            },
-            separators=(",", ":"),
-        ).encode()
-        text += b" " * (-len(text) % 8)
-        return len(text).to_bytes(8, "little") + text
+        return params.header((each.name, each.kind, each.shape, each.end - each.offset) for each in self.entries)
 
     @property
     def digest(self) -> str:

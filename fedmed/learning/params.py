@@ -123,16 +123,19 @@ def elements(table: Table) -> int:
 
 
 def wire_table(table: Table) -> bytes:
-    """The safetensors header of a payload: its length as u64, then compact JSON padded with blanks to 8 bytes.
+    """The safetensors header of a payload whose tensors are all F32: by name, as the stock writer orders them."""
+    return header((tensor.name, "F32", tensor.shape, 4 * tensor.size) for tensor in in_wire_order(table))
 
-    All tensors are F32, so the stock writer's order (dtype size, then name) is the order of names.
+
+def header(entries: Iterable[tuple[str, str, tuple[int, ...], int]]) -> bytes:
+    """The safetensors header of entries with name, dtype, shape and bytes: its length as u64, then compact JSON padded
+    with blanks to 8 bytes.
     """
-    entries, offset = {}, 0
-    for tensor in in_wire_order(table):
-        end = offset + 4 * tensor.size
-        entries[tensor.name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
+    found, offset = {}, 0
+    for name, dtype, shape, size in entries:
+        found[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(found, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 

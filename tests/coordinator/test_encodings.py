@@ -14,8 +14,8 @@ from fedmed.coordinator import aggregate, decoded, desk
 from fedmed.exchange import intake, sealing
 from fedmed.learning import layout, params
 from fedmed.site import desk as site_desk
-from fedmed.site import laps, memory, outgoing, own
-from tests import small
+from fedmed.site import laps, memory, outgoing, own, train
+from tests import small, tables
 from tests.coded import code_of
 
 if TYPE_CHECKING:
@@ -195,3 +195,32 @@ def test_in_a_lap_the_next_site_goes_on_from_what_was_said(tmp_path: Path) -> No
         begun = laps.begin(site, consent, before, turn)
     for name in SHAPES:
         assert np.array_equal(begun[name], before[name] + sent[name])
+
+
+@pytest.mark.slow
+def test_train_local_goes_on_from_what_it_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = {
+        **tables.TABULAR,
+        "network": {"name": "MLP", "hidden": [32]},
+        "update": {"encoding": "topk", "fraction": 0.1},
+    }
+    world = tables.founded(tmp_path / "world", recipe=recipe)
+    encode, given = layout.encode, []
+
+    def seen(*arguments: Any) -> layout.Encoded:
+        given.append((arguments, encode(*arguments)))
+        return given[-1][1]
+
+    monkeypatch.setattr(layout, "encode", seen)
+    for _ in range(2):
+        for name in world.sites:
+            train.train(world.site(name), small.now(), train.Options(), lambda *_: None)
+        world.carry()
+        aggregate.aggregate(world.coordinator, small.now())
+        world.carry()
+    (first, said_first), _, (second, _), _ = given
+    assert first[2] is None
+    assert second[2].keys() == said_first.residual.keys() == {"0.weight"}
+    for name, array in said_first.residual.items():
+        assert np.array_equal(second[2][name], array)
+        assert np.abs(array).max() > 0
