@@ -75,8 +75,8 @@ def compare(
     is_lap = bool(rounds.order(found))
     is_time = not rounds.why_open(found, running, everyone, now, close=close) or (is_lap and len(ids) >= ENOUGH)
     if is_time and ids != {row["update"] for row in _newest(found)}:
-        made = products(usable)
-        rows = _compare(usable, screen.added(made) if is_lap else made)
+        judged = screen.figures_in_a_lap if is_lap else screen.figures
+        rows = _rows(judged([each.site for each in usable], products(usable)), usable)
         found.write_entry("aggregate", "note", now, what=SCREENED, round=rounds.open_round(found), updates=rows)
     return standings(found, running)
 
@@ -112,7 +112,7 @@ def _newest(found: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def _compare(usable: list[Standing], products: np.ndarray) -> list[dict[str, Any]]:
+def _rows(figures: list[Figures], usable: list[Standing]) -> list[dict[str, Any]]:
     """Figures as the ledger keeps them: what is decided later is decided from these strings."""
     ids = [each.update.id for each in usable if each.update]
     return [
@@ -123,7 +123,7 @@ def _compare(usable: list[Standing], products: np.ndarray) -> list[dict[str, Any
             "ratio": f"{each.ratio:.9g}",
             "cosine": None if each.cosine is None else f"{each.cosine:.9g}",
         }
-        for each, statement_id in zip(screen.figures([each.site for each in usable], products), ids, strict=True)
+        for each, statement_id in zip(figures, ids, strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ themselves; here nothing is changed or left out, the figures are for a person wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,14 @@ def figures(names: Sequence[str], products: np.ndarray) -> list[Figures]:
         Figures(name, float(norms[i]), float(norms[i]) / median, _cosine(i, products, norms, counted))
         for i, name in enumerate(names)
     ]
+
+
+def figures_in_a_lap(names: Sequence[str], products: np.ndarray) -> list[Figures]:
+    """Of what each site added to the one before it; `products` are those of the whole differences. No cosine: who goes
+    on from another's weights turns back where those went too far for its own cases, and honest sites point against
+    each other.
+    """
+    return [replace(each, cosine=None) for each in figures(names, added(products))]
 
 
 def _cosine(i: int, products: np.ndarray, norms: np.ndarray, counted: np.ndarray) -> float | None:

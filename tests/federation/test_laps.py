@@ -231,6 +231,13 @@ def test_a_hop_that_stands_out_holds_the_lap(lap: Simulation) -> None:
     assert order_of(other, 1)[-1] == "bb"
 
 
+def test_a_site_may_turn_back_what_the_one_before_did(lap: Simulation) -> None:
+    """A cosine of -1 to the others, which all at once would be held for."""
+    for name, adds in zip(FIRST, (1.0, 1.0, -1.0), strict=True):
+        hop(lap, name, adds)
+    model_is(lap, 1.0)
+
+
 def test_what_went_on_from_a_held_one_does_not_count(begun: Simulation, tmp_path: Path) -> None:
     four = simulator.Simulation(tmp_path / "f", ("aa", "bb", "cc", "dd"))
     four.found(strategy={"name": "cyclic"}, **LIMITS)

@@ -180,3 +180,14 @@ def test_a_length_that_rounding_made_negative_is_zero() -> None:
     whole = np.array([[0.1, 0.7], [0.1, 0.7]])
     products = whole @ whole.T + np.array([[0, 1e-17], [1e-17, -2e-16]])
     assert screen.added(products)[1, 1] == 0
+
+
+def test_in_a_lap_the_length_counts_and_not_the_direction() -> None:
+    """(3, 4), then (30, 40) and then (-6, -8) were added, the last one back: lengths 5, 50 and 10, their median 10."""
+    whole = np.cumsum([[3.0, 4], [30, 40], [-6, -8]], axis=0)
+    found = screen.figures_in_a_lap(["cc", "aa", "bb"], whole @ whole.T)
+    assert [(each.site, each.norm, each.ratio, each.cosine) for each in found] == [
+        ("cc", 5, 0.5, None),
+        ("aa", 50, 5, None),
+        ("bb", pytest.approx(10), pytest.approx(1), None),
+    ]
