@@ -204,7 +204,8 @@ def _show(out: Screen, proposal: Proposal) -> None:
     out.say(
         f"  expires {proposal.federation.expires}; numbers on fewer than {limits.min_count} cases are not broken down"
     )
-    out.say(f"  what leaves this hospital (an update is {proposal.update_bytes / 1e6:.1f} MB):")
+    most = " at most" if recipe.update.compress != "none" else ""
+    out.say(f"  what leaves this hospital (an update is {proposal.update_bytes / 1e6:.1f} MB{most}):")
     for line in proposal.leaves:
         out.say(f"    - {line}")
     out.say(

@@ -149,7 +149,7 @@ def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found:
     _seat(seen, found)
     if seen.preprocessing is not None:
         desk.fitted_numbers(chosen, artifact.payload_bytes(data, envelope, said, statement.PREPROCESSING))
-    return Proposal(data, envelope.id, said, seen, chosen, params.payload_size(table), leaves(chosen))
+    return Proposal(data, envelope.id, said, seen, chosen, desk.layout_of(chosen, table).largest, leaves(chosen))
 
 
 def _seat(seen: Federation, found: Workspace) -> None:

@@ -69,13 +69,18 @@ class Approved:
     @cached_property
     def layout(self) -> Layout:
         """How updates are written."""
-        update = self.recipe.update
-        return Layout(self.travelling, Encoding(update.encoding, update.fraction), update.compress)
+        return layout_of(self.recipe, self.table)
 
     @property
     def travelling(self) -> Table:
         """The rows of a model and of an update."""
         return params.travelling(self.table, control=self.recipe.strategy.controls)
+
+
+def layout_of(chosen: Recipe, table: Table) -> Layout:
+    """How the updates of a federation are written that has this recipe and this table."""
+    travelling = params.travelling(table, control=chosen.strategy.controls)
+    return Layout(travelling, Encoding(chosen.update.encoding, chosen.update.fraction), chosen.update.compress)
 
 
 @contextmanager

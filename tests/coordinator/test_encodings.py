@@ -13,8 +13,8 @@ from fedmed.auditor import inspection
 from fedmed.coordinator import aggregate, decoded, desk
 from fedmed.exchange import intake, sealing
 from fedmed.learning import layout, params
+from fedmed.site import approve, laps, memory, outgoing, own, train
 from fedmed.site import desk as site_desk
-from fedmed.site import laps, memory, outgoing, own, train
 from tests import small, tables
 from tests.coded import code_of
 
@@ -76,12 +76,13 @@ def model(world: small.Federation) -> Params:
 @pytest.mark.parametrize("update", UPDATES, ids=[" ".join(map(str, each.values())) for each in UPDATES])
 def test_a_round(tmp_path: Path, update: dict[str, Any]) -> None:
     world = founded(tmp_path / "world", update)
-    form = update["encoding"]
+    form, seen = update["encoding"], {}
     for round_ in range(2 if form == "topk" else 1):  # what is left out counts in the second
         before = model(world)
-        sent = []
+        sent: list[Params] = []
         for seed, name in enumerate(world.sites):
-            sent.append(said(world, small.seal_update(world.site(name), change(10 * round_ + seed)), name))
+            seen[name] = small.seal_update(world.site(name), change(10 * round_ + seed))
+            sent.append(said(world, seen[name], name))
         world.carry()
         aggregate.aggregate(world.coordinator, small.now())
         world.carry()
@@ -91,6 +92,11 @@ def test_a_round(tmp_path: Path, update: dict[str, Any]) -> None:
             assert np.array_equal(after[name], (before[name] + mean).astype(np.float32)), name
         said_of = {name: int((array != 0).sum()) for name, array in sent[0].items()}
         assert form != "topk" or said_of == {"a.weight": 11, "b.bias": 5, "c.weight": 7, "norm.mean": 70}
+    (proposal,) = approve._proposals(site_desk.peek(world.site("aa")).workspace)
+    sent_bytes = (
+        sealing.read_archived(site_desk.peek(world.site("aa")).workspace, seen["aa"].id).predicate.payload[0].bytes
+    )
+    assert proposal.update_bytes == sent_bytes or (update.get("compress") and proposal.update_bytes > sent_bytes)
     sealed = world.site("aa") / "outbox" / f"update-r{round_:04d}-aa.fedmed"
     assert inspection.inspect(sealed).encoding == form
     _, header = outgoing._texts(sealed)
