@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from fedmed import settings
 from fedmed.cli import screen, tables
 from fedmed.cli.screen import Device, Json, Screen, Workspace
 from fedmed.errors import FedmedError
@@ -144,7 +143,7 @@ def evaluate(
     """
     out = Screen(as_json=as_json)
     fold: Any = "testing" if split is SplitName.test else "validation"
-    if settings.load_workspace(workspace).role == "coordinator":
+    if screen.is_coordinator(workspace):
         from fedmed.coordinator import evaluate as pool  # noqa: PLC0415
 
         table = pool.evaluate(workspace, screen.now(), fold)
@@ -177,7 +176,7 @@ def status(workspace: Workspace = Path(), as_json: Json = False) -> None:
     """
     out = Screen(as_json=as_json)
     found: Any
-    if settings.load_workspace(workspace).role == "coordinator":
+    if screen.is_coordinator(workspace):
         from fedmed.coordinator import status as desk  # noqa: PLC0415
 
         found = desk.status(workspace, screen.now())

@@ -49,6 +49,13 @@ OPENS_A_WORKSPACE = (
 )
 
 
+def is_coordinator(workspace: Path) -> bool:
+    """Whose workspace it is. Raises FedmedError FM-SET-*."""
+    from fedmed import settings  # noqa: PLC0415 - a third of the time that --help takes
+
+    return settings.load_workspace(workspace).role == "coordinator"
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedmed import settings
 from fedmed.cli import screen, tables
 from fedmed.cli.screen import Device, Json, Screen, Workspace
 from fedmed.errors import OK, WAITING
@@ -50,7 +49,7 @@ def run(
 
 
 def _plan(workspace: Path) -> desk.Standing | bedside.Standing:
-    if _is_coordinator(workspace):
+    if screen.is_coordinator(workspace):
         from fedmed.coordinator import run as desk  # noqa: PLC0415
 
         return desk.plan(workspace, screen.now())
@@ -61,20 +60,16 @@ def _plan(workspace: Path) -> desk.Standing | bedside.Standing:
 
 def _run(out: Screen, workspace: Path, device: str) -> desk.Standing | bedside.Standing:
     def tell(done: desk.Done | bedside.Done) -> None:
-        _SAY[done.step, _is_coordinator(workspace)](out, f"{_time(done)} {done.step}:", done.result)
+        _SAY[done.step, screen.is_coordinator(workspace)](out, f"{_time(done)} {done.step}:", done.result)
 
     with out.progress() as step:
-        if _is_coordinator(workspace):
+        if screen.is_coordinator(workspace):
             from fedmed.coordinator import run as desk  # noqa: PLC0415
 
             return desk.run(workspace, screen.now, step, tell)
         from fedmed.site import run as bedside  # noqa: PLC0415
 
         return bedside.run(workspace, screen.now, device, step, tell)
-
-
-def _is_coordinator(workspace: Path) -> bool:
-    return settings.load_workspace(workspace).role == "coordinator"
 
 
 def _time(done: desk.Done | bedside.Done) -> str:
