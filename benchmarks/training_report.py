@@ -87,8 +87,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     out = [
         "# Training beside a bare loop, Flower and NVFLARE",
         "",
-        f"Made by `python benchmarks/training.py` on {os.cpu_count()} cores ({platform.machine()}). Medians; contenders",
-        "took turns. Use the ratios, not the seconds.",
+        f"Made by `python benchmarks/training.py` on {os.cpu_count()} cores ({platform.machine()}). Medians;",
+        "contenders took turns. Use the ratios, not the seconds.",
     ]
     if found["loop"]:
         out += ["", "## The loop alone", "", *of_loops(found["loop"])]
@@ -138,11 +138,11 @@ JOBS = {
         "An empty job: 4 sites, 5 rounds, 1 MB",
         [
             "The others' sites send back 250,000 numbers as they came. fedmed has no trainer that does nothing: its",
-            "sites take one step of a network of 250 thousand parameters on 4 of 16 rows. It also divides a table among",
-            "the sites, founds the federation (keys, roster, approvals), scores every model on validation rows and the",
-            "last on test rows, pools the reports, verifies, signs and archives every file, and draws two pictures.",
-            "Nothing of this is done by the others. A simulation waits for no disk (fsync): a kill costs it nothing, a",
-            "power cut may.",
+            "sites take one step of a network of 250 thousand parameters on 4 of 16 rows. It also divides a table",
+            "among the sites, founds the federation (keys, roster, approvals), scores every model on validation",
+            "rows and the last on test rows, pools the reports, verifies, signs and archives every file, and draws two",
+            "pictures. Nothing of this is done by the others. A simulation waits for no disk (fsync): a",
+            "kill costs it nothing, a power cut may.",
         ],
     ),
     "real": (
