@@ -47,23 +47,15 @@ def _merge_exchange(count: int) -> Iterator[tuple[int, int]]:
         p >>= 1
 
 
-def median(rows: np.ndarray) -> np.ndarray:
-    """The median of every column of finite `rows` [sites, elements]; the mean of the middle two. float64 [elements]."""
-    middle = len(rows) // 2
-    return _mean(rows, (middle,) if len(rows) % 2 else (middle - 1, middle))
-
-
 def trimmed_mean(rows: np.ndarray, cut: int) -> np.ndarray:
     """The mean of every column of finite `rows` without its `cut` smallest and `cut` largest. float64 [elements].
 
-    Added up from the smallest to the largest. Raises ValueError when nothing would be left.
+    Added up from the smallest to the largest. With a cut of (sites - 1) // 2 it is the median, of an even number the
+    mean of the two in the middle. Raises ValueError when nothing would be left.
     """
     if not 0 <= 2 * cut < len(rows):
         raise ValueError(f"of {len(rows)} rows {cut} cannot be cut at either end")
-    return _mean(rows, tuple(range(cut, len(rows) - cut)))
-
-
-def _mean(rows: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
+    wanted = range(cut, len(rows) - cut)
     total = np.zeros(rows.shape[1])  # 0.0 + -0.0 is 0.0: the sign of a zero does not depend on how a machine compares
     work = np.empty((len(rows) + 1, min(PIECE, rows.shape[1])), rows.dtype)
     for first in range(0, rows.shape[1], PIECE):

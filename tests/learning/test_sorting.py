@@ -15,6 +15,10 @@ from fedmed.learning import sorting
 FLOATS = st.floats(-(2.0**99), 2.0**99, width=32) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45])
 
 
+def median(found: np.ndarray) -> np.ndarray:
+    return sorting.trimmed_mean(found, (len(found) - 1) // 2)
+
+
 def rows(most: int = 12) -> st.SearchStrategy[np.ndarray]:
     shapes = st.tuples(st.integers(1, most), st.integers(1, 5))
     return shapes.flatmap(lambda shape: arrays.arrays(np.float32, shape, elements=FLOATS))
@@ -46,7 +50,7 @@ def test_what_no_wanted_row_needs_is_left_out() -> None:
 @given(rows())
 def test_the_median_is_numpys(found: np.ndarray) -> None:
     before = found.copy()
-    made = sorting.median(found)
+    made = median(found)
     np.testing.assert_array_equal(made, np.median(found.astype(np.float64), axis=0))
     assert made.dtype == np.float64
     assert found.tobytes() == before.tobytes(), "the rows are somebody else's"
@@ -65,17 +69,17 @@ def test_the_trimmed_mean_is_that_of_sorted_rows(found: np.ndarray, data: st.Dat
 
 def test_by_hand() -> None:
     found = np.array([[5, -0.0, 1], [1, 0.0, 1], [3, -0.0, 2], [100, 0.0, -7]], np.float32)
-    assert sorting.median(found).tolist() == [4, 0, 1]
+    assert median(found).tolist() == [4, 0, 1]
     assert sorting.trimmed_mean(found, 1).tolist() == [4, 0, 1]
     assert sorting.trimmed_mean(found, 0).tolist() == [27.25, 0, -0.75]
-    assert not np.signbit(sorting.median(found)).any()
+    assert not np.signbit(median(found)).any()
 
 
 def test_more_columns_than_one_piece_and_rows_of_a_wider_array() -> None:
     random = np.random.default_rng(0)
     wide = random.standard_normal((7, 3 * sorting.PIECE)).astype(np.float32)
     found = wide[:, 5 : 2 * sorting.PIECE + 50]
-    np.testing.assert_array_equal(sorting.median(found), np.median(found, axis=0))
+    np.testing.assert_array_equal(median(found), np.median(found, axis=0))
 
 
 @pytest.mark.parametrize(("count", "cut"), [(1, 1), (4, 2), (5, 3), (5, -1)])
