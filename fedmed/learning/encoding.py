@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fedmed.errors import FedmedError
-from fedmed.learning.params import MAX_MAGNITUDE
+from fedmed.learning.params import MAX_MAGNITUDE, are_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -181,5 +181,5 @@ def fault(form: Form, part: str, numbers: np.ndarray, before: int, size: int) ->
         rising = int(numbers[0]) > before and bool((numbers[1:] > numbers[:-1]).all())
         return None if rising and int(numbers[-1]) < size else ("FM-ENC-02", f"expected rising indices below {size}")
     # false also for NaN, whose bits lie above those of infinity
-    inside = (numbers & np.uint16(0x7FFF)) <= _MAX_BF16 if form == "bf16" else np.abs(numbers) <= MAX_MAGNITUDE
-    return None if inside.all() else ("FM-TEN-02", "expected finite numbers, got NaN, infinity or beyond 1e30")
+    inside = (numbers & np.uint16(0x7FFF)).max() <= _MAX_BF16 if form == "bf16" else are_finite(numbers)
+    return None if inside else ("FM-TEN-02", "expected finite numbers, got NaN, infinity or beyond 1e30")
