@@ -209,6 +209,7 @@ class Training(Strict):
     head_steps: int = Field(default=0, ge=0, le=1_000_000)
     fine_tune_steps: int = Field(default=0, ge=0, le=1_000_000)
     fine_tune_lr: float | None = Field(default=None, gt=0, le=10)
+    ditto_lambda: float = Field(default=0.0, ge=0, le=100)
 
     def learning_rate(self, round: int, rounds: int) -> float:  # noqa: A002 - the field's word
         """Of the hospitals' optimiser in round 0 ... rounds - 1."""
@@ -231,6 +232,17 @@ class Training(Strict):
         if self.fine_tune_lr is not None and not self.fine_tune_steps:
             raise ValueError("fine_tune_lr belongs to fine_tune_steps")
         return self
+
+    @model_validator(mode="after")
+    def _one_personal_model(self) -> Training:
+        if self.ditto_lambda and self.fine_tune_steps:
+            raise ValueError("ditto_lambda and fine_tune_steps both make the personal model: give one of them")
+        return self
+
+    @property
+    def makes_personal(self) -> bool:
+        """Whether hospitals end with a model of their own beside the global one."""
+        return bool(self.ditto_lambda or self.fine_tune_steps)
 
     @model_validator(mode="after")
     def _body_is_trained_too(self) -> Training:

@@ -130,7 +130,7 @@ class _Progress:
         self._progress, self._lock, self._plan = progress, threading.Lock(), plan
         exchanges = plan.rounds + chosen.data.pools
         self._done, self._of_seed, self._trainings = 0, 0, exchanges + (chosen.training.fine_tune_steps > 0)
-        self._models = 1 + (chosen.training.fine_tune_steps > 0)
+        self._models = 1 + chosen.training.makes_personal
 
     def sites(self, count: int) -> None:
         """Known once the first seed is divided; every seed has the same number of acts."""
@@ -164,7 +164,7 @@ def _one_seed(
     crew.each(acts.partition, [(setting, name) for name in setting.names], lambda: None)
     metric = chosen.evaluation.metrics[0]
     play(setting, crew, tell.done, lambda made: say(f"seed {seed}, {told(made, metric)}"))
-    shown = [models.GLOBAL, *([models.PERSONAL] if chosen.training.fine_tune_steps else [])]
+    shown = [models.GLOBAL, *([models.PERSONAL] if chosen.training.makes_personal else [])]
     if plan.baselines:
         work: list[tuple[Any, ...]] = [(acts.train_alone, setting, name) for name in setting.names]
         crew.each(_act, [(models.train_pooled, setting), *work], tell.done)

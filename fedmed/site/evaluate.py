@@ -10,7 +10,21 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.learning import params
-from fedmed.site import alone, compared, desk, memory, outgoing, own, preprocessing, results, rounds, train, tune, worst
+from fedmed.site import (
+    alone,
+    compared,
+    desk,
+    ditto,
+    memory,
+    outgoing,
+    own,
+    preprocessing,
+    results,
+    rounds,
+    train,
+    tune,
+    worst,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,51 +88,47 @@ def evaluate(
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)
         local_only, tuned = alone.newest(site, consent), tune.verdict(site, consent, cases, model) if last else None
-        is_to_tune = last and tuned is None and consent.recipe.training.fine_tune_steps > 0
+        remembered = memory.load(site, consent, model.round_number)
+        has_personal = tuned is not None or ditto.PART in remembered
+        wanted = {"global", *(["alone"] if local_only else []), *(["personal"] if has_personal else [])}
+
+        def told(body: bodies.Report, known: Known, *, is_new: bool, picture: Path | None = None) -> Evaluated:
+            return Evaluated(
+                round=model.round_number,
+                last=last,
+                split=split,
+                is_new=is_new,
+                body=body,
+                posted=sealing.post(site.workspace, known),
+                case_table=table,
+                arrivals=arrivals,
+                worst=picture,
+                tuned=tuned,
+                is_to_tune=last and tuned is None and consent.recipe.training.fine_tune_steps > 0,
+                hurt=compared.hurt_by(site, consent, model, body),
+            )
+
         table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
-        wanted = {"global", *(["alone"] if local_only else []), *(["personal"] if tuned else [])}
         found = _earlier(site, model, split, cases, wanted)
         if found is not None:
-            posted = sealing.post(site.workspace, found[0])
-            fallen = compared.hurt_by(site, consent, model, found[1])
-            return Evaluated(
-                model.round_number,
-                last,
-                split,
-                False,
-                found[1],
-                posted,
-                table,
-                arrivals,
-                None,
-                tuned,
-                is_to_tune,
-                fallen,
-            )
+            return told(found[1], found[0], is_new=False)
         if not datalist.entries_of(cases, split):
             raise FedmedError("FM-DAT-45", f"cases.json: no case in the {split} fold")
         folds: list[Split] = [split, "validation"] if _needs_thresholds(consent, split) else [split]
         rounds.require_ready(site, cases, folds, device, progress)
         opening = _open_fold(site, split, now)
-        remembered = memory.load(site, consent, model.round_number)
-        received = desk.model_params(site, consent, model)
-        common = own.for_scores(consent, model.round_number, received, remembered)
+        common = own.for_scores(consent, model.round_number, desk.model_params(site, consent, model), remembered)
         models = {"global": common, **({"alone": local_only} if local_only else {})}
-        if tuned is not None:
-            models["personal"] = tune.weights(site, consent, cases, model) or common
+        if has_personal:
+            models["personal"] = tune.weights(site, consent, cases, model) or remembered.get(ditto.PART, common)
         scored = {fold: _score(site, consent, cases, fold, models, device, progress) for fold in folds}
-        above = {name: results.thresholds(found, consent.recipe) for name, found in scored[folds[-1]].items()}
+        above = {name: results.thresholds(rated, consent.recipe) for name, rated in scored[folds[-1]].items()}
         _note_thresholds(site, models, consent, above, now)
         body = _body(consent, cases, split, opening, scored[split], above)
         files.write_atomic(table, results.case_table(scored[split], consent.recipe), mode=0o600)
         picture = _picture(site, consent, cases, split, scored[split]["global"], model.round_number)
         _bind(site, cases, now)
-        known = _say(site, consent, model, body, now)
-        posted = sealing.post(site.workspace, known)
-        fallen = compared.hurt_by(site, consent, model, body)
-        return Evaluated(
-            model.round_number, last, split, True, body, posted, table, arrivals, picture, tuned, is_to_tune, fallen
-        )
+        return told(body, _say(site, consent, model, body, now), is_new=True, picture=picture)
 
 
 def _picture(

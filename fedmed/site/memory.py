@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, sealing, statement, states
 from fedmed.learning import params
-from fedmed.site import own
+from fedmed.site import ditto, own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,10 +27,11 @@ RESIDUAL = "residual"  # what the encoding of updates left out so far (learning.
 
 def parts(consent: Approved) -> list[bodies.StatePart]:
     """What the recipe makes a site remember, by name, each with the rows of the federation's table that it has."""
-    named: dict[str, list[str] | Literal["param"]] = {
+    named: dict[str, list[str] | Literal["all", "param"]] = {
         own.PART: sorted(own.staying(consent)),
         RESIDUAL: consent.layout.with_feedback,
         params.CONTROL: "param" if consent.recipe.strategy.controls else [],
+        ditto.PART: "all" if consent.recipe.training.ditto_lambda else [],
     }
     return [bodies.StatePart(name=name, tensors=tensors) for name, tensors in named.items() if tensors]
 

@@ -96,13 +96,14 @@ def train_round(
     start: Params,
     *,
     correction: Params | None = None,
+    anchor: Params | None = None,
     checkpoint: Path,
     device: str,
     progress: Callable[[int, int], None],
     chosen: Recipe | None = None,
 ) -> Fitted:
     """Train from `start`, going on from `checkpoint` if it fits, by the federation's recipe or by `chosen`;
-    `correction` as in `fit`.
+    `correction` and `anchor` as in `fit`.
 
     Raises FedmedError FM-TRN-*, FM-RES-*, FM-DAT-*.
     """
@@ -124,6 +125,7 @@ def train_round(
         device=devices.pick(device or site.settings.device),
         preprocessing=preprocessing.current(site),
         correction=correction,
+        anchor=anchor,
         num_workers=site.settings.num_workers,
         disk=cached(site.workspace.root, site.settings.cache_bytes),
         checkpoint=checkpoint,

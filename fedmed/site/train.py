@@ -16,7 +16,20 @@ from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.exchange.laps import recipients
-from fedmed.site import change, desk, fingerprint, laps, memory, outgoing, own, preprocessing, results, rounds, tune
+from fedmed.site import (
+    change,
+    desk,
+    ditto,
+    fingerprint,
+    laps,
+    memory,
+    outgoing,
+    own,
+    preprocessing,
+    results,
+    rounds,
+    tune,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,7 +105,8 @@ def train(
         preprocessing.require(site, consent, cases, progress)
         body, content, kept = _train(site, consent, model, turn, cases, options, progress)
         known = _say(site, consent, model, body, content, now, kept)
-        checkpoint(site, round_).unlink(missing_ok=True)
+        for path in (checkpoint(site, round_), checkpoint(site, round_).with_suffix(".personal")):
+            path.unlink(missing_ok=True)
         posted = sealing.post(site.workspace, known)
         return Trained(round_, True, False, body, posted, arrivals, turn.behind)
 
@@ -133,6 +147,10 @@ def _train(
         site, consent, cases, "validation", base, device=options.device,
         progress=lambda done, total: progress("validating the received model", done, total),
     )  # fmt: skip
+    personal = ditto.train(
+        site, consent, cases, model.round_number, base, entered.remembered, checkpoint=path.with_suffix(".personal"),
+        device=options.device, progress=lambda step, total: progress("training the personal model", step, total),
+    )  # fmt: skip
     made = change.changed(consent, entered, fitted)
     body = bodies.Update(
         chain=turn.chain,
@@ -149,7 +167,7 @@ def _train(
         versions=versions(),
     )
     content = artifact.streamed_content(PAYLOAD, made.encoded.size, made.encoded.chunks, consent.layout.coding)
-    return body, content, made.kept
+    return body, content, made.kept | personal
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:

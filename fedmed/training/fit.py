@@ -65,6 +65,7 @@ def fit(
     device: torch.device,
     preprocessing: Preprocessing | None = None,
     correction: Params | None = None,
+    anchor: Params | None = None,
     num_workers: int | Literal["auto"] = 0,
     disk: Cache | None = None,
     checkpoint: Path | None = None,
@@ -74,7 +75,8 @@ def fit(
     """Train `params` for `num_steps` on `cases`; `progress(step, num_steps, loss)` is called behind each step.
 
     `absent` classes are never labelled in these cases, and the loss leaves them out (`objective.loss_function`).
-    `correction` is added to the gradient of every step, by the names of what is learned (SCAFFOLD's c - c_i).
+    `correction` is added to the gradient of every step, by the names of what is learned (SCAFFOLD's c - c_i). `anchor`
+    is what the proximal term pulls to, if not to `params` (Ditto's global model).
     Prepared cases are kept in `disk`, else in memory; for `num_workers` see `workers.count`.
 
     With `checkpoint` the state is kept there every `checkpoint_minutes` (0: every step) and behind the last step, and
@@ -94,13 +96,16 @@ def fit(
     inputs = ""
     if checkpoint is not None:
         place = (site, round, rounds, attempt, num_steps)
-        inputs = resume.inputs_digest(recipe, params, drawn.cases, label_map, absent, preprocessing, place, correction)
+        inputs = resume.inputs_digest(
+            recipe, params, drawn.cases, label_map, absent, preprocessing, place, correction, anchor
+        )
     with devices.out_of_memory(device), torch.random.fork_rng(devices=[]):
         lr = recipe.training.learning_rate(round, rounds)
         weights, counts = drawn.class_weights(), drawn.counts
         run = steps.begin(
-            recipe, params, device, lr, class_weights=weights, absent=absent, counts=counts, correction=correction
-        )
+            recipe, params, device, lr, class_weights=weights, absent=absent, counts=counts, correction=correction,
+            anchor=anchor,
+        )  # fmt: skip
         if checkpoint is not None:
             resume.load(run, checkpoint, inputs)
         saved = time.monotonic()

@@ -33,9 +33,10 @@ def inputs_digest(
     preprocessing: Preprocessing | None,
     where: tuple[str | int, ...],
     correction: Params | None = None,
+    anchor: Params | None = None,
 ) -> str:
     """SHA-256 of all the result depends on: recipe, start params, cases, label map, absent classes, fitted numbers,
-    place in the federation, what corrects the gradients.
+    place in the federation, what corrects the gradients, what the proximal term pulls to.
     """
     listed = [
         [case.case, case.content, {name: list(paths) for name, paths in case.image.items()}, case.label]
@@ -43,7 +44,7 @@ def inputs_digest(
     ]
     fitted = preprocessings.digest_of(preprocessing)
     meaning = [sorted(label_map.items()), sorted(absent)]
-    tensors = [checkpoints.digest_of(params), checkpoints.digest_of(correction or {})]
+    tensors = [checkpoints.digest_of(each or {}) for each in (params, correction, anchor)]
     facts = [recipes.digest(recipe), tensors, listed, meaning, fitted, where]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -29,7 +29,7 @@ class Run:
     network: nn.Module
     optimizer: Optimizer
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    start: list[torch.Tensor]  # the round's first params, for the proximal term alone
+    start: list[torch.Tensor]  # what the proximal term pulls to: the round's first params, or others
     correction: list[torch.Tensor]  # what is added to the gradients; empty for nothing
     step: int = 0
     loss_sum: float = 0.0
@@ -45,14 +45,19 @@ def begin(
     absent: frozenset[int] = frozenset(),
     counts: Mapping[int, int] | None = None,
     correction: Params | None = None,
+    anchor: Params | None = None,
 ) -> Run:
     """The recipe's network with `params`, in training mode, and a fresh optimiser. Raises FedmedError FM-TEN-01.
 
-    `correction` is added to the gradient of every step, by the names of what is learned (SCAFFOLD's c - c_i).
+    `correction` is added to the gradient of every step, by the names of what is learned (SCAFFOLD's c - c_i). `anchor`
+    is what the proximal term pulls to, if not to `params`.
     """
     network = networks.loaded(recipe, params, device)
     networks.set_training(network, recipe)
-    start = [tensor.detach().clone() for tensor in network.parameters()] if recipe.training.proximal_mu else []
+    named = list(network.named_parameters()) if recipe.training.proximal_mu else []
+    start = [tensor.detach().clone() for _, tensor in named]
+    if anchor is not None:
+        start = [torch.tensor(anchor[name], device=device) for name, _ in named]
     optimizer = objective.optimizer(recipe, network.parameters(), lr)
     weights = None if class_weights is None else class_weights.to(device)
     loss = objective.loss_function(recipe, weights, absent, counts)
