@@ -30,6 +30,9 @@ def demo(
 
     Example: fedmed demo
     """
+    from fedmed.rehearsal import crew  # noqa: PLC0415
+
+    crew.warm(images=True)  # it imports while this process does
     from fedmed.rehearsal import demo as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
@@ -88,6 +91,10 @@ def simulate(
 
     Example: fedmed simulate --recipe R --data DIR --sites 4 --rounds 5 --seeds 3 --baselines
     """
+    from fedmed import recipe as recipes  # noqa: PLC0415
+    from fedmed.rehearsal import crew  # noqa: PLC0415
+
+    crew.warm(images=isinstance(recipes.load(recipe), recipes.Imaging))  # it imports while this process does
     from fedmed.rehearsal import simulate as action  # noqa: PLC0415
 
     shown = Screen(as_json=as_json)

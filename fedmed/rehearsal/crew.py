@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+FORKS = sys.platform == "linux"
 # what an act needs, imported once and then forked; of images, and of tables alone
 IMAGES = (
     "fedmed.training.convolutional",
@@ -42,7 +43,8 @@ class Crew:
         """`at_once`: the most acts that can ever run side by side. Without `images` no act wants monai."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = max(1, min(cores, at_once))
-        context = _forks(images=images) if sys.platform == "linux" else multiprocessing.get_context("spawn")
+        warm(images=images)
+        context = multiprocessing.get_context("forkserver" if FORKS else "spawn")
         self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
     def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -75,16 +77,15 @@ def _result(future: Future[T]) -> T:
         raise FedmedError("FM-RES-04", "a worker process ended early, probably for want of memory") from error
 
 
-def _forks(*, images: bool) -> multiprocessing.context.BaseContext:
-    """The process to fork from is started at once, and imports while this one goes on. A fork of this process itself
-    would copy half-open locks and threads.
+def warm(*, images: bool) -> None:
+    """Start the process that the crew will be forked from: it imports while this one goes on. A fork of this process
+    itself would copy half-open locks and threads. A second call changes nothing.
     """
-    from multiprocessing import forkserver  # noqa: PLC0415 - not everywhere
+    if FORKS:
+        from multiprocessing import forkserver  # noqa: PLC0415 - not everywhere
 
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *TABLES, *(IMAGES if images else ())])
-    forkserver.ensure_running()
-    return context
+        forkserver.set_forkserver_preload(["__main__", *TABLES, *(IMAGES if images else ())])
+        forkserver.ensure_running()
 
 
 def _begin() -> None:
