@@ -68,6 +68,7 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
             payload = params.to_payload(weights, consent.table)
             content = artifact.tensor_content(train.PAYLOAD, payload)
             body = bodies.Update(
+                chain=None,
                 num_cases=1,
                 num_patients=1,
                 num_steps=1,

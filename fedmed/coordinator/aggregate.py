@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fedmed import files
 from fedmed.coordinator import desk, fingerprints, laps, memory, model, pooled, rounds, screening, validation
 from fedmed.coordinator.combining import Combiner
 from fedmed.exchange import agreement, bodies, intake, sealing, statement
@@ -136,7 +135,6 @@ def _close(
         stops=validation.is_enough(found, running, round_, metrics),
     )
     known = model.say(found, running, next_, draft.model, now, "aggregate")
-    files.empty(found.spool)
     laps.withdraw(found)
     return Aggregated(
         round=round_ + 1,

@@ -14,7 +14,7 @@ import numpy as np
 
 from fedmed.coordinator import decoded, drafting, memory, model, rounds
 from fedmed.coordinator.sources import Archived
-from fedmed.coordinator.updates import FileUpdates
+from fedmed.coordinator.updates import CHUNK, FileUpdates
 from fedmed.errors import FedmedError
 from fedmed.learning import params, screen
 
@@ -106,7 +106,9 @@ class Combiner:
         )
 
     def _told(self, what: str, done: int) -> None:
-        self._progress(what, done, params.elements(self._running.travelling))
+        total = params.elements(self._running.travelling)
+        if done == total or done % CHUNK == 0:  # to draw a bar for every block costs more than the block
+            self._progress(what, done, total)
 
     def _updates(self, counted: Counted) -> FileUpdates:
         return FileUpdates(

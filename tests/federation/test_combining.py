@@ -68,6 +68,7 @@ def test_a_draft_of_an_update_that_is_held_becomes_no_model(simulation: Simulati
     for name, value in zip(NAMES, (1.0, 1.0, 10.0), strict=True):
         simulation.send_update(name, value)
     assert code_of(lambda: simulation.coordinator.aggregate(simulation.now)) == "FM-WAI-03"
+    assert list(simulation.coordinator.workspace().spool.iterdir()) == []
     before = len(opened)
     simulation.coordinator.aggregate(simulation.now, close=True)
     assert opened[before:] == ["model.safetensors", *["update.safetensors"] * 2]
