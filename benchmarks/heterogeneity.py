@@ -45,7 +45,7 @@ SPLITS: dict[str, dict[str, Any]] = {
     "iid": {"how": "iid"},
     "Dirichlet 0.5": {"how": "dirichlet", "alpha": 0.5},
     "Dirichlet 0.1": {"how": "dirichlet", "alpha": 0.1},
-    "quantity 0.5": {"how": "quantity", "alpha": 0.5},
+    "quantity 1": {"how": "quantity", "alpha": 1.0},
 }
 LEAST = {"training": 4, "validation": 2, "testing": 3}  # cases of a fold at a hospital
 SPLIT, TUNING_SPLIT = {"validation": 0.2, "testing": 0.25}, {"validation": 0.45, "testing": 0.0}
