@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
+import hashlib
 import json
 import os
 import shutil
@@ -25,7 +27,7 @@ import heterogeneity_tables
 import yaml
 
 from fedmed import files, recipe
-from fedmed.cases import datalist
+from fedmed.cases import datalist, find, splits
 from fedmed.coordinator import evaluate as pooling
 from fedmed.rehearsal import acts, models, simulate
 from fedmed.rehearsal.acts import Setting
@@ -34,6 +36,8 @@ from fedmed.site import evaluate, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from fedmed.cases.case import Case
 
 TOP = Path(__file__).resolve().parents[1]
 SITES = 4
@@ -220,18 +224,33 @@ def radiographs(hospital: Path) -> list[tuple[Path, str, str]]:
 
 def divide(job: Job, work: Path) -> None:
     """WORK/parts/...: one case list a site, the same for every method; drawn again where a fold has too few cases."""
-    parts, draw = parts_of(job, work), 0
-    while not (parts / "done").exists():
-        shutil.rmtree(parts, ignore_errors=True)
-        parts.mkdir(parents=True)
-        file, seed = parts / "recipe.yaml", job.seed + 1000 * draw
-        file.write_text(yaml.safe_dump(recipe_of(job)))
-        virtual.virtual_sites(data_of(job, work), file, parts, sites=SITES, seed=seed, **SPLITS[job.split])
-        counts = [datalist.load(path).header.counts for path in parts.glob("site-*/cases.json")]
-        wanted = {**LEAST, "testing": 0} if job.fold == "validation" else LEAST
-        if all(each[fold] >= least for each in counts for fold, least in wanted.items()):
-            (parts / "done").touch()
+    parts, draw, chosen = parts_of(job, work), 0, recipe.parse(recipe_of(job), "recipe")
+    wanted = {**LEAST, "testing": 0} if job.fold == "validation" else LEAST
+    cases = [] if parts.exists() else cases_in(data_of(job, work), job.task)
+    while not parts.exists():
+        divided = splits.virtual_sites(cases, sites=SITES, seed=job.seed + 1000 * draw, **SPLITS[job.split])
+        lists = [datalist.build(find.Found(part, [], []), chosen) for part in divided]
+        if all(each.header.counts[fold] >= least for each in lists for fold, least in wanted.items()):
+            made = parts.with_suffix(".part")
+            for number, each in enumerate(lists, start=1):
+                (made / f"site-{number}").mkdir(parents=True, exist_ok=True)
+                datalist.save(made / f"site-{number}" / "cases.json", each)
+            made.rename(parts)
         draw += 1
+
+
+def divide_all(jobs: Sequence[Job], work: Path) -> None:
+    for job in jobs:
+        divide(job, work)
+
+
+@functools.cache
+def cases_in(data: Path, task: str) -> list[Case]:
+    """Read once: only the division and the folds depend on the seed."""
+    job = Job(task, "iid", TUNING_SEED, "FedAvg", {RATE: 0.1})
+    chosen = recipe.parse(recipe_of(job), "recipe")
+    key = hashlib.sha256(b"an experiment with public data").digest()
+    return find.find(virtual.described(data, chosen), chosen, pseudonym_key=key, label_map={}).cases
 
 
 def parts_of(job: Job, work: Path) -> Path:
@@ -374,7 +393,11 @@ def main() -> None:
             Job(task, split, seed, "FedAvg", plain) for task in options.tasks for split in SPLITS for seed in seeds
         ]
         divisions += [Job(task, TUNED_ON, TUNING_SEED, "FedAvg", plain, "validation") for task in options.tasks]
-        crew.each(divide, [(each, options.work) for each in divisions], lambda: None)
+        crew.each(
+            divide_all,
+            [([each for each in divisions if each.task == task], options.work) for task in options.tasks],
+            lambda: None,
+        )
         for task in options.tasks:
             chosen[task] = choose(task, options.work, crew)
             print(f"{task}: {chosen[task]}", flush=True)
