@@ -67,6 +67,10 @@ AT_THE_NEXT_SITE: dict[str, tuple[Any, End]] = {
     "to aa alone": (to("aa"), (REJECTED, "FM-CYC-03", 5)),
     "to everybody": (to("coordinator", "aa", "bb"), (REJECTED, "FM-CYC-03", 5)),
     "of a round to come": (put(round=1), (Outcome.EARLY, "FM-WAI-05", 75)),
+    "signed in 2099": (
+        put(created="2099-01-01T00:00:00Z", seq=30, prev=ZEROS),
+        (Outcome.FUTURE, "FM-TIM-02", 4),
+    ),
     "attempt 2": (put(attempt=2), (REJECTED, "FM-RND-01", 5)),
     "in another name": (lambda s, honest: s.change(honest, "bb", id), (REJECTED, "FM-SIG-05", 4)),
     "of a stranger": (lambda _, honest: samples.resigned(honest, samples.key("x")), (REJECTED, "FM-SIG-03", 4)),
