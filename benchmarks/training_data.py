@@ -50,7 +50,10 @@ def federation(work: Path, task: str, hippocampus: Path | None) -> tuple[Path, s
 
     found = setting(work, task, hippocampus)
     first, done = found.names[0], found.folder / "made"
-    if not done.exists():
+    code = str(max(path.stat().st_mtime_ns for path in (TOP / "fedmed").rglob("*.py")))
+    if not done.exists() or done.read_text() != code:  # other code may not read what this one wrote
+        shutil.rmtree(found.folder, ignore_errors=True)
+        found = setting(work, task, hippocampus)
         acts.begin(found)
         acts.partition(found, first)
         shutil.copytree(found.site(first), found.folder / "copy")
@@ -60,7 +63,7 @@ def federation(work: Path, task: str, hippocampus: Path | None) -> tuple[Path, s
         shutil.rmtree(found.folder / "copy" / "cache")
         shutil.move(found.folder / "copy" / "kept", found.folder / "copy" / "cache")
         shutil.move(found.folder / "copy", found.site(first))
-        done.write_text("")
+        done.write_text(code)
     return found.folder, first
 
 

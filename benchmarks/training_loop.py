@@ -153,6 +153,7 @@ def whole(task: Task, job: dict[str, Any]) -> dict[str, Any]:
     batches = [batches[number % len(batches)] for number in range(num_steps)]
     checkpoint = Path(job["work"]) / "checkpoint.safetensors"
     task.fit(2, checkpoint)
+    Bare(task.recipe, task.params, weights, fused=True).take(batches[:2])  # loads torch's compiler, once
     found: dict[str, list[float]] = {"fit": [], "bare": []}
     for number in range(1 if job["quick"] else 3):
         for name in ("fit", "bare") if number % 2 else ("bare", "fit"):
