@@ -67,8 +67,8 @@ def tune(
     now: datetime,
     progress: Callable[[str, int, int], None],
 ) -> Tuned:
-    """Of the last model `model`; safe to repeat, and killed it goes on. Raises FedmedError as training and scoring do,
-    FM-DAT-45 without validation cases.
+    """Of the last model `model`; safe to repeat, and killed it goes on. Without validation cases nothing is trained, as
+    nothing could be kept. Raises FedmedError as training and scoring do.
     """
     cases = rounds.require_cases(site, consent)
     preprocessing.require(site, consent, cases, progress)
@@ -76,7 +76,8 @@ def tune(
     if found is not None and (not found.is_kept or _kept(site, consent, cases, model) is not None):
         return _with(found, arrivals)
     if not cases.validation:
-        raise FedmedError("FM-DAT-45", "cases.json: no case in the validation fold, which decides what is kept")
+        nothing = Tuned(model.round_number, 0, False, "nothing, having no case", [], [], True, arrivals)
+        return _noted(site, cases, model, nothing, "", now)
     rounds.require_ready(site, cases, ("training", "validation"), device, progress)
     remembered = memory.load(site, consent, model.round_number)
     start = own.for_scores(consent, model.round_number, desk.model_params(site, consent, model), remembered)
@@ -92,12 +93,18 @@ def tune(
     payload = params.to_payload(fitted.params, consent.table)
     if is_kept:
         files.write_atomic(path, payload, mode=0o600)
-    site.workspace.write_entry(
-        "train-local", "note", now, what=TUNED, **_binding(site, cases, model), steps=fitted.num_steps, kept=is_kept,
-        why=why, weights=artifact.sha256(payload), received=_plain(before.metrics), tuned=_plain(after.metrics),
-    )  # fmt: skip
+    made = Tuned(model.round_number, fitted.num_steps, is_kept, why, before.metrics, after.metrics, True, arrivals)
+    _noted(site, cases, model, made, artifact.sha256(payload), now)
     checkpoint.unlink(missing_ok=True)
-    return Tuned(model.round_number, fitted.num_steps, is_kept, why, before.metrics, after.metrics, True, arrivals)
+    return made
+
+
+def _noted(site: Site, cases: Datalist, model: Known, made: Tuned, digest: str, now: datetime) -> Tuned:
+    """Write down what was decided, behind the weights that it is about: a kill between the two repeats the work."""
+    plain = {name: [row.model_dump(mode="json") for row in getattr(made, name)] for name in ("received", "tuned")}
+    facts = {"steps": made.num_steps, "kept": made.is_kept, "why": made.why, "weights": digest, **plain}
+    site.workspace.write_entry("train-local", "note", now, what=TUNED, **_binding(site, cases, model), **facts)
+    return made
 
 
 def tuning(recipe: Recipe) -> Recipe:
@@ -197,10 +204,6 @@ def _judged(
 def _value(judged: Judged, metric: str) -> float | None:
     text = next((row.mean for row in judged.metrics if row.metric == metric), None)
     return None if text is None else float(text)
-
-
-def _plain(metrics: list[bodies.Metric]) -> list[dict[str, Any]]:
-    return [row.model_dump(mode="json") for row in metrics]
 
 
 def _with(found: Tuned, arrivals: list[Arrival]) -> Tuned:

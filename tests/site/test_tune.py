@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from fedmed import recipe as recipes
 from fedmed.cases import datalist
 from fedmed.cli.app import app
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies
+from fedmed.exchange import bodies, sealing
 from fedmed.site import desk, evaluate, rounds, status, train, tune
 from fedmed.training import scoring
 from fedmed.training.rated import Rated
@@ -243,3 +244,29 @@ def test_the_screen_says_what_was_kept(site: Path, monkeypatch: pytest.MonkeyPat
     for command in ("train-local", "train-local", "evaluate"):
         shown = CliRunner().invoke(app, [command, "-w", str(site)])
         assert (shown.exit_code, words in shown.output) == (0, True)
+
+
+def test_run_tunes_before_it_opens_the_test_fold(site: Path) -> None:
+    shown = CliRunner().invoke(app, ["run", "-w", str(site)])
+    assert shown.exit_code == 0
+    lines = [line for line in shown.output.splitlines() if ": " in line]
+    assert "train-local: the personal model is the tuned one, kept: validation says" in lines[0]
+    assert "evaluate: model r0002 on" in lines[1]
+    (report,) = desk.peek(site).workspace.record.of("report")
+    body = sealing.read_archived(desk.peek(site).workspace, report.id).predicate.body
+    assert isinstance(body, bodies.Report)
+    assert {row.model for row in body.scores} == {"global", "personal"}
+
+
+def test_without_validation_cases_nothing_is_trained(site: Path) -> None:
+    path = site / "cases.json"
+    cases = json.loads(path.read_text())
+    cases["training"] += cases["validation"]
+    header = cases["fedmed"]
+    header["counts"]["training"] += header["counts"]["validation"]
+    cases["validation"], header["counts"]["validation"], header["patients"]["validation"] = [], 0, 0
+    path.write_text(json.dumps(cases))
+    found = tuned(site)
+    assert (found.num_steps, found.is_kept, found.is_new) == (0, False, True)
+    assert not tuned(site).is_new
+    assert status.status(site, small.now()).next == "fedmed evaluate --split test", "cron is not held up"
