@@ -64,23 +64,26 @@ def say(
         for part in contents
     ]
 
-    def signed(digests: list[str]) -> tuple[Statement, str, bytes]:
+    def subject(digests: list[str]) -> list[statement.Subject]:
         named = zip(contents, digests, strict=True)
-        subject = [statement.Subject(name=part.name, digest=statement.Sha256(sha256=digest)) for part, digest in named]
-        said = build(opening, payload, subject)
+        return [statement.Subject(name=part.name, digest=statement.Sha256(sha256=digest)) for part, digest in named]
+
+    def signed(said: Statement) -> tuple[str, bytes]:
         raw = statement.encode(said)
         if statement.decode(raw) != said:
             raise ValueError("a statement that its own schema refuses")
-        return said, artifact.sha256(raw), artifact.head(raw, workspace.key, kind)
+        return artifact.sha256(raw), artifact.head(raw, workspace.key, kind)
 
-    said, statement_id, head = signed([part.sha256 or UNKNOWN for part in contents])
+    said = build(opening, payload, subject([part.sha256 or UNKNOWN for part in contents]))
+    statement_id, head = signed(said)
     part = workspace.spool / f"{kind}.part"
     with files.Sink(part) as sink:
         with files.beside(sink.write) as write:
             write(bytes(len(head)))
             digests = artifact.write_payloads(contents, write)
         if any(each.sha256 is None for each in contents):
-            said, statement_id, head = signed(digests)
+            said = said.model_copy(update={"subject": subject(digests)})
+            statement_id, head = signed(said)
         sink.write_first(head)
     files.publish(part, workspace.archived(statement_id))
     known = intake.to_known(statement_id, said, "said", workspace.name)
