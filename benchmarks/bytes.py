@@ -105,7 +105,7 @@ TASKS = {
     "fracture": Task(
         "Fractures, three sample hospitals, residual network of 140,000 weights",
         "fracture-classification-xray.small",
-        rounds=8,
+        rounds=6,
         seeds=3,
         plan=FOLDERS,
         prepare=sample("xray-fracture"),
