@@ -71,4 +71,4 @@ def over_sites(found: Cells) -> str:
 def spread(found: Cells, place: int = -1) -> str:
     """Mean and population standard deviation over seeds."""
     column = [cells[place] for cells in found.values()]
-    return f"{fmean(column):.4f} ± {pstdev(column):.4f}"
+    return f"{fmean(column):.4f} +- {pstdev(column):.4f}"

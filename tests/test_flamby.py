@@ -31,7 +31,7 @@ def script(name: str) -> Any:
     return module
 
 
-PROTOCOL = script("flamby_protocol")
+TABLES, PROTOCOL = script("flamby_tables"), script("flamby_protocol")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def table() -> Any:
-    return PROTOCOL.heart(REAL)
+    return TABLES.heart(REAL)
 
 
 def test_the_hospitals_are_split_as_published(table: Any) -> None:
