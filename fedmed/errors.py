@@ -730,7 +730,7 @@ CODES: dict[str, Code] = {
     "FM-PER-02": Code(
         DATA,
         "the personal model of this site, which its validation cases chose, is missing or damaged",
-        "fedmed train-local makes it again",
+        "make it again with: fedmed train-local",
     ),
     # --- what the data check finds beside them: by themselves these exclude no case -------------------------------
     "FM-CHK-01": Code(

@@ -117,6 +117,7 @@ def rows_of(hospital: str) -> list[dict[str, str]]:
         return list(csv.DictReader(table))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", XRAY_REMADE)
 def test_the_script_makes_the_committed_radiographs(remade: Path, case: str) -> None:
     hospital, name = case.split("/")

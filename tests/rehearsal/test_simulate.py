@@ -194,6 +194,7 @@ def test_the_first_failure_ends_the_other_seeds(plan: Plan, tmp_path: Path, monk
     assert code_of(lambda: run(dataclasses.replace(plan, seeds=2), tmp_path / "out")) == "FM-DAT-42"
 
 
+@pytest.mark.slow
 def test_a_crew_that_is_stopped_begins_nothing_more() -> None:
     began = time.monotonic()
     with Crew(at_once=1) as crew:

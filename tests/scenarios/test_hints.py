@@ -168,6 +168,7 @@ def test_consent_and_cases_come_first(fedmed: Fedmed, unapproved: small.Federati
     follow(fedmed, ran, unapproved.root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["{", '{"cases": []}'])
 def test_broken_cases_are_not_made_again_in_silence(text: str, fedmed: Fedmed, world: small.Federation) -> None:
     fedmed.ok("partition", "-w", "aa", cwd=world.root)

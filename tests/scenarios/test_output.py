@@ -115,6 +115,7 @@ def test_json_of_every_command_of_a_federation(fedmed: Fedmed, tmp_path: Path) -
     assert ran.json["allowed_signers"].count("\n") == 3
 
 
+@pytest.mark.slow
 def test_json_of_a_round(training_fedmed: Fedmed, torch_world: small.Federation) -> None:
     def run(words: str) -> dict[str, object]:
         ran = training_fedmed.ok(*words.split(), "--json", cwd=torch_world.root)

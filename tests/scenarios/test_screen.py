@@ -62,6 +62,7 @@ def test_the_name_of_a_stranger_s_file_in_the_remedy(fedmed: Fedmed, world: smal
     no_steering(ran.err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict"])
 def test_a_stream_that_cannot_write_every_letter(encoding: str, world: small.Federation) -> None:
     command = [Path(sys.executable).with_name("fedmed"), "inspect", "東" + NO_UTF8]

@@ -127,6 +127,7 @@ def test_the_last_reports_are_pooled_and_shown(fedmed: Fedmed, world: small.Fede
     assert ran.json == {"done": [], "waiting": "", "next": ""}
 
 
+@pytest.mark.slow
 def test_what_is_not_due_imports_nothing_heavy(light: Fedmed, world: small.Federation) -> None:
     send(world, *world.sites)
     (world.site("aa") / "cases.json").touch()

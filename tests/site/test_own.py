@@ -205,6 +205,7 @@ def test_damaged_layers_are_refused_and_nothing_is_sent(world: small.Federation)
     assert not list((root / "outbox").glob("update-r0001*"))
 
 
+@pytest.mark.slow
 def test_nothing_of_them_leaves(world: small.Federation) -> None:
     for name in world.sites:
         root = world.site(name)

@@ -118,6 +118,7 @@ def test_another_recipe_asks_for_another_partition(world: small.Federation) -> N
     assert datalist.load(path).header.recipe != "0" * 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "sizes", "expected"), [("iid", None, [4, 4, 4]), ("sizes", [8, 3, 1], [8, 3, 1]), ("dirichlet", None, None)]
 )

@@ -153,6 +153,7 @@ def test_letters_are_drawn() -> None:
     assert (pixels(plain) != pixels(lettered)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("panels", "count", "expected"), [(1, 24, 1), (1, 25, 2), (3, 8, 1), (3, 9, 2), (6, 5, 2)])
 def test_pages_are_full_before_the_next_begins(panels: int, count: int, expected: int) -> None:
     panel = sheets.Panel(np.eye(4, dtype=np.float32))

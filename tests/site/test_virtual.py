@@ -110,6 +110,7 @@ def test_who_cannot_be_left_out(folders: tuple[Path, Path], wards: tuple[Path, P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_shifted_sites_are_other_data(wards: tuple[Path, Path], tmp_path: Path) -> None:
     def divide(name: str, **options: Any) -> list[list[Case]]:
         virtual.virtual_sites(*wards, tmp_path / name, how="iid", sites=3, **options)
