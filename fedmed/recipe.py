@@ -17,18 +17,14 @@ from fedmed.errors import FedmedError
 from fedmed.recipe_augment import Augment, RandFlip, RandRotate90
 from fedmed.recipe_fields import (
     ClassificationEvaluation,
-    ClassificationTraining,
     Cohort,
     Data,
     Evaluation,
     LocalisationEvaluation,
-    LocalisationTraining,
     Name,
     Pictures,
     SegmentationEvaluation,
-    SegmentationTraining,
     Stopping,
-    Training,
     Volumes,
 )
 from fedmed.recipe_networks import MLP, DenseNet121, Linear, Network, ResNet, SegResNet, UNet
@@ -42,6 +38,7 @@ from fedmed.recipe_tables import (
     TabularEvaluation,
     TabularTraining,
 )
+from fedmed.recipe_training import ClassificationTraining, LocalisationTraining, SegmentationTraining, Training
 from fedmed.recipe_update import Update
 from fedmed.strict import PlainText, Strict, read_mapping, validate
 

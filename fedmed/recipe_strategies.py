@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from fedmed.strict import Strict
 
 if TYPE_CHECKING:
-    from fedmed.recipe_fields import Training
+    from fedmed.recipe_training import Training
 
 ServerRate = Annotated[float, Field(gt=0, le=100)]
 Decay = Annotated[float, Field(ge=0, lt=1)]

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fedmed.recipe_fields import FEDERATED, Calibration, ClassificationMetric, Cohort, Evaluation, Labels, Training
+from fedmed.recipe_fields import FEDERATED, ClassificationMetric, Cohort, Evaluation, Labels
+from fedmed.recipe_training import Calibration, Training
 from fedmed.strict import PlainText, Strict
 
 MAX_INPUTS = 2048

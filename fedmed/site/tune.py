@@ -15,7 +15,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies
 from fedmed.learning import params
 from fedmed.recipe import Survival
-from fedmed.recipe_fields import Schedule
+from fedmed.recipe_training import Schedule
 from fedmed.reporting import statistics
 from fedmed.site import desk, memory, own, preprocessing, results, rounds
 from fedmed.site.status import TUNED

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from fedmed.recipe_fields import Optimizer as Chosen
+    from fedmed.recipe_training import Optimizer as Chosen
 
 State = dict[str, torch.Tensor]
 

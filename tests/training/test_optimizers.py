@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from fedmed.recipe_fields import Optimizer as Chosen
+from fedmed.recipe_training import Optimizer as Chosen
 from fedmed.training.optimizers import Optimizer
 
 RULES = [
@@ -96,7 +96,7 @@ def test_goes_on_bit_equal_from_what_it_kept(chosen):
 def test_loads_no_compiler():
     code = """
 import sys, torch
-from fedmed.recipe_fields import Optimizer as Chosen
+from fedmed.recipe_training import Optimizer as Chosen
 from fedmed.training.optimizers import Optimizer
 param = torch.nn.Parameter(torch.ones(1))
 param.grad = torch.ones(1)
