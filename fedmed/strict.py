@@ -101,17 +101,34 @@ def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) 
         faults = error.errors(include_url=False)
         unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
         fault = unknown[0] if unknown else faults[0]
-        place = ".".join(str(part) for part in fault["loc"]) or "top level"
+        place = ".".join(_as_written(fault["loc"], data)) or "top level"
         if unknown:
             raise FedmedError(
                 f"FM-{area}-02", f"{name}: unknown key {place}{_did_you_mean(fault['loc'], model)}"
             ) from error
         got = fault.get("input")
         shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, list)) and len(repr(got)) < 80 else ""
+        if fault["type"] == "union_tag_invalid":  # "input tag found using name" is no sentence for a person
+            place, shown = f"{place}.name", f", got {fault['ctx']['tag']!r}"
+            fault["msg"] = f"expected one of {fault['ctx']['expected_tags']}".replace("'", "")
         message = f"{name}: {place}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
         if area == "SET":  # local settings hold paths, and a path may name a person
             raise FedmedError(f"FM-{area}-03", message, local=shown.removeprefix(", ")) from error
         raise FedmedError(f"FM-{area}-03", message + shown) from error
+
+
+def _as_written(place: tuple[int | str, ...], data: Any) -> list[str]:
+    """The keys down to a fault as they stand in the file: pydantic puts the `name` that chose among models between."""
+    keys, here = [], data
+    for part in place:
+        if isinstance(here, dict) and part not in here and part == here.get("name"):
+            continue
+        keys.append(str(part))
+        if isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        else:
+            here = here.get(part) if isinstance(here, dict) else None
+    return keys
 
 
 def _did_you_mean(place: tuple[int | str, ...], model: type[BaseModel]) -> str:

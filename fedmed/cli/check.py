@@ -45,7 +45,9 @@ def check(
     Nothing in the data folder is changed. Exit code 6 where the data cannot be used as they are.
 
     Example: fedmed check DATA --recipe recipes/tumour-segmentation-mr.yaml --preview 24
+
     Example: fedmed check -w st-olav
+
     Example: fedmed check --outgoing -w st-olav
     """
     from fedmed.site import check as action  # noqa: PLC0415

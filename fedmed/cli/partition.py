@@ -55,8 +55,11 @@ def partition(
     """Find the cases, check each, and split them by patient; or divide one folder into virtual sites.
 
     Example: fedmed partition -w st-olav
+
     Example: fedmed partition DATA --recipe R --sites 4 --how dirichlet --alpha 0.5 --out sites
+
     Example: fedmed partition DATA --recipe R --how header --by Manufacturer --leave-out Acme --out sites
+
     Example: fedmed partition DATA --recipe R --sites 4 --shift noise --strength 1 --out sites
     """
     from fedmed.site import partition as action  # noqa: PLC0415

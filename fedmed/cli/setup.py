@@ -73,7 +73,9 @@ def init_site(
     """Make a site's workspace and its join file.
 
     Example: fedmed init site st-olav --name st-olav --data /data/tumours
+
     Example: fedmed init site st-olav --name st-olav --data /data/BraTS --layout brats
+
     Example: fedmed init site st-olav --name st-olav --data /data/tumours --layout own-layout.yaml
     """
     from fedmed.site import join  # noqa: PLC0415
@@ -133,6 +135,7 @@ def start(
     """Freeze roster, recipe and limits; seal the federation and model r0 (coordinator).
 
     Example: fedmed start -w coord
+
     Example: fedmed start -w coord --weights pretrained.safetensors
     """
     from fedmed.coordinator import start as action  # noqa: PLC0415
@@ -191,6 +194,10 @@ def approve(
     out.result(consent)
 
 
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
+
+
 def _show(out: Screen, proposal: Proposal) -> None:
     """The fingerprint is not shown: who must type it has to have it from the coordinator."""
     body, recipe = proposal.federation.body, proposal.recipe
@@ -205,7 +212,7 @@ def _show(out: Screen, proposal: Proposal) -> None:
         f"  expires {proposal.federation.expires}; numbers on fewer than {limits.min_count} cases are not broken down"
     )
     most = " at most" if recipe.update.compress != "none" else ""
-    out.say(f"  what leaves this hospital (an update is {proposal.update_bytes / 1e6:.1f} MB{most}):")
+    out.say(f"  what leaves this hospital (an update is {_size(proposal.update_bytes)}{most}):")
     for line in proposal.leaves:
         out.say(f"    - {line}")
     out.say(

@@ -48,6 +48,8 @@ def shares(out: Screen, made: Aggregated) -> None:
         for ack in made.acks
     ]
     out.table("what each site counted", ["site", "status", "weight ", "share ", "reason"], rows)
+    if not made.parents:
+        out.say("no update counts: the weights are those of the model before")
     if made.told:
         out.say(made.told)
     if made.watched and made.watched.sites:
@@ -145,8 +147,12 @@ def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
     out.say(f"{found.title}: {state}")
     if is_running:
         out.say(f"federation {found.fingerprint}")
-    rows = [[each.site, each.status, str(each.num_cases or "-"), each.reason] for each in found.sites]
-    out.table("sites", ["site", "update", "cases ", "why"], rows)
+    if found.is_over:  # no update answers the last model
+        told = [[each.site, "here" if each.site in found.reported else "missing"] for each in found.sites]
+        out.table("sites", ["site", "report on the test fold"], told)
+    else:
+        rows = [[each.site, each.status, str(each.num_cases or "-"), each.reason] for each in found.sites]
+        out.table("sites", ["site", "update", "cases ", "why"], rows)
     best(out, found.best)
     _waiting(out, found.waiting)
 
@@ -157,7 +163,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
         out.say(f"federation {found.fingerprint}")
         out.say(_round(found))
         cases = "partitioned" if found.has_cases else "not partitioned"
-        update = f"; update of this round: {'sealed' if found.update_sent else 'not yet'}" if found.round >= 0 else ""
+        is_asked = found.round >= 0 and not found.is_over
+        update = f"; update of this round: {'sealed' if found.update_sent else 'not yet'}" if is_asked else ""
         out.say(f"cases: {cases}{update}")
     if found.lap:
         out.say(f"one site after another in this round: {', '.join(found.lap)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import settings
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 class Status:
     """`round` is -1 before model r0, and `fingerprint` empty before `start`; `waiting` lies in the inbox and was not
     taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
+    `reported` are the sites whose report on the last model and the test fold is here.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Status:
     next: str
     is_over: bool = False
     best: Best | None = None
+    reported: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def status(root: Path, now: datetime) -> Status:
     round_, fingerprint = rounds.open_round(found), keys.spoken(federation.root)
     title, last = federation.founding.title, federation.body.limits.rounds
     is_over, best = rounds.is_over(found), validation.best(found, running)
-    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best)
+    reported = sorted(reports_on_test_fold(found)) if is_over else []
+    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported)
 
 
 def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now: datetime) -> Due:
@@ -100,7 +103,7 @@ def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now:
         missing = ", ".join(each.site for each in expected if each.status != "used")
         next_ = Due("fedmed aggregate", "aggregate", f"round {round_} can close")
         if why_open:
-            words = rounds.about_held(running, expected) or f"wait for {missing}"
+            words = rounds.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
             next_ = Due(words, waiting=f"round {round_}: {why_open}")
     return Due(CODES[held.code].remedy, held=held) if held is not None and next_.waiting else next_
 
@@ -147,8 +150,14 @@ def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: 
     if laps.is_to_be_relayed(found, everyone):
         return Due("fedmed aggregate", "relay", "the next site waits for an update that is here")
     turn = next(each.site for each in everyone if each.status != "used")
-    words = rounds.about_held(running, everyone) or f"wait for {turn}, whose turn it is"
+    wait = f"wait for {turn}, whose turn it is{_without(running, everyone)}"
+    words = rounds.about_held(running, everyone) or wait
     return Due(words, waiting=f"round {round_}: {why_open}")
+
+
+def _without(running: Started, expected: list[Standing]) -> str:
+    """What a person can do where a site stays silent and enough are in."""
+    return "; fedmed aggregate --close goes on without" if rounds.is_enough(running, expected) else ""
 
 
 def _new_updates(found: Workspace, arrivals: list[Arrival]) -> list[statement.Statement]:
@@ -163,9 +172,10 @@ def _after_the_last(found: Workspace, running: Started, arrivals: list[Arrival])
     """A table of what has come can be seen at any time; it is due when every site has sent its report."""
     names, new = running.agreement.federation.site_names, _acceptable(arrivals)
     has_report = bool(found.record.of("report")) or "report" in {kind for kind, _ in new}
-    next_ = "fedmed evaluate" if has_report else f"wait for the reports of {', '.join(names)}"
     here, coming = reports_on_test_fold(found), _coming_reports(arrivals, rounds.open_round(found))
     missing = [name for name in names if name not in here and name not in coming]
+    look = "fedmed evaluate --split test" if here or coming else "fedmed evaluate"
+    next_ = look if has_report else f"wait for the reports of {', '.join(names)}"
     if missing:
         return Due(next_, waiting=f"the reports on the test fold of {', '.join(missing)}")
     if coming or sorted(here.values()) != shown(found):

@@ -121,7 +121,7 @@ def test_reports_are_pooled_when_all_are_there_and_again_when_one_is_corrected(w
     assert due(world) == ("evaluate", "")
     found = do(world)
     assert [each.step for each in found.done] == ["evaluate"]
-    assert found.due == status.Due("fedmed evaluate")
+    assert found.due == status.Due("fedmed evaluate --split test")
     assert [(row["site"], row["n"]) for row in pooled(world)] == [
         ("aa", "2"),
         ("bb", "2"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from typer.testing import CliRunner
+
+from fedmed.cli.app import app
 from fedmed.coordinator import aggregate, evaluate, status
 from tests import small
 
@@ -27,7 +31,11 @@ def test_before_the_start(tmp_path: Path) -> None:
 
 def test_a_round_from_nobody_to_everybody(world: small.Federation) -> None:
     assert look(world).next == "wait for aa, bb, cc"
-    for name, next_ in (("bb", "wait for aa, cc"), ("aa", "wait for cc"), ("cc", "fedmed aggregate")):
+    for name, next_ in (
+        ("bb", "wait for aa, cc"),
+        ("aa", "wait for cc; fedmed aggregate --close goes on without"),
+        ("cc", "fedmed aggregate"),
+    ):
         small.seal_update(world.site(name))
         world.carry()
         found = look(world)
@@ -63,6 +71,15 @@ def test_behind_the_last_model(world: small.Federation) -> None:
     small.seal_report(world.site("bb"), mean=0.5, n=4)
     world.carry()
     assert look(world).next == "fedmed evaluate"
+    assert look(world).reported == [], "that was one on validation cases"
+    small.seal_report(world.site("bb"), mean=0.5, n=4, split="testing")
+    world.carry()
+    assert look(world).next == "fedmed evaluate --split test", "it lies in the inbox"
+    evaluate.evaluate(world.coordinator, small.now(), "testing")
+    assert look(world).reported == ["bb"]
+    told = CliRunner().invoke(app, ["status", "-w", str(world.coordinator)]).output
+    assert re.search(r"site +report on the test fold\naa +missing *\nbb +here *\ncc +missing", told)
+    assert "no update of this round" not in told
 
 
 def test_the_pool_is_weighted_by_cases_and_names_who_is_missing(world: small.Federation) -> None:

@@ -207,4 +207,4 @@ def test_status_leads_through_the_whole_federation(training_fedmed: Fedmed, torc
         "fedmed evaluate --split test -w bb",
     ]
     assert done.count("fedmed aggregate -w coordinator") == 2
-    assert done[-1] == "fedmed evaluate -w coordinator"
+    assert done[-1] == "fedmed evaluate --split test -w coordinator"
