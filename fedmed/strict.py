@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Strict(BaseModel):
@@ -110,18 +113,28 @@ def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) 
         shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, list)) and len(repr(got)) < 80 else ""
         if fault["type"] == "union_tag_invalid":  # "input tag found using name" is no sentence for a person
             place, shown = f"{place}.name", f", got {fault['ctx']['tag']!r}"
-            fault["msg"] = f"expected one of {fault['ctx']['expected_tags']}".replace("'", "")
-        message = f"{name}: {place}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+        message = f"{name}: {place}: {_in_words(fault)}"
         if area == "SET":  # local settings hold paths, and a path may name a person
             raise FedmedError(f"FM-{area}-03", message, local=shown.removeprefix(", ")) from error
         raise FedmedError(f"FM-{area}-03", message + shown) from error
 
 
+def _in_words(fault: ErrorDetails) -> str:
+    """What pydantic says of a value, without its own terms."""
+    if fault["type"] == "union_tag_invalid":
+        return f"expected one of {fault['ctx']['expected_tags']}".replace("'", "")
+    if fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return "expected keys and values"
+    words = fault["msg"].removeprefix("Value error, ")
+    words = words.replace("Input should be ", "expected ", 1)
+    return words[:1].lower() + words[1:]
+
+
 def _as_written(place: tuple[int | str, ...], data: Any) -> list[str]:
     """The keys down to a fault as they stand in the file: pydantic puts the `name` that chose among models between."""
     keys, here = [], data
-    for part in place:
-        if isinstance(here, dict) and part not in here and part == here.get("name"):
+    for number, part in enumerate(place):
+        if isinstance(here, dict) and part not in here and number < len(place) - 1:
             continue
         keys.append(str(part))
         if isinstance(here, list) and isinstance(part, int) and part < len(here):
@@ -135,5 +148,7 @@ def _did_you_mean(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
     """The nearest known key beside the unknown one, found by walking the schema to its parent."""
     schema = model.model_json_schema()
     known = sorted({key for part in [schema, *schema.get("$defs", {}).values()] for key in part.get("properties", {})})
+    if place[-1] in known:
+        return ", which does not belong here"
     near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""

@@ -303,11 +303,19 @@ def with_strategy(training=None, **strategy):
     return recipes.parse({**ROW, "training": {**ROW["training"], **(training or {})}, "strategy": strategy}, "recipe")
 
 
+def test_a_section_without_keys_is_refused_in_plain_words() -> None:
+    with pytest.raises(FedmedError, match=r"recipe: strategy: expected keys and values, got 'fedadam'$") as caught:
+        recipes.parse({**ROW, "strategy": "fedadam"}, "recipe")
+    assert caught.value.code == "FM-RCP-03"
+
+
 @pytest.mark.parametrize(
     ("strategy", "training", "words"),
     [
         ({"name": "fedprox"}, {}, "strategy.name: expected one of fedavg, .*, got .fedprox.$"),
-        ({"name": "fedavg", "server_lr": 1}, {}, "unknown key strategy.server_lr"),
+        ({"name": "fedavg", "server_lr": 1}, {}, "unknown key strategy.server_lr, which does not belong here$"),
+        ({"server_lr": 1}, {}, "unknown key strategy.server_lr, which does not belong here$"),
+        ({"name": "fedadam", "server_lr": -1}, {}, "strategy.server_lr: expected greater than 0, got -1$"),
         ({"name": "fedadam"}, {}, "strategy.server_lr: field required"),
         ({"name": "fedyogi"}, {}, "strategy.server_lr: field required"),
         ({"name": "fedadagrad"}, {}, "strategy.server_lr: field required"),

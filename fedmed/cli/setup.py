@@ -194,7 +194,8 @@ def approve(
     out.result(consent)
 
 
-def _size(num_bytes: int) -> str:
+def size(num_bytes: int) -> str:
+    """For people: a network of a few weights is not 0.0 MB."""
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
 
 
@@ -212,7 +213,7 @@ def _show(out: Screen, proposal: Proposal) -> None:
         f"  expires {proposal.federation.expires}; numbers on fewer than {limits.min_count} cases are not broken down"
     )
     most = " at most" if recipe.update.compress != "none" else ""
-    out.say(f"  what leaves this hospital (an update is {_size(proposal.update_bytes)}{most}):")
+    out.say(f"  what leaves this hospital (an update is {size(proposal.update_bytes)}{most}):")
     for line in proposal.leaves:
         out.say(f"    - {line}")
     out.say(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from fedmed import recipe
+from fedmed.cli import tables
+from fedmed.cli.screen import Screen
 from fedmed.coordinator import run as desk
 from fedmed.coordinator import status
 from fedmed.errors import FedmedError
@@ -182,6 +186,10 @@ def test_who_was_left_out_comes_first(lap: Simulation) -> None:
     model_is(lap, 0.0)
     assert order_of(lap, 1) == ["bb", "cc", "aa"]
     assert told(lap, "cc").startswith("void, not used: FM-CYC-06")
+    shown = StringIO()
+    with redirect_stdout(shown):
+        tables.shares(Screen(as_json=False), found)
+    assert "no update counts: the weights are those of the model before\n" in shown.getvalue()
 
 
 def test_cron_at_the_coordinator_hands_on_what_came(lap: Simulation) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from fedmed.cli import app
+from fedmed.cli import app, setup
 from fedmed.errors import CODES
 from tests import small
 
@@ -179,6 +179,13 @@ def on_a_terminal(*words: str, cwd: Path, typed: str = "", **env: str) -> tuple[
         shown += part
     os.close(mine)
     return process.wait(), shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "words"), [(184, "0.2 kB"), (99_999, "100.0 kB"), (100_000, "0.1 MB"), (2_340_000, "2.3 MB")]
+)
+def test_a_small_update_is_not_shown_as_nothing(num_bytes: int, words: str) -> None:
+    assert setup.size(num_bytes) == words
 
 
 def test_no_color_is_honoured_on_a_terminal(world: small.Federation) -> None:
