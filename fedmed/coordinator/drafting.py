@@ -58,10 +58,11 @@ def draft(
 
     def work(block: Block) -> _Part:
         combined = strategy.combine(block, weights)
-        arrays = (combined.base, *(combined.memory[name] for name in strategy.memory))
-        vectors = [array.astype("<f4", copy=False).tobytes() for array in arrays]
+        found = (combined.base, *(combined.memory[name] for name in strategy.memory))
+        vectors = [array.astype("<f4", copy=False) for array in found]
         products = screen.products(block) if compare else None
-        return _Part(block.start + len(block.base), vectors, all(map(params.is_finite, vectors)), products)
+        is_finite = all(map(params.are_finite, vectors))
+        return _Part(block.start + len(block.base), [each.tobytes() for each in vectors], is_finite, products)
 
     total, is_finite = np.zeros((len(updates.meta), len(updates.meta))), True
     paths = [spool / f"{name}.draft" for name in ("", *strategy.memory)]

@@ -1,4 +1,4 @@
-"""The updates of a round as bounded blocks: read side by side, hashed again on the way and worked on by all cores.
+"""The updates of a round as bounded blocks: read side by side, hashed again on the way and worked on by several cores.
 
 While one chunk of every file is worked on, the next is read and hashed into a second buffer. Where blocks begin and end
 depends on the table alone, and results are handed on in order: the numbers are the same for any number of threads.
@@ -38,7 +38,8 @@ MAX_THREADS = 4  # each has room of its own for what it works on
 class FileUpdates:
     """`learning.strategy.Updates` over files: memory of two chunks a file, whatever the model's size.
 
-    `memory` are the vectors that the strategy remembers; None is one of zeros. `threads` 0: one for each core.
+    `memory` are the vectors that the strategy remembers; None is one of zeros. `threads` 0: one for each core, at
+    most MAX_THREADS.
     """
 
     table: Table

@@ -167,13 +167,11 @@ def stretches(table: Table) -> list[tuple[int, int, str]]:
     return found
 
 
-def is_finite(chunk: bytes) -> bool:
-    """No NaN, no infinity and nothing beyond MAX_MAGNITUDE in little-endian float32 bytes."""
-    return are_finite(np.frombuffer(chunk, "<f4"))
-
-
 def are_finite(array: np.ndarray) -> bool:
-    """The same of an array. Nothing as long as the array is made for it; a NaN is the smallest and the largest."""
+    """No NaN, no infinity and nothing beyond MAX_MAGNITUDE.
+
+    Nothing as long as the array is made for it; a NaN is the smallest and the largest.
+    """
     return not array.size or bool(array.min() >= -MAX_MAGNITUDE and array.max() <= MAX_MAGNITUDE)
 
 

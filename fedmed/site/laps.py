@@ -71,7 +71,7 @@ def begin(site: Site, consent: Approved, model: Params, turn: Turn) -> Params:
         return model
     added = layout.decode(sealing.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.layout)
     weights = params.add(model, added)
-    if not all(params.is_finite(array.tobytes()) for array in weights.values()):
+    if not all(map(params.are_finite, weights.values())):
         message = f"update of {turn.before.sender}: with the model it goes beyond {params.MAX_MAGNITUDE:.0e}"
         raise FedmedError("FM-TEN-02", message, next="call the coordinator: this lap cannot go on from that update")
     return weights

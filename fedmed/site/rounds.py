@@ -71,7 +71,7 @@ def binding(site: Site, cases: Datalist) -> dict[str, str | None]:
 
 def require_sane(weights: Params, what: str) -> Params:
     """What `weights` hold could be sealed. Raises FedmedError FM-TRN-01: every receiver would refuse it."""
-    if not all(params.is_finite(array.astype("<f4").tobytes()) for array in weights.values()):
+    if not all(map(params.are_finite, weights.values())):
         raise FedmedError("FM-TRN-01", f"training: {what}: expected no number beyond {params.MAX_MAGNITUDE:.0e}")
     return weights
 

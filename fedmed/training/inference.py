@@ -41,17 +41,6 @@ def standardised(volume: Volume, recipe: Segmentation, preprocessing: Preprocess
     return Standardised(image.as_tensor().contiguous(), image.affine, volume.image.shape[1:], volume.affine)
 
 
-def predict(
-    network: nn.Module,
-    volume: Volume,
-    recipe: Segmentation,
-    device: torch.device,
-    preprocessing: Preprocessing | None = None,
-) -> NDArray[np.uint8]:
-    """As `predict_standardised`, from a case as it is read."""
-    return predict_standardised(network, standardised(volume, recipe, preprocessing), recipe, device)
-
-
 def predict_standardised(
     network: nn.Module, seen: Standardised, recipe: Segmentation, device: torch.device
 ) -> NDArray[np.uint8]:

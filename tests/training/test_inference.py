@@ -41,6 +41,10 @@ def phantom(axes, spacing, shape):
     return Volume(image[None], affine, label)
 
 
+def predict(network, volume, recipe):
+    return inference.predict_standardised(network, inference.standardised(volume, recipe), recipe, CPU)
+
+
 def overlap(one, two):
     return 2 * (one & two).sum() / (one.sum() + two.sum())
 
@@ -50,7 +54,7 @@ def test_a_prediction_comes_back_in_the_source_grid(recipe_of, axes):
     # 3 mm, 1 mm and 2 mm; the network sees 2 mm in RAS
     volume = phantom(axes, (3.0, 1.0, 2.0), (20, 48, 26))
     network = Bright()
-    predicted = inference.predict(network, volume, recipe_of(patch_size=[16, 16, 16]), CPU)
+    predicted = predict(network, volume, recipe_of(patch_size=[16, 16, 16]))
     assert predicted.shape == volume.label.shape
     assert predicted.dtype == np.uint8
     assert overlap(predicted, volume.label) > 0.93
@@ -64,12 +68,12 @@ def test_a_prediction_comes_back_in_the_source_grid(recipe_of, axes):
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR"])
 def test_at_the_recipes_own_spacing_nothing_is_lost(recipe_of, axes):
     volume = phantom(axes, (2.0, 2.0, 2.0), (24, 20, 18))
-    assert np.array_equal(inference.predict(Bright(), volume, recipe_of(patch_size=[16, 16, 16]), CPU), volume.label)
+    assert np.array_equal(predict(Bright(), volume, recipe_of(patch_size=[16, 16, 16])), volume.label)
 
 
 def test_an_image_smaller_than_the_window(recipe_of):
     volume = phantom("RAS", (2.0, 2.0, 2.0), (10, 9, 8))
-    assert np.array_equal(inference.predict(Bright(), volume, recipe_of(patch_size=[16, 16, 16]), CPU), volume.label)
+    assert np.array_equal(predict(Bright(), volume, recipe_of(patch_size=[16, 16, 16])), volume.label)
 
 
 def test_the_most_probable_of_many_classes():
@@ -84,7 +88,7 @@ def test_a_full_device_has_a_code(recipe_of):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(FedmedError) as caught:
-        inference.predict(Full(), phantom("RAS", (2.0, 2.0, 2.0), (8, 8, 8)), recipe_of(), CPU)
+        predict(Full(), phantom("RAS", (2.0, 2.0, 2.0), (8, 8, 8)), recipe_of())
     assert caught.value.code == "FM-RES-04"
 
 
@@ -114,6 +118,6 @@ def test_real_brains_go_through_the_tumour_recipe(brain):
 @pytest.mark.slow
 def test_real_brains_are_predicted_with_the_small_recipe(brain):
     recipe = recipes.load(REPO / "recipes" / "tumour-segmentation-mr.small.yaml")
-    predicted = inference.predict(networks.build(recipe), brain, recipe, CPU)
+    predicted = predict(networks.build(recipe), brain, recipe)
     assert predicted.shape == brain.label.shape
     assert set(np.unique(predicted)) <= {0, 1}
