@@ -78,7 +78,13 @@ def begin(setting: Setting) -> None:
     carry(setting)
     if desk.started(desk.peek(setting.coordinator)) is None:
         admit.admit(setting.coordinator, sorted((setting.coordinator / "inbox").glob("join-*.fedmed")), _now())
-    started = start.start(setting.coordinator, networks.initial_params, _now())
+    try:
+        started = start.start(setting.coordinator, networks.initial_params, _now())
+    except FedmedError as error:
+        if error.code != "FM-STR-02":
+            raise
+        more = "rehearse with more hospitals (--sites, or more folders), or choose another strategy in the recipe"
+        raise FedmedError(error.code, error.message, next=more) from error
     carry(setting)
     for name in setting.names:
         approve.approve(setting.site(name), _now(), by="the rehearsal", ask=lambda _: started.fingerprint)

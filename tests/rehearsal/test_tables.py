@@ -12,7 +12,8 @@ import yaml
 from fedmed import pooling, preprocessing
 from fedmed.cases import datalist
 from fedmed.cases import fingerprint as measuring
-from fedmed.rehearsal import simulate
+from fedmed.errors import FedmedError
+from fedmed.rehearsal import acts, simulate
 from fedmed.rehearsal.simulate import Plan
 from fedmed.site import desk
 from fedmed.site import preprocessing as preprocessings
@@ -41,6 +42,17 @@ def value(found: Summary, model: str, site: str = "all", metric: str = "") -> fl
 
 def folds(out: Path, seed: int, name: str) -> dict[str, int]:
     return datalist.load(out / f"seed-{seed}" / name / "cases.json").header.counts  # type: ignore[return-value]
+
+
+def test_too_few_hospitals_for_the_strategy_are_told_how_a_rehearsal_gets_more(tmp_path: Path) -> None:
+    krum = tmp_path / "krum.yaml"
+    text = yaml.safe_load(HEART_RECIPE.read_text()) | {"strategy": {"name": "krum", "f": 1}}
+    krum.write_text(yaml.safe_dump(text))
+    hospitals = {name: TOP / "sample_data" / "table-heart" / name for name in ("lakeside", "north-bay", "st-olav")}
+    with pytest.raises(FedmedError, match="expected at least 5 admitted sites, got 3") as caught:
+        acts.begin(acts.Setting(tmp_path / "out", krum, hospitals, 1, "x"))
+    assert caught.value.code == "FM-STR-02"
+    assert caught.value.next.startswith("rehearse with more hospitals (--sites")
 
 
 def test_the_pooled_model_goes_by_the_numbers_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
