@@ -30,15 +30,27 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
             "FM-RND-01",
             f"model of round {predicate.round}, attempt {predicate.attempt}: the federation has {rounds} rounds",
         )
-    if newest is not None and newest.last and predicate.round > newest.round_number:
-        message = f"model of round {predicate.round}: that of round {newest.round} was the last"
-        raise FedmedError("FM-RND-01", message)
+    _nothing_behind_the_last(predicate, newest)
     if predicate.tensor_table != situation.tables["model"]:
         raise FedmedError("FM-TEN-01", "model: the table of tensors is not the federation's")
     _chained(predicate, situation)
     before = situation.record.model(predicate.round - 1)
     laps.require_order(predicate, situation.federation, situation.lap_seed, before.order if before else None)
     return Outcome.LATE if predicate.round < situation.round else Outcome.ACCEPTED
+
+
+def _nothing_behind_the_last(predicate: statement.ModelPredicate, newest: Known | None) -> None:
+    """In whatever order they arrive: the test fold is opened with the last model, and nobody trains on from it."""
+    if newest is None:
+        return
+    if newest.last and predicate.round > newest.round_number:
+        message = f"model of round {predicate.round}: that of round {newest.round} was the last"
+        raise FedmedError("FM-RND-01", message)
+    if predicate.body.last and predicate.round < newest.round_number:
+        message = (
+            f"model of round {predicate.round}: says that it is the last, but that of round {newest.round} is here"
+        )
+        raise FedmedError("FM-RND-01", message)
 
 
 def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:

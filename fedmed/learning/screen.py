@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PIECE, ROWS = 1 << 13, 12  # elements and updates multiplied at a time with those before them
 UNPACKED = 1_000_000  # OpenBLAS multiplies about so many numbers without a copy of them
+ROUNDING = 1e-7  # of a length: what float32 tells apart
 AGREED = 0.3  # mean cosine among the others, from which on they have a common direction
 
 
@@ -77,11 +78,13 @@ def added(products: np.ndarray) -> np.ndarray:
     """Inner products of what each update of a lap added to the one before it, out of those of the whole differences.
 
     a_1 = u_1 and a_k = u_k - u_(k-1), so A = L U and A A' = L (U U') L', with ones on the diagonal of L and minus ones
-    below it. A length that rounding made negative is zero.
+    below it. A length below what float32 tells apart beside the whole differences is rounding, and zero: else sites
+    that added nothing would make the median tiny, and each that did train would stand out.
     """
     steps = np.eye(len(products)) - np.eye(len(products), k=-1)
     found: np.ndarray = steps @ products @ steps.T
-    np.fill_diagonal(found, np.maximum(np.diag(found), 0))
+    squares, least = np.diag(found), ROUNDING**2 * (np.abs(steps) @ np.diag(products))
+    np.fill_diagonal(found, np.where(squares > least, squares, 0))
     return found
 
 

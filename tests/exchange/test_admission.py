@@ -259,3 +259,17 @@ def test_a_state_cannot_be_addressed_to_another(receiver: Situation) -> None:
     for recipients in ([me], [samples.actor("riks"), me]):
         data = samples.resigned(owned("riks"), samples.key("riks"), lambda p, to=recipients: p.update(recipients=to))
         assert end(data, receiver) == ("rejected", "FM-FRM-03")
+
+
+@pytest.mark.parametrize(("last", "expected"), [(False, ("late", "")), (True, ("rejected", "FM-RND-01"))])
+def test_a_model_that_comes_late_cannot_be_the_last(last: bool, expected: tuple[str, str]) -> None:
+    newest = Known("b" * 64, "model", "coordinator", 9, None, 2, "accepted", None, ZEROS, samples.CREATED)
+
+    def earlier(predicate: dict[str, Any]) -> None:
+        predicate |= {"round": 1, "ack": []}
+        predicate["body"] |= {"last": last, "previous": "c" * 64}
+
+    data = samples.resigned(samples.sample("model"), samples.key("coordinator"), earlier)
+    public = samples.public("st-olav")
+    held = {"record": record(newest), "round": 2, "stops": True}
+    assert end(data, coordinator(role="site", name="st-olav", public_key=public, **held)) == expected

@@ -182,6 +182,16 @@ def test_a_length_that_rounding_made_negative_is_zero() -> None:
     assert screen.added(products)[1, 1] == 0
 
 
+def test_a_length_that_is_nothing_but_rounding_is_zero() -> None:
+    """Or sites that added nothing would have lengths of their own, a tiny median, and hold the one that trained."""
+    products = np.ones((3, 3))
+    products[1, 1] += 4e-16
+    assert np.diag(screen.added(products)).tolist() == [1, 0, 0]
+    assert [each.ratio for each in screen.figures_in_a_lap(["a", "b", "c"], products)] == [1, 0, 0]
+    products[1, 1] = 1 + 1e-12  # a millionth of it is no rounding
+    assert np.diag(screen.added(products))[1] == pytest.approx(1e-12, rel=1e-3)
+
+
 def test_in_a_lap_the_length_counts_and_not_the_direction() -> None:
     """(3, 4), then (30, 40) and then (-6, -8) were added, the last one back: lengths 5, 50 and 10, their median 10."""
     whole = np.cumsum([[3.0, 4], [30, 40], [-6, -8]], axis=0)
