@@ -87,7 +87,7 @@ def mean(block: Block, found: Weights) -> np.ndarray:
     """sum_i weight_i * update_i, float64 [elements], sites by name."""
     by_site = found.running if block.group == "buffer" else found.learned
     total = np.empty(len(block.base))
-    size = max(1, WIDE // len(by_site))
+    size = WIDE // max(1, len(by_site))  # of a void lap there is no update
     for first in range(0, len(total), size):
         wide = block.updates[:, first : first + size].astype(np.float64)
         wide *= by_site[:, None]

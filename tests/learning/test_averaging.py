@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.learning.averaging import accumulation, fedavg, fednova
+from fedmed.learning.averaging import accumulation, average, fedavg, fednova
+from fedmed.learning.strategy import Block, Weights
 
 from .in_memory import combined, made, round_of
 
@@ -92,3 +93,10 @@ def test_fednova_of_equal_steps_is_the_mean(
     strategy = fednova(momentum=momentum, proximal_mu=pull, client_lr=1.0)
     found, _ = combined(strategy, round_of(*updates, num_steps=[num_steps] * len(updates)))
     np.testing.assert_allclose(found, combined(fedavg(), round_of(*updates))[0], rtol=1e-5, atol=1e-3)
+
+
+def test_without_an_update_nothing_moves() -> None:
+    """What a void lap comes down to."""
+    block = Block(0, "param", np.array([1, 2], np.float32), np.zeros((0, 2), np.float32))
+    found = Weights(np.zeros(0), np.zeros(0))
+    assert average(block, found).base.tolist() == [1, 2]
