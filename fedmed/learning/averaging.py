@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,14 +53,23 @@ def fednova(*, momentum: float = 0.0, proximal_mu: float = 0.0, client_lr: float
 
 
 def accumulation(num_steps: int, momentum: float, pull: float) -> float:
-    """|a|_1 of Wang et al. 2020: the length of the update, in learning rates, if every gradient were 1.
+    """|a|_1 of Wang et al. 2020: how much of every gradient is in the update, in learning rates, without its sign.
 
-    SGD with momentum r and a proximal term (pull = client_lr * mu) goes u' = r u + 1 - pull * d, d' = d + u', from
-    u = d = 0. Without both it is num_steps = t; with momentum alone (t - r (1 - r^t) / (1 - r)) / (1 - r); with the
-    proximal term alone (1 - (1 - pull)^t) / pull.
+    SGD with momentum r and a proximal term (pull = client_lr * mu) that always meets a gradient of 1 goes
+    u' = r u + 1 - pull * d, d' = d + u', from u = d = 0. Without both |a| is num_steps = t; with momentum alone
+    (t - r (1 - r^t) / (1 - r)) / (1 - r); with the proximal term alone (1 - (1 - pull)^t) / pull. Much of both together
+    swings past the start, and old gradients count below zero: d itself can come out about zero or negative, and an
+    update that is divided by it blown up or turned round.
     """
-    step = np.array([[momentum, -pull, 1.0], [momentum, 1.0 - pull, 1.0], [0.0, 0.0, 1.0]])
-    return float(np.linalg.matrix_power(step, num_steps)[1, 2])
+    trace = 1.0 + momentum - pull
+    if trace >= 2 * math.sqrt(momentum):  # nothing swings: no gradient counts below zero, and |a| is d
+        step = np.array([[momentum, -pull, 1.0], [momentum, 1.0 - pull, 1.0], [0.0, 0.0, 1.0]])
+        return float(np.linalg.matrix_power(step, num_steps)[1, 2])
+    total, counts, before = 0.0, 1.0, 0.0  # the last gradient, the one before it, and so on
+    for _ in range(num_steps):
+        total += abs(counts)
+        counts, before = trace * counts - momentum * before, counts
+    return total
 
 
 def by_share(meta: Sequence[Meta], _products: np.ndarray) -> Weights:

@@ -65,16 +65,38 @@ MOMENTUM, PULL = st.floats(0, 0.99), st.floats(0, 0.9)
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 300), MOMENTUM, PULL)
 def test_the_formulas_of_the_paper(num_steps: int, momentum: float, pull: float) -> None:
-    """Wang et al. 2020, section 4.1: momentum, and the proximal term; and both together step by step."""
+    """Wang et al. 2020, section 4.1: momentum, and the proximal term; and both together gradient by gradient: how far
+    SGD goes that meets a gradient of 1 once, and then none.
+    """
     by_momentum = sum((1 - momentum**k) / (1 - momentum) for k in range(1, num_steps + 1))
     assert accumulation(num_steps, momentum, 0) == pytest.approx(by_momentum, rel=1e-9)
     assert accumulation(num_steps, 0, pull) == pytest.approx(sum((1 - pull) ** k for k in range(num_steps)), rel=1e-9)
-    velocity = distance = 0.0
-    for _ in range(num_steps):
-        velocity = momentum * velocity + 1 - pull * distance
+    velocity = distance = length = 0.0
+    for k in range(num_steps):
+        velocity = momentum * velocity + (k == 0) - pull * distance
         distance += velocity
-    assert accumulation(num_steps, momentum, pull) == pytest.approx(distance, rel=1e-9)
-    assert distance > 0
+        length += abs(distance)
+    assert accumulation(num_steps, momentum, pull) == pytest.approx(length, rel=1e-6)
+
+
+def test_fednova_where_sgd_swings_past_where_it_began() -> None:
+    """r = 0.81, pull = 0.9, so d' = 0.91 d - 0.81 d before it: a gradient counts 1, 0.91 and 0.0181 at first, and
+    0.0181 * 0.91 - 0.81 * 0.91 = -0.720629 three steps later. All four together are 1.207471 with their signs,
+    and |a| = 2.648729 without.
+    """
+    assert accumulation(4, 0.81, 0.9) == pytest.approx(2.648729, rel=1e-12)
+
+
+@pytest.mark.parametrize("num_steps", [5, 6, 7])
+def test_fednova_turns_no_update_round(num_steps: int) -> None:
+    """Here SGD that always meets the same gradient stands behind its start after 6 steps."""
+    strategy = fednova(momentum=0.99, proximal_mu=9.0, client_lr=0.1)
+    updates = round_of(*UPDATES, num_steps=[num_steps, 40])
+    learned = strategy.weigh(updates.meta, np.zeros((2, 2))).learned
+    lengths = [accumulation(each, 0.99, 0.9) for each in (num_steps, 40)]
+    assert learned.tolist() == pytest.approx([sum(lengths) / 4 / each for each in lengths])
+    assert all(1 <= length <= 40 for length in lengths)
+    assert (learned > 0).all()
 
 
 def test_many_steps_are_no_work() -> None:
