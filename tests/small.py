@@ -181,7 +181,7 @@ def seal_update(
     value: float | Params = 1.0,
     *,
     num_cases: int = 3,
-    dice: float = 0.5,
+    dice: float | None = 0.5,
     moment: datetime | None = None,
 ) -> Known:
     """What `train-local` seals, without training: every weight moved by `value`, or each by its own.
@@ -205,7 +205,7 @@ def seal_update(
             num_patients=num_cases,
             num_steps=2,
             train_loss="0.5",
-            base_metrics=[bodies.Metric(metric="dice", label="all", n=1, mean=bodies.decimal(dice), sd=None)],
+            base_metrics=[_on_validation_cases(dice)],
             exclusions=[],
             data="0" * 64,
             label_map="0" * 64,
@@ -217,6 +217,12 @@ def seal_update(
         known = train._say(site, consent, model, body, content, moment, kept)
         sealing.post(site.workspace, known)
         return known
+
+
+def _on_validation_cases(dice: float | None) -> bodies.Metric:
+    """None of a site that has no such case."""
+    mean = None if dice is None else bodies.decimal(dice)
+    return bodies.Metric(metric="dice", label="all", n=int(dice is not None), mean=mean, sd=None)
 
 
 def seal_report(

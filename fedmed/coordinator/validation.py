@@ -58,7 +58,8 @@ def watch(found: Workspace, running: Started, round_: int, updates: Sequence[Kno
 def is_enough(found: Workspace, running: Started, round_: int, now: Sequence[bodies.Metric]) -> bool:
     """Whether the recipe's `stopping` ends the federation with the model behind `round_`, which has `now`.
 
-    Early stopping (Prechelt 1998) on what all sites' validation cases say of the global model.
+    Early stopping (Prechelt 1998) on what all sites' validation cases say of the global model. A round in which they
+    say nothing, because nobody who answered has such cases, is no round without an improvement.
     """
     stopping = running.recipe.stopping
     if stopping is None:
@@ -69,7 +70,7 @@ def is_enough(found: Workspace, running: Started, round_: int, now: Sequence[bod
     values |= {} if value is None else {round_: value}
     is_lower = metric in statistics.LOWER_IS_BETTER
     best = lineage.improved(values, lower_is_better=is_lower, by=stopping.min_delta)
-    return best is not None and round_ - best >= stopping.patience
+    return best is not None and sum(scored > best for scored in values) >= stopping.patience
 
 
 def best(found: Workspace, running: Started) -> Best | None:

@@ -36,7 +36,7 @@ def world(begun: small.Federation, tmp_path: Path) -> small.Federation:
     return begun.copy(tmp_path / "world")
 
 
-def play(world: small.Federation, dice: float) -> Aggregated:
+def play(world: small.Federation, dice: float | None) -> Aggregated:
     for name in world.sites:
         small.seal_update(world.site(name), 0.01, dice=dice)
     world.carry()
@@ -75,6 +75,12 @@ def test_the_model_behind_the_last_patient_round_is_the_last(world: small.Federa
     again = aggregate.aggregate(world.coordinator, small.now())
     assert (again.round, again.last, again.is_new) == (4, True, False)
     assert status.status(world.coordinator, small.now()).next == "wait for the reports of aa, bb"
+
+
+def test_a_round_that_no_validation_case_speaks_of_uses_up_no_patience(world: small.Federation) -> None:
+    """Only the sites without such cases may have answered it: nobody knows whether its model was better."""
+    made = [play(world, dice).last for dice in (0.5, None, 0.5, None, 0.5)]
+    assert made == [False, False, False, False, True]
 
 
 def test_without_the_section_all_rounds_are_played(tmp_path: Path) -> None:
