@@ -34,12 +34,14 @@ def entering(model: Params, remembered: Mapping[str, Params]) -> Params:
     return {**model, **remembered.get(PART, {})}
 
 
-def for_scores(consent: Approved, round_: int, model: Params, remembered: Mapping[str, Params]) -> Params:
-    """As `entering`, for figures that are reported: trained weights around layers that never saw an image mean nothing.
+def is_scorable(consent: Approved, round_: int, remembered: Mapping[str, Params]) -> bool:
+    """Whether figures about the model mean anything here: not trained weights around layers that never saw an image."""
+    return not round_ or PART in remembered or not staying(consent)
 
-    Raises FedmedError FM-TRN-05.
-    """
-    if round_ and PART not in remembered and staying(consent):
+
+def for_scores(consent: Approved, round_: int, model: Params, remembered: Mapping[str, Params]) -> Params:
+    """As `entering`, for figures that are reported. Raises FedmedError FM-TRN-05."""
+    if not is_scorable(consent, round_, remembered):
         raise FedmedError("FM-TRN-05", f"model r{round_:04d}: no update of this site counted, so it has no own layers")
     return entering(model, remembered)
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.site.fingerprint import Fingerprinted
     from fedmed.site.laps import Turn
+    from fedmed.site.results import Scored
     from fedmed.site.tune import Tuned
 
 PAYLOAD = laps.PAYLOAD
@@ -143,10 +144,12 @@ def _train(
         device=options.device,
         progress=lambda step, total: progress("training", step, total),
     )  # fmt: skip
-    scored = rounds.score(
-        site, consent, cases, "validation", base, device=options.device,
-        progress=lambda done, total: progress("validating the received model", done, total),
-    )  # fmt: skip
+    scored: Scored = []
+    if own.is_scorable(consent, model.round_number, entered.remembered):
+        scored = rounds.score(
+            site, consent, cases, "validation", base, device=options.device,
+            progress=lambda done, total: progress("validating the received model", done, total),
+        )  # fmt: skip
     personal = ditto.train(
         site, consent, cases, model.round_number, base, entered.remembered, checkpoint=path.with_suffix(".personal"),
         device=options.device, progress=lambda step, total: progress("training the personal model", step, total),

@@ -9,7 +9,7 @@ import pytest
 
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
-from fedmed.exchange import intake, sealing
+from fedmed.exchange import bodies, intake, sealing
 from fedmed.learning import params
 from fedmed.site import desk, evaluate, memory, own, rounds, train
 from tests import radiographs, small
@@ -183,6 +183,22 @@ def test_a_site_that_never_trained_may_begin_and_scores_nothing(world: small.Fed
     with pytest.raises(FedmedError) as caught:
         own.for_scores(consent, 1, common, found)
     assert caught.value.code == "FM-TRN-05"
+
+
+def test_its_update_then_says_nothing_of_the_model_it_started_from(
+    world: small.Federation, starts: list[Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Early stopping and the best model would go by the score of layers that never saw an image."""
+    monkeypatch.setattr(memory, "load", lambda *_: {})
+    learn(world.site("aa"))
+    assert len(starts) == 1, "it trains, and scores nothing"
+    site, *_ = consent_of(world.site("aa"))
+    known = site.workspace.record.newest("update", sender="aa", round=1)
+    assert known
+    body = sealing.read_archived(site.workspace, known.id).predicate.body
+    assert isinstance(body, bodies.Update)
+    assert body.base_metrics
+    assert {(each.n, each.mean) for each in body.base_metrics} == {(0, None)}
 
 
 def test_evaluation_uses_the_sites_own(world: small.Federation, starts: list[Params]) -> None:
