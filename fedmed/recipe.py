@@ -78,6 +78,11 @@ class Recipe(Strict):
         return self
 
     @property
+    def wire(self) -> dict[str, Any]:
+        """What `learning.layout.agreed` is given."""
+        return {"control": self.strategy.controls, **self.update.model_dump()}
+
+    @property
     def lap_seed(self) -> int | None:
         """What the orders of laps are drawn from, where weights go from site to site; None where all train at once."""
         return self.seed if self.strategy.name == "cyclic" else None

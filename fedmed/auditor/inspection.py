@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, laps, reading, sshsig, statement
 from fedmed.learning import layout, params
-from fedmed.learning.encoding import Encoding
 from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class Reference:
     recipe: Recipe
     table: Table
 
-    @property
-    def travelling(self) -> Table:
-        """The rows of a model and of an update."""
-        return params.travelling(self.table, control=self.recipe.strategy.controls)
+    @cached_property
+    def layout(self) -> Layout:
+        """How updates are written; its table has the rows of a model too."""
+        return layout.agreed(self.table, **self.recipe.wire)
 
 
 @dataclass(frozen=True)
@@ -131,14 +131,11 @@ def read_federation(path: Path) -> Reference:
 
 def _expected(said: Statement, known: Reference) -> dict[str, Expected]:
     """What a statement's payload of tensors must be. Raises FedmedError FM-TEN-01."""
-    body, table = said.predicate.body, known.travelling
+    body, table = said.predicate.body, known.layout.table
     if isinstance(body, bodies.State):
         parts = [params.part_table(known.table, part.name, part.tensors) for part in body.parts]
         table = tuple(tensor for part in parts for tensor in part)
-    update = known.recipe.update
-    is_update = said.kind == "update"
-    encoding = Encoding(update.encoding, update.fraction)
-    written = Layout(table, encoding, update.compress) if is_update else Layout(table)
+    written = known.layout if said.kind == "update" else Layout(table)
     tensors = artifact.Expected(written.digest, written.largest, written.inspector, written.coding)
     return {part.name: tensors for part in said.predicate.payload if part.media == artifact.SAFETENSORS}
 

@@ -11,9 +11,7 @@ from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing, workspace
 from fedmed.exchange.artifact import Expected
-from fedmed.learning import params
-from fedmed.learning.encoding import Encoding
-from fedmed.learning.layout import Layout
+from fedmed.learning import layout, params
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.agreement import Agreement
     from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.layout import Layout
     from fedmed.learning.params import Table
     from fedmed.recipe import Recipe
 
@@ -39,13 +38,12 @@ class Started:
     @cached_property
     def layout(self) -> Layout:
         """How updates are written."""
-        update = self.recipe.update
-        return Layout(self.travelling, Encoding(update.encoding, update.fraction), update.compress)
+        return layout.agreed(self.table, **self.recipe.wire)
 
     @property
     def travelling(self) -> Table:
         """The rows of a model and of an update."""
-        return params.travelling(self.table, control=self.recipe.strategy.controls)
+        return self.layout.table
 
     @property
     def pools(self) -> bool:

@@ -22,6 +22,7 @@ from fedmed.learning.encoding import Encoding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from fedmed.learning.encoding import Form
     from fedmed.learning.params import Params, Table, Tensor
 
 Coding = Literal["none", "zstd"]
@@ -137,6 +138,11 @@ class Layout:
                 return np.frombuffer(data, entry.dtype)
 
             yield from encoding.decoded(self.encoding.of(tensor), tensor.size, self.encoding.kept(tensor.size), part)
+
+
+def agreed(table: Table, *, control: bool, encoding: Form, fraction: float | None, compress: Coding) -> Layout:
+    """How updates are written where hospitals agreed to this table, and to a recipe that says so much of updates."""
+    return Layout(params.travelling(table, control=control), Encoding(encoding, fraction), compress)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import recipe
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, sealing, statement
-from fedmed.learning import params
+from fedmed.learning import layout, params
 from fedmed.site import desk
 from fedmed.strict import is_plain_text
 
@@ -149,7 +149,7 @@ def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found:
     _seat(seen, found)
     if seen.preprocessing is not None:
         desk.fitted_numbers(chosen, artifact.payload_bytes(data, envelope, said, statement.PREPROCESSING))
-    return Proposal(data, envelope.id, said, seen, chosen, desk.layout_of(chosen, table).largest, leaves(chosen))
+    return Proposal(data, envelope.id, said, seen, chosen, layout.agreed(table, **chosen.wire).largest, leaves(chosen))
 
 
 def _seat(seen: Federation, found: Workspace) -> None:

@@ -12,8 +12,7 @@ from fedmed.cases import labels
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import agreement, intake, keys, sealing, statement, workspace
 from fedmed.exchange.artifact import Expected
-from fedmed.learning import params
-from fedmed.learning.encoding import Encoding
+from fedmed.learning import layout, params
 from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
@@ -69,18 +68,12 @@ class Approved:
     @cached_property
     def layout(self) -> Layout:
         """How updates are written."""
-        return layout_of(self.recipe, self.table)
+        return layout.agreed(self.table, **self.recipe.wire)
 
     @property
     def travelling(self) -> Table:
         """The rows of a model and of an update."""
-        return params.travelling(self.table, control=self.recipe.strategy.controls)
-
-
-def layout_of(chosen: Recipe, table: Table) -> Layout:
-    """How the updates of a federation are written that has this recipe and this table."""
-    travelling = params.travelling(table, control=chosen.strategy.controls)
-    return Layout(travelling, Encoding(chosen.update.encoding, chosen.update.fraction), chosen.update.compress)
+        return self.layout.table
 
 
 @contextmanager
