@@ -6,7 +6,6 @@ read. Decoding is streamed: memory does not grow with the model.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.coordinator.sources import Archived, Spooled
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, sealing
+from fedmed.exchange import sealing
 from fedmed.learning import params
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fedmed.coordinator.sources import Vector
@@ -54,7 +53,9 @@ def _require_room(folder: Path, needed: int) -> None:
 def _decode(found: Workspace, layout: Layout, statement_id: str, target: Path) -> None:
     """Hashed while it is copied, and decoded out of the copy: what was verified is what is read."""
     said, part = target.with_suffix(".said"), target.with_suffix(".part")
-    _copy(found, layout, statement_id, said)
+    with files.Sink(said, durable=False) as sink:
+        for chunk in layout.unpacked(sealing.payload_chunks(found, statement_id, PAYLOAD)):
+            sink.write(chunk)
     fd = files.open_regular(said)
     try:
         with files.Sink(part, durable=False) as sink:
@@ -64,21 +65,3 @@ def _decode(found: Workspace, layout: Layout, statement_id: str, target: Path) -
         os.close(fd)
     said.unlink()
     part.replace(target)
-
-
-def _copy(found: Workspace, layout: Layout, statement_id: str, target: Path) -> None:
-    fd, envelope, said = sealing.open_archived(found, statement_id)
-    digest, size = hashlib.sha256(), next(part.bytes for part in said.predicate.payload)
-
-    def hashed() -> Iterator[bytes]:
-        for chunk in files.read_chunks(fd, artifact.payload_offset(envelope, said, PAYLOAD), size):
-            digest.update(chunk)
-            yield chunk
-        sealing.check_digest(said, PAYLOAD, digest.hexdigest())
-
-    try:
-        with files.Sink(target, durable=False) as sink:
-            for chunk in layout.unpacked(hashed()):
-                sink.write(chunk)
-    finally:
-        os.close(fd)

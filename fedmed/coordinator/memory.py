@@ -5,15 +5,12 @@ Its vectors are as long as the model, so they are read in blocks beside it and n
 
 from __future__ import annotations
 
-import hashlib
-import os
 from typing import TYPE_CHECKING
 
-from fedmed import files
 from fedmed.coordinator import drafting
 from fedmed.coordinator.sources import Part
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, sealing, statement, states
+from fedmed.exchange import bodies, sealing, statement, states
 from fedmed.learning import params
 
 if TYPE_CHECKING:
@@ -44,25 +41,9 @@ def recall(found: Workspace, running: Started, base: Known, names: Sequence[str]
     predicate = said.predicate
     if not (isinstance(predicate, statement.StatePredicate) and predicate.tensor_table == params.digest(table)):
         raise FedmedError("FM-STA-03", f"state of round {answered.round}: expected the vectors {', '.join(names)}")
-    _verify(found, state)
+    states.verify_payload(found, state)  # to its end before any of it is used: the vectors are read side by side
     header, size = len(params.wire_table(table)), 4 * params.elements(running.table)
     return {name: Part(found, state, states.PAYLOAD, header + n * size) for n, name in enumerate(sorted(names))}
-
-
-def _verify(found: Workspace, state: str) -> None:
-    """Read to its end before any of it is used: its vectors lie one behind the other and are read side by side."""
-    try:
-        fd, envelope, said = sealing.open_archived(found, state)
-        try:
-            digest = hashlib.sha256()
-            part = said.predicate.payload[0]
-            for chunk in files.read_chunks(fd, artifact.payload_offset(envelope, said, part.name), part.bytes):
-                digest.update(chunk)
-        finally:
-            os.close(fd)
-        sealing.check_digest(said, part.name, digest.hexdigest())
-    except FedmedError as error:
-        raise FedmedError("FM-STA-01", f"state {state[:16]}...: {error.message}", local=error.local) from error
 
 
 def keep(found: Workspace, running: Started, base: Known, names: Sequence[str], content: Content, now: datetime) -> str:

@@ -7,6 +7,7 @@ sealed again with the same number and time.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +18,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, intake, reading, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -222,14 +223,23 @@ def read_archived(workspace: Workspace, statement_id: str) -> Statement:
 
 def read_payload(workspace: Workspace, statement_id: str, name: str) -> bytes:
     """A whole payload, checked against its digest again. Raises FedmedError FM-TRU-11."""
+    return b"".join(payload_chunks(workspace, statement_id, name))
+
+
+def payload_chunks(workspace: Workspace, statement_id: str, name: str) -> Iterator[bytes]:
+    """A payload in pieces, hashed again on the way. Raises FedmedError FM-TRU-11, behind the last piece where they are
+    no longer what was signed.
+    """
     fd, envelope, said = open_archived(workspace, statement_id)
+    digest = hashlib.sha256()
     try:
         size = next(part.bytes for part in said.predicate.payload if part.name == name)
-        data = b"".join(files.read_chunks(fd, artifact.payload_offset(envelope, said, name), size))
+        for chunk in files.read_chunks(fd, artifact.payload_offset(envelope, said, name), size):
+            digest.update(chunk)
+            yield chunk
     finally:
         os.close(fd)
-    check_digest(said, name, artifact.sha256(data))
-    return data
+    check_digest(said, name, digest.hexdigest())
 
 
 def check_digest(said: Statement, name: str, found: str) -> None:

@@ -99,5 +99,14 @@ def read_payload(workspace: Workspace, state: str) -> bytes:
         raise _damaged(state, error) from error
 
 
+def verify_payload(workspace: Workspace, state: str) -> None:
+    """As `read_payload`, of tensors that are too long to be held. Raises FedmedError FM-STA-01."""
+    try:
+        for _ in sealing.payload_chunks(workspace, state, PAYLOAD):
+            pass
+    except FedmedError as error:
+        raise _damaged(state, error) from error
+
+
 def _damaged(state: str, error: FedmedError) -> FedmedError:
     return FedmedError("FM-STA-01", f"state {state[:16]}...: {error.message}", local=error.local)
