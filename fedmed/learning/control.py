@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedmed.learning.params import subtract
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 def correction(common: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> Params:
     """c - c_i, which is added to every gradient."""
-    return {name: common[name] - own[name] for name in common}
+    return subtract(common, own)
 
 
 def renewed(

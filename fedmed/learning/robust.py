@@ -7,13 +7,13 @@ updates come from their inner products alone: |u_i - u_j|^2 = p_ii + p_jj - 2 p_
 from __future__ import annotations
 
 import math
-from statistics import median_low
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedmed.learning import sorting
 from fedmed.learning.averaging import average, equally, moved, on_learned, shares_of, times_its_share, weights
+from fedmed.learning.screen import median_norm
 from fedmed.learning.strategy import Block, Combined, Meta, Strategy, Weights
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def norm_clipped_mean(*, clip_norm: float | None = None) -> Strategy:
 
     def weigh(meta: Sequence[Meta], products: np.ndarray) -> Weights:
         norms = np.sqrt(np.diag(products))
-        limit = _median_norm(products) if clip_norm is None else clip_norm
+        limit = median_norm(products) if clip_norm is None else clip_norm
         factors = np.minimum(1.0, np.divide(limit, norms, out=np.ones_like(norms), where=norms > 0))
         return weights(meta, shares_of(meta) * factors)
 
@@ -94,7 +94,7 @@ def geometric_median() -> Strategy:
     def weigh(meta: Sequence[Meta], products: np.ndarray) -> Weights:
         _require(meta, 3)
         shares = shares_of(meta)
-        smallest = SMOOTHING * _median_norm(products)
+        smallest = SMOOTHING * median_norm(products)
         found = shares
         for _ in range(MAX_ITERATIONS if smallest > 0 else 0):
             squared = np.diag(products) - 2 * products @ found + found @ products @ found
@@ -146,9 +146,3 @@ def _ordered(cut: Callable[[int], int], min_sites: int) -> Strategy:
 def _require(meta: Sequence[Meta], min_sites: int) -> None:
     if len(meta) < min_sites:
         raise ValueError(f"expected updates of at least {min_sites} sites, got {len(meta)}")
-
-
-def _median_norm(products: np.ndarray) -> float:
-    """The lower median of the norms above zero; 0 when there are none."""
-    norms = [float(norm) for norm in np.sqrt(np.diag(products)) if norm > 0]
-    return median_low(norms) if norms else 0.0

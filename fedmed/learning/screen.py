@@ -91,13 +91,18 @@ def added(products: np.ndarray) -> np.ndarray:
 def figures(names: Sequence[str], products: np.ndarray) -> list[Figures]:
     """Of every update, in the order of `names`, out of the products that `gram` made. A zero update has ratio 0."""
     norms = np.sqrt(np.diag(products))
-    lengths = [float(norm) for norm in norms if norm > 0]
-    median = median_low(lengths) if lengths else 1.0
+    median = median_norm(products) or 1.0
     counted = np.minimum(1.0, np.divide(median, norms, out=np.zeros_like(norms), where=norms > 0))
     return [
         Figures(name, float(norms[i]), float(norms[i]) / median, _cosine(i, products, norms, counted))
         for i, name in enumerate(names)
     ]
+
+
+def median_norm(products: np.ndarray) -> float:
+    """The lower median of the norms above zero; 0 when there are none."""
+    norms = [float(norm) for norm in np.sqrt(np.diag(products)) if norm > 0]
+    return median_low(norms) if norms else 0.0
 
 
 def figures_in_a_lap(names: Sequence[str], products: np.ndarray) -> list[Figures]:
