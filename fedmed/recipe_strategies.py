@@ -76,29 +76,27 @@ class FedAvgM(Strategy):
     momentum: Decay = 0.9
 
 
-class FedAdam(Strategy):
+class Adaptive(Strategy):
     """`server_lr` has no default: the right one differs between tasks by orders of magnitude."""
 
+    server_lr: ServerRate
+    beta1: Decay = 0.9
+    tau: Tau = 1e-3
+
+
+class FedAdam(Adaptive):
     name: Literal["fedadam"]
-    server_lr: ServerRate
-    beta1: Decay = 0.9
     beta2: Decay = 0.99
-    tau: Tau = 1e-3
 
 
-class FedYogi(Strategy):
+class FedYogi(Adaptive):
     name: Literal["fedyogi"]
-    server_lr: ServerRate
-    beta1: Decay = 0.9
     beta2: Decay = 0.99
-    tau: Tau = 1e-3
 
 
-class FedAdagrad(Strategy):
+class FedAdagrad(Adaptive):
     name: Literal["fedadagrad"]
-    server_lr: ServerRate
     beta1: Decay = 0.0
-    tau: Tau = 1e-3
 
 
 class Equal(Strategy):
