@@ -16,7 +16,7 @@ from fedmed.cases import fingerprint as measuring
 from fedmed.learning import params
 from fedmed.recipe import Imaging, Rowwise
 from fedmed.rehearsal import acts
-from fedmed.site import alone, desk, ditto, memory, own, preprocessing, results, rounds, tune
+from fedmed.site import alone, desk, memory, own, preprocessing, results, rounds, tune
 from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _weights(setting: Setting, consent: Approved, site: Site, model: str) -> Par
         common = own.entering(desk.model_params(site, consent, last), remembered)
         if model == GLOBAL:
             return common
-        return tune.weights(site, consent, cases, last) or remembered.get(ditto.PART, common)
+        return tune.personal(site, consent, cases, last, common, remembered)
     owner = next(name for name in setting.names if alone_of(name) == model)
     weights = alone.newest(desk.peek(setting.site(owner)), consent)
     if weights is None:

@@ -120,7 +120,7 @@ def evaluate(
         common = own.for_scores(consent, model.round_number, desk.model_params(site, consent, model), remembered)
         models = {"global": common, **({"alone": local_only} if local_only else {})}
         if has_personal:
-            models["personal"] = tune.weights(site, consent, cases, model) or remembered.get(ditto.PART, common)
+            models["personal"] = tune.personal(site, consent, cases, model, common, remembered)
         scored = {fold: _score(site, consent, cases, fold, models, device, progress) for fold in folds}
         above = {name: results.thresholds(rated, consent.recipe) for name, rated in scored[folds[-1]].items()}
         _note_thresholds(site, models, consent, above, now)

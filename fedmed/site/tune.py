@@ -17,11 +17,11 @@ from fedmed.learning import params
 from fedmed.recipe import Survival
 from fedmed.recipe_training import Schedule
 from fedmed.reporting import statistics
-from fedmed.site import desk, memory, own, preprocessing, results, rounds
+from fedmed.site import desk, ditto, memory, own, preprocessing, results, rounds
 from fedmed.site.status import TUNED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -155,6 +155,15 @@ def weights(site: Site, consent: Approved, cases: Datalist, model: Known) -> Par
     if kept is None:
         raise FedmedError("FM-PER-02", "state/personal: expected the weights that were kept, whole")
     return kept
+
+
+def personal(
+    site: Site, consent: Approved, cases: Datalist, model: Known, common: Params, remembered: Mapping[str, Params]
+) -> Params:
+    """The model of this site's own: the tuned weights where they were kept, Ditto's, or the `common` ones as they are
+    used here. Raises FedmedError FM-PER-02.
+    """
+    return weights(site, consent, cases, model) or remembered.get(ditto.PART, common)
 
 
 def _facts(site: Site, consent: Approved, cases: Datalist, model: Known) -> dict[str, Any] | None:
