@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
+    from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
 
 
@@ -71,10 +72,7 @@ class Archived:
 
     def open(self, stack: ExitStack, header: int) -> Source:
         """Raises FedmedError FM-TRU-11."""
-        fd, envelope, said = sealing.open_archived(self.found, self.statement_id)
-        stack.callback(os.close, fd)
-        os.lseek(fd, artifact.payload_offset(envelope, said, self.payload), os.SEEK_SET)
-        name = f"{self.payload} of {said.kind} {said.sender}"
+        fd, said, name = _opened(stack, self.found, self.statement_id, self.payload)
         source = Source(fd, name, partial(sealing.check_digest, said, self.payload))
         source.fill(np.empty(header, np.uint8))
         return source
@@ -91,10 +89,17 @@ class Part:
 
     def open(self, stack: ExitStack, _header: int) -> Source:
         """Raises FedmedError FM-TRU-11."""
-        fd, envelope, said = sealing.open_archived(self.found, self.statement_id)
-        stack.callback(os.close, fd)
-        os.lseek(fd, artifact.payload_offset(envelope, said, self.payload) + self.offset, os.SEEK_SET)
-        return Source(fd, f"{self.payload} of {said.kind} {said.sender}")
+        fd, _, name = _opened(stack, self.found, self.statement_id, self.payload)
+        os.lseek(fd, self.offset, os.SEEK_CUR)
+        return Source(fd, name)
+
+
+def _opened(stack: ExitStack, found: Workspace, statement_id: str, payload: str) -> tuple[int, Statement, str]:
+    """A descriptor at the payload's first byte, its statement, and what it is called in a message."""
+    fd, envelope, said = sealing.open_archived(found, statement_id)
+    stack.callback(os.close, fd)
+    os.lseek(fd, artifact.payload_offset(envelope, said, payload), os.SEEK_SET)
+    return fd, said, f"{payload} of {said.kind} {said.sender}"
 
 
 @dataclass(frozen=True)
