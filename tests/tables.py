@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedmed.recipe import Rowwise
 
 KEY = b"k" * 32
-PATIENTS = tuple(f"p{number:02d}" for number in range(30))
+PATIENTS = tuple(f"person-{number:02d}" for number in range(30))  # too long to stand in a tensor by chance
 COLUMNS: list[dict[str, Any]] = [
     {"name": "age"},
     {"name": "pressure"},

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Span = tuple[int, int, str]
 CHUNK = 1 << 16  # elements of every file in a buffer: two buffers are 0.5 MB a site
-PIECE = 1 << 15  # elements of a block at most: what a strategy makes of it on the way stays in the cache
+PIECE = 1 << 14  # elements of a block at most: what a strategy makes of it on the way stays in the cache
 MAX_THREADS = 4  # each has room of its own for what it works on
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # float64 numbers at a time: in few calls threads seldom wait for each other, and so many stay in the cache
-WIDE = 1 << 17
+WIDE = 1 << 16
 
 
 def fedavg() -> Strategy:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fedmed.learning.strategy import Block, Updates
 
-PIECE, ROWS = 1 << 13, 12  # elements and updates multiplied at a time with those before them
+PIECE, ROWS = 1 << 12, 12  # elements and updates multiplied at a time with those before them
 UNPACKED = 1_000_000  # OpenBLAS multiplies about so many numbers without a copy of them
 ROUNDING = 1e-7  # of a length: what float32 tells apart
 AGREED = 0.3  # mean cosine among the others, from which on they have a common direction

@@ -169,7 +169,7 @@ def test_digests_are_private_and_name_nobody(world: small.Federation) -> None:
         path = site / f"state/{name}.bin"
         assert path.stat().st_mode & 0o777 == 0o600
         assert len(path.read_bytes()) % 8 == 0
-    assert b"p01" not in (site / "state/words.bin").read_bytes()
+    assert b"phantom" not in (site / "state/words.bin").read_bytes()
 
 
 def test_outgoing_files_and_the_log_are_searched_anew(moved: tuple[Path, Path]) -> None:

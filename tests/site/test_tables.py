@@ -164,7 +164,7 @@ def test_what_is_for_images_is_refused(tmp_path: Path, options: dict) -> None:
 def test_the_check_tells_rows_and_shows_no_cell(tmp_path: Path) -> None:
     data = tables.write_hospital(tmp_path / "data")
     with (data / "ward.csv").open("a") as table:
-        table.write("p90,seventy,140,none,Secret Ward,1,10,0\np91,70,140,none,Secret Ward,1,-10,0\n")
+        table.write("person-90,seventy,140,none,Secret Ward,1,10,0\nperson-91,70,140,none,Secret Ward,1,-10,0\n")
     recipe = small.write_recipe(tmp_path / "recipe.yaml", **tables.TABULAR)
     options = check.Options()
     checked = check.check(data, tmp_path, recipe, tmp_path / "out", small.now(), options=options, progress=quiet)
@@ -172,7 +172,7 @@ def test_the_check_tells_rows_and_shows_no_cell(tmp_path: Path) -> None:
     assert (funnel.found, funnel.used) == (32, 31)
     told = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "pseudonym.key")
     assert b"FM-TAB-06" in told
-    assert [word for word in (b"seventy", b"Secret", b"p90", b"ward.csv") if word in told] == []
+    assert [word for word in (b"seventy", b"Secret", b"person-90", b"ward.csv") if word in told] == []
 
 
 FEDERATED = {**tables.SURVIVAL, "data": {**tables.SURVIVAL["data"], "normalisation": "federated"}}
