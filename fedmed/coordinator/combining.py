@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.rounds import Standing
     from fedmed.coordinator.sources import Vector
     from fedmed.exchange.workspace import Workspace
-    from fedmed.learning.strategy import Meta, Weights
+    from fedmed.learning.strategy import Block, Meta, Weights
 
 UNKNOWN = np.empty((0, 0))  # inner products that nobody asked for
 
@@ -60,7 +60,7 @@ class Combiner:
             self._products, self._draft = self._gram(counted), None
         else:
             weights = self.strategy.weigh(counted.meta, UNKNOWN)
-            self._products, self._draft = self._pass(counted, weights, compare=True)
+            self._products, self._draft = self._pass(counted, weights, self._compared_by)
         self._compared = counted.ids
         return self._products
 
@@ -73,7 +73,7 @@ class Combiner:
         weights = self.strategy.weigh(counted.meta, self._needed(counted))
         draft = self._draft if counted.ids == self._compared else None
         if draft is None:
-            _, draft = self._pass(counted, weights, compare=False)
+            _, draft = self._pass(counted, weights)
         if draft is None:
             raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
         return draft, weights
@@ -95,7 +95,14 @@ class Combiner:
     def _gram(self, counted: Counted) -> np.ndarray:
         return screen.gram(self._updates(counted), lambda done: self._told("comparing", done))
 
-    def _pass(self, counted: Counted, weights: Weights, *, compare: bool) -> tuple[np.ndarray, Draft | None]:
+    @property
+    def _compared_by(self) -> Callable[[Block], np.ndarray]:
+        """In a lap what each site added comes out as a difference of products, which takes all their digits."""
+        return screen.products if rounds.order(self._found) else screen.estimates
+
+    def _pass(
+        self, counted: Counted, weights: Weights, compare: Callable[[Block], np.ndarray] | None = None
+    ) -> tuple[np.ndarray, Draft | None]:
         return drafting.draft(
             self._found.spool,
             self._updates(counted),

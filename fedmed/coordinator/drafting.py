@@ -13,7 +13,7 @@ from fedmed import files
 from fedmed.coordinator import model
 from fedmed.exchange import artifact, states
 from fedmed.exchange.artifact import Content
-from fedmed.learning import params, screen
+from fedmed.learning import params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class _Part:
     """A block's part of everything: bytes of the model and of each remembered vector, and of the inner products."""
 
     stop: int
-    vectors: list[bytes]
+    vectors: list[memoryview]
     is_finite: bool
     products: np.ndarray | None
 
@@ -48,10 +48,12 @@ def draft(
     strategy: Strategy,
     weights: Weights,
     *,
-    compare: bool,
+    compare: Callable[[Block], np.ndarray] | None,
     done: Callable[[int], None],
 ) -> tuple[np.ndarray, Draft | None]:
-    """Inner products of the updates (zeros unless `compare`) and the draft, None when a number of it is not finite.
+    """Inner products of the updates and the draft, None when a number of it is not finite.
+
+    `compare` makes a block's part of the products (`screen`); without it they are zeros.
 
     Raises FedmedError FM-TRU-11 when a file of the archive rotted, FM-RES-*; nothing is left in the spool then.
     """
@@ -59,10 +61,10 @@ def draft(
     def work(block: Block) -> _Part:
         combined = strategy.combine(block, weights)
         found = (combined.base, *(combined.memory[name] for name in strategy.memory))
-        vectors = [array.astype("<f4", copy=False) for array in found]
-        products = screen.products(block) if compare else None
+        vectors = [array.astype("<f4", copy=not array.flags.owndata) for array in found]  # a block is written over
+        products = compare(block) if compare else None
         is_finite = all(map(params.are_finite, vectors))
-        return _Part(block.start + len(block.base), [each.tobytes() for each in vectors], is_finite, products)
+        return _Part(block.start + len(block.base), [_bytes_of(each) for each in vectors], is_finite, products)
 
     total, is_finite = np.zeros((len(updates.meta), len(updates.meta))), True
     paths = [spool / f"{name}.draft" for name in ("", *strategy.memory)]
@@ -83,6 +85,10 @@ def draft(
         return total, None
     content = artifact.file_content(model.PAYLOAD, paths[0], params.payload_size(updates.table), digest.hexdigest())
     return total, Draft(content, _memory(updates.table, strategy.memory, paths[1:]))
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array).view(np.uint8).data
 
 
 def memory_table(table: Table, names: Sequence[str]) -> Table:

@@ -1,16 +1,19 @@
 """The updates of a round as bounded blocks: read side by side, hashed again on the way and worked on by several cores.
 
-While one chunk of every file is worked on, the next is read and hashed into a second buffer. Where blocks begin and end
-depends on the table alone, and results are handed on in order: the numbers are the same for any number of threads.
+Each thread takes the next chunk of all files through reading, hashing and work; the one behind it reads a file as soon
+as the one before is done with it, and no thread waits for all others. Where blocks begin and end depends on the table
+alone, and results are handed on in order: the numbers are the same for any number of threads.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from queue import SimpleQueue
+from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -29,14 +32,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Span = tuple[int, int, str]
-CHUNK = 1 << 16  # elements of every file in a buffer: two buffers are 0.5 MB a site
-PIECE = 1 << 14  # elements of a block at most: what a strategy makes of it on the way stays in the cache
-MAX_THREADS = 4  # each has room of its own for what it works on
+CHUNK = 1 << 16  # elements of a block at most, and of every file in a thread's buffer: 0.25 MB a site
+MAX_THREADS = 4
 
 
 @dataclass(frozen=True)
 class FileUpdates:
-    """`learning.strategy.Updates` over files: memory of two chunks a file, whatever the model's size.
+    """`learning.strategy.Updates` over files: memory of a chunk a file and thread, whatever the model's size.
 
     `memory` are the vectors that the strategy remembers; None is one of zeros. `threads` 0: one for each core, at
     most MAX_THREADS.
@@ -58,32 +60,30 @@ class FileUpdates:
         with ExitStack() as stack:
             stack.enter_context(threadpool_limits(1, "blas"))  # its threads and these would wait for each other
             sources = self._open(stack)
-            buffer, other = np.zeros((2, len(sources), CHUNK), "<f4")
+            buffers: SimpleQueue[np.ndarray] = SimpleQueue()
+            for _ in range(threads):
+                buffers.put(np.zeros((len(sources), CHUNK), "<f4"))
             pool = stack.enter_context(_pool(threads))
 
-            def read(rows: np.ndarray, spans: list[Span]) -> list[Future[None]]:
-                size = spans[-1][1] - spans[0][0] if spans else 0
-                part = 2 * threads
-                return [pool.submit(_fill, sources[n::part], rows[n::part, :size]) for n in range(part) if size]
+            def step(spans: list[Span], turns: list[Event], following: list[Event]) -> list[T]:
+                rows = buffers.get()
+                try:
+                    _fill(sources, rows[:, : spans[-1][1] - spans[0][0]], turns, following)
+                    return _work(work, self._blocks(rows, spans))
+                finally:
+                    buffers.put(rows)
 
-            def start(rows: np.ndarray, spans: list[Span]) -> list[Future[list[T]]]:
-                blocks = self._blocks(rows, spans)
-                part = -(-len(blocks) // threads) or 1
-                return [pool.submit(_work, work, blocks[n : n + part]) for n in range(0, len(blocks), part)]
-
-            working: list[Future[list[T]]] = []
-            chunks = chain([[]], _chunks(self.table), [[]])
-            reading: list[Future[None]] = []
-            for spans, following in pairwise(chunks):
-                _wait(reading)
-                done = _wait(working)  # `other` is free
-                working = start(buffer, spans)
-                reading = read(other, following)
-                buffer, other = other, buffer
-                for results in done:
-                    yield from results
-            for results in _wait(working):
-                yield from results
+            turns = [Event() for _ in sources]
+            _give(turns)
+            running: deque[Future[list[T]]] = deque()
+            for spans in _chunks(self.table):
+                following = [Event() for _ in sources]
+                running.append(pool.submit(step, spans, turns, following))
+                turns = following
+                if len(running) > 2 * threads:
+                    yield from running.popleft().result()
+            for each in running:
+                yield from each.result()
             for source in sources:
                 source.end()
 
@@ -111,7 +111,7 @@ def _chunks(table: Table) -> Iterator[list[Span]]:
     for first, stop, group in params.stretches(table):
         start = first
         while start < stop:
-            end = min(stop, start + PIECE, (start // CHUNK + 1) * CHUNK)
+            end = min(stop, (start // CHUNK + 1) * CHUNK)
             spans.append((start, end, group))
             if end % CHUNK == 0:
                 yield spans
@@ -126,18 +126,25 @@ def _zeros(size: int) -> np.ndarray:
     return np.broadcast_to(np.zeros(1, "<f4"), size)
 
 
-def _fill(sources: Sequence[Source], rows: np.ndarray) -> None:
-    for source, row in zip(sources, rows, strict=True):
-        source.fill(row)
+def _fill(sources: Sequence[Source], rows: np.ndarray, turns: Sequence[Event], following: Sequence[Event]) -> None:
+    """Each file in its turn, then it is the next chunk's; after a failure at once, so that nobody waits for ever."""
+    try:
+        for source, row, turn, next_ in zip(sources, rows, turns, following, strict=True):
+            turn.wait()
+            source.fill(row)
+            next_.set()
+    finally:
+        _give(following)
+
+
+def _give(turns: Sequence[Event]) -> None:
+    for turn in turns:
+        turn.set()
 
 
 def _work(work: Callable[[Block], T], blocks: Sequence[Block]) -> list[T]:
     with np.errstate(all="ignore"):  # of a rotten file, which is told when its end is reached
         return [work(block) for block in blocks]
-
-
-def _wait(futures: Sequence[Future[T]]) -> list[T]:
-    return [each.result() for each in futures]
 
 
 @contextmanager

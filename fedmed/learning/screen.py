@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import median_low
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from fedmed.learning.strategy import Block, Updates
 
-PIECE, ROWS = 1 << 12, 12  # elements and updates multiplied at a time with those before them
+PIECE, ROWS = 1 << 15, 12  # bytes of an update, and updates, multiplied at a time with those before them
 UNPACKED = 1_000_000  # OpenBLAS multiplies about so many numbers without a copy of them
+TINY = 1e-28  # a sum of squares below it may have lost some of them to float32, whose range ends at 1e-38
 ROUNDING = 1e-7  # of a length: what float32 tells apart
 AGREED = 0.3  # mean cosine among the others, from which on they have a common direction
 
@@ -59,18 +60,33 @@ def products(block: Block) -> np.ndarray:
     Only what is learned counts: running statistics of batch norm are often many times as long as all changes of
     weights, and would hide a weight that was changed tenfold.
     """
+    return _products(block, np.float64)
+
+
+def estimates(block: Block) -> np.ndarray:
+    """`products` to about six digits in half the time, for who looks at lengths and directions alone.
+
+    Multiplied as they are, in float32; where a number is too large or too small for that, in float64.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _products(block, np.float32)
+    if block.group != "param" or (np.isfinite(found).all() and (np.diag(found) > TINY).all()):
+        return found
+    return products(block)
+
+
+def _products(block: Block, dtype: type[np.floating[Any]]) -> np.ndarray:
     sites, elements = block.updates.shape
     total = np.zeros((sites, sites))
     if block.group != "param":
         return total
-    size = min(PIECE, UNPACKED // (ROWS * (sites + 1)), elements)
-    wide = np.zeros((sites + 1, size))  # the first row stays zero: a product of two different matrices is the faster
+    size = min(PIECE // np.dtype(dtype).itemsize, UNPACKED // (ROWS * (sites + 1)))
     for first in range(0, elements, size):
-        piece = wide[:, : elements - first]
-        piece[1:] = block.updates[:, first : first + size]
+        piece = block.updates[:, first : first + size].astype(dtype, copy=False)
         for row in range(0, sites, ROWS):
-            stop = min(row + ROWS, sites)
-            total[row:stop, :stop] += (piece[row + 1 : stop + 1] @ piece[: stop + 1].T)[:, 1:]
+            last = min(row + ROWS, sites) - 1
+            total[row : last + 1, :last] += piece[row : last + 1] @ piece[:last].T  # two matrices: a square is slower
+            total[last, last] += piece[last] @ piece[last]
     return np.tril(total) + np.tril(total, -1).T
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from fedmed.coordinator import drafting
 from fedmed.coordinator.sources import Spooled
-from fedmed.coordinator.updates import CHUNK, PIECE, FileUpdates
+from fedmed.coordinator.updates import CHUNK, FileUpdates
 from fedmed.errors import FedmedError
 from fedmed.learning import params, screen, strategies
 from fedmed.learning.params import Tensor
@@ -30,7 +30,7 @@ NORMS = [
     for n in range(20)
     for name, group in (("running", "buffer"), ("weight", "param"))
 ]
-TABLE = (*NORMS, Tensor("conv.weight", (CHUNK + PIECE + 7,), "param"), Tensor("out.weight", (3, 11), "param"))
+TABLE = (*NORMS, Tensor("conv.weight", (3 * CHUNK // 2 + 7,), "param"), Tensor("out.weight", (3, 11), "param"))
 GROUPS = np.array([group for start, stop, group in params.stretches(TABLE) for _ in range(start, stop)])
 META = [Meta(name, 1, share, 1) for name, share in zip(SITES, (0.5, 0.2, 0.3), strict=True)]
 
@@ -53,7 +53,7 @@ def found(tmp_path: Path, values: np.ndarray) -> FileUpdates:
 def test_blocks_cover_the_vector_in_order_and_hold_one_group_each(found: FileUpdates, values: np.ndarray) -> None:
     blocks = list(found.map(lambda block: replace(block, base=block.base.copy(), updates=block.updates.copy())))
     assert [block.start for block in blocks] == [0, *np.cumsum([len(block.base) for block in blocks])[:-1]]
-    assert max(len(block.base) for block in blocks) <= PIECE
+    assert max(len(block.base) for block in blocks) <= CHUNK
     np.testing.assert_array_equal(np.concatenate([block.base for block in blocks]), values[0])
     np.testing.assert_array_equal(np.concatenate([block.updates for block in blocks], axis=1), values[1:])
     assert all(set(GROUPS[block.start : block.start + len(block.base)]) == {block.group} for block in blocks)
@@ -61,7 +61,7 @@ def test_blocks_cover_the_vector_in_order_and_hold_one_group_each(found: FileUpd
 
 def drafted(updates: FileUpdates, spool: Path, strategy: Strategy) -> tuple[np.ndarray, Weights, list[bytes]]:
     weights = strategy.weigh(META, screen.gram(updates))
-    products, draft = drafting.draft(spool, updates, strategy, weights, compare=True, done=lambda _: None)
+    products, draft = drafting.draft(spool, updates, strategy, weights, compare=screen.products, done=lambda _: None)
     assert draft
     contents = [each for each in (draft.model, draft.memory) if each]
     payloads = [b"".join(each.chunks()) for each in contents]
@@ -87,7 +87,8 @@ def test_the_same_bytes_with_any_number_of_threads(
     for group in ("param", "buffer"):
         at = group == GROUPS
         zeros = {name: np.zeros(at.sum(), np.float32) for name in strategy.memory}
-        whole = strategy.combine(Block(0, group, values[0, at], values[1:, at], zeros), weights)
+        updates_of = np.ascontiguousarray(values[1:, at])  # laid out as in a file, and added up in the same order
+        whole = strategy.combine(Block(0, group, values[0, at], updates_of, zeros), weights)
         expected[""][at] = whole.base
         for part in strategy.memory:
             expected[part][at] = whole.memory[part]
@@ -117,7 +118,7 @@ def test_a_file_that_ends_too_early_leaves_nothing(found: FileUpdates, tmp_path:
     weights = strategy.weigh(META, np.empty((0, 0)))
     before = threading.active_count()
     with pytest.raises(FedmedError, match="ends too early"):
-        drafting.draft(spool, found, strategy, weights, compare=True, done=lambda _: None)
+        drafting.draft(spool, found, strategy, weights, compare=screen.products, done=lambda _: None)
     assert list(spool.iterdir()) == []
     assert threading.active_count() == before
 
@@ -151,6 +152,6 @@ def test_numbers_beyond_all_bounds_make_no_draft_but_are_compared(
     (tmp_path / "1").write_bytes(b"head" + row.tobytes())
     strategy = strategies.named("fedavg")
     weights = strategy.weigh(META, np.empty((0, 0)))
-    products, draft = drafting.draft(tmp_path, found, strategy, weights, compare=True, done=lambda _: None)
+    products, draft = drafting.draft(tmp_path, found, strategy, weights, compare=screen.products, done=lambda _: None)
     assert draft is None
     assert products[0, 0] == pytest.approx(1e60)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.learning import screen
-from fedmed.learning.strategy import Meta
+from fedmed.learning.strategy import Block, Meta
 
 from .in_memory import InMemory
 
@@ -50,6 +50,30 @@ def test_the_products_are_summed_over_all_blocks_in_double_precision() -> None:
     source = InMemory(np.zeros(5, np.float32), block, [Meta("aa", 1, 0, 1), Meta("bb", 1, 0, 1)])
     assert screen.gram(source, done.append).tolist() == [[2.0**24 + 4, 2.0**12 + 3], [2.0**12 + 3, 10]]
     assert done == [2, 4, 5]
+
+
+@pytest.mark.parametrize("sites", [1, 2, 13, 30])
+def test_estimates_have_six_digits(sites: int) -> None:
+    """Of lengths; a product of two updates is as exact beside their lengths."""
+    updates = np.random.default_rng(sites).standard_normal((sites, 20_000)).astype(np.float32) + np.float32(0.1)
+    block = Block(0, "param", np.zeros(20_000, np.float32), updates)
+    exact, found = screen.products(block), screen.estimates(block)
+    lengths = np.sqrt(np.diag(exact))
+    assert np.abs((found - exact) / np.outer(lengths, lengths)).max() < 2e-6
+    assert found.tolist() == found.T.tolist()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1e25, 1e38])
+def test_what_float32_cannot_multiply_is_multiplied_in_float64(size: float) -> None:
+    updates = np.array([[1, 2, 2], [size, 0, 0], [0, size, -size]], np.float32)
+    block = Block(0, "param", np.zeros(3, np.float32), updates)
+    assert screen.estimates(block).tolist() == screen.products(block).tolist()
+    assert screen.estimates(block)[1, 1] == float(np.float32(size)) ** 2
+
+
+def test_an_update_of_zeros_has_no_length_by_estimate_either() -> None:
+    block = Block(0, "param", np.zeros(2, np.float32), np.array([[3, 4], [0, 0]], np.float32))
+    assert screen.estimates(block).tolist() == [[25, 0], [0, 0]]
 
 
 def test_running_statistics_are_left_out() -> None:
