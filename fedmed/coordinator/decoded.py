@@ -37,7 +37,8 @@ def vectors(found: Workspace, layout: Layout, updates: Sequence[str]) -> list[Ve
         return [Archived(found, each, PAYLOAD) for each in updates]
     paths = {each: found.spool / f"{each}.flat" for each in updates}
     missing = [each for each, path in paths.items() if not path.exists()]
-    _require_room(found.spool, len(missing) * 4 * params.elements(layout.table) + layout.size)
+    if missing:
+        _require_room(found.spool, len(missing) * 4 * params.elements(layout.table) + layout.size)
     for each in missing:
         _decode(found, layout, each, paths[each])
     return [Spooled(path) for path in paths.values()]
