@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/pytest -n 2 -m "not slow"
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 -m "slow or hypothesis" --hypothesis-profile=thorough
 
 check: $(VENV)/.installed-dev lint
 	$(BIN)/pytest -n 2 -m "not slow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -49,18 +50,25 @@ def areas(tree: ast.AST) -> set[str]:
     }
 
 
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """Every module of the package, parsed."""
+    return {path: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@functools.cache
 def in_package() -> dict[str, set[str]]:
     """Code -> files of the package that use it, outside of the taxonomy itself."""
     found: dict[str, set[str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, tree in trees().items():
         if path.name == "errors.py":
             continue
-        tree = ast.parse(path.read_text("utf-8"))
         for code in constants(tree) | areas(tree):
             found.setdefault(code, set()).add(str(path.relative_to(PACKAGE)))
     return found
 
 
+@functools.cache
 def in_tests() -> set[str]:
     return {
         code for path in TESTS.rglob("*.py") if path != Path(__file__) for code in CODE.findall(path.read_text("utf-8"))
@@ -121,8 +129,8 @@ def test_messages_are_in_lower_case() -> None:
     """The first word of a message is no capitalised word; acronyms and names of files may stand there."""
     wrong = [
         (str(path.relative_to(PACKAGE)), first)
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for path, tree in trees().items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "FedmedError" and len(node.args) > 1
         for first in [first_text(node.args[1])]
         if re.match(r"[A-Z][a-z]+ ", first)

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed import files
@@ -63,7 +63,6 @@ def test_above_the_limit(tmp_path: Path, size: int) -> None:
     assert caught.value.errno == errno.EFBIG
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300), st.integers(0, 320), st.integers(0, 320))
 def test_chunks_are_a_slice(tmp_path: Path, data: bytes, offset: int, size: int) -> None:
     (tmp_path / "a").write_bytes(data)
@@ -134,7 +133,6 @@ def test_a_full_disk_is_told_by_the_thread_that_writes() -> None:
     assert threading.active_count() == before
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([0, 1, 7, files.CHUNK - 1, files.CHUNK, files.CHUNK + 1]), max_size=12))
 def test_pieces_are_written_in_order_whoever_writes_them(tmp_path: Path, sizes: list[int]) -> None:
     found = [bytes([number]) * size for number, size in enumerate(sizes)]

@@ -98,7 +98,8 @@ def test_means_and_deviations_of_parts_pooled_are_those_of_the_whole(sites: list
 @given(st.lists(st.floats(0.05, 20), min_size=1, max_size=40))
 def test_the_median_is_right_to_one_percent(lengths: list[float]) -> None:
     found = pooling.median(fingerprint.counted(lengths))
-    assert found == pytest.approx(sorted(lengths)[(len(lengths) - 1) // 2], rel=0.0101)
+    # half a bin is a factor of 1.02 ** 0.5; rounding to four digits may add a two thousandth
+    assert found == pytest.approx(sorted(lengths)[(len(lengths) - 1) // 2], rel=0.0105)
 
 
 def test_a_length_that_no_file_says_counts_nowhere() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.cases import boxes
@@ -140,7 +140,6 @@ def test_no_table_of_boxes(tmp_path: Path) -> None:
 CELL = st.one_of(st.integers(-3, 30).map(str), st.sampled_from(["", "nan", "1e9", "x", "-0", "1.5"]))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(CELL, min_size=5, max_size=5), min_size=1, max_size=4))
 def test_any_row_is_boxes_inside_the_image_or_a_code(tmp_path: Path, rows: list[list[str]]) -> None:
     def look() -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.cases import decathlon
@@ -136,7 +136,6 @@ def test_a_file_that_is_something_else(tmp_path: Path, text: str) -> None:
     assert len(look(tmp_path).cases) == 5
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.pixels.decoders import JPEGLSLosslessDecoder
 from pydicom.uid import (
@@ -334,7 +334,6 @@ def test_a_syntax_that_nobody_decodes(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 1500), value=st.integers(0, 255), keep=st.integers(0, 1500))
 def test_damage_is_a_code_and_never_a_traceback(tmp_path: Path, at: int, value: int, keep: int) -> None:
     phantoms.save(tmp_path, phantoms.slices(phantoms.ramp((7, 6, 3))))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.cases import canvas, dicomseg, geometry
@@ -16,7 +16,6 @@ from . import phantoms, segs
 CORPUS = Path(__file__).parents[3] / "shared" / "data" / "dicom_corpus"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 5000), value=st.integers(0, 255), keep=st.integers(0, 5000))
 def test_damage_is_a_code_and_never_a_traceback(tmp_path: Path, at: int, value: int, keep: int) -> None:
     image = phantoms.slices()

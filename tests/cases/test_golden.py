@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.cases import dicom, reading
@@ -224,7 +224,7 @@ def test_a_segmentation_cut_along_another_axis_of_the_image(tmp_path: Path, plan
     same(marked, of_segmentation(tmp_path / "mask.dcm"))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8)
 @given(order=st.permutations(range(8)), plane=st.sampled_from(sorted(PLANES)))
 def test_any_order_of_the_frames_gives_the_same_mask(tmp_path: Path, order: list[int], plane: str) -> None:
     image = series(plane)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.cases import labels, spreadsheet
@@ -129,7 +129,6 @@ def test_not_there_too_large_or_outside(tmp_path: Path, monkeypatch: pytest.Monk
         labels.read(tmp_path, "labels.csv")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=80), st.text('path,label;\n"\r\t\0a1', max_size=60).map(lambda t: t.encode())))
 def test_any_bytes_are_a_table_or_a_code(tmp_path: Path, data: bytes) -> None:
     for start in (b"", b"path,label,x\n"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
@@ -160,7 +160,6 @@ def test_where_most_patients_look_the_same_they_are_not_joined() -> None:
     assert (everybody.pairs, everybody.patients, everybody.unclear) == (0, 0, 600)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=40), st.integers(0, 2**31 - 1))
 def test_groups_are_those_that_were_planted(groups: list[int], seed: int) -> None:
     random = np.random.RandomState(seed)

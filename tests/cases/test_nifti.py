@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.cases import geometry, nifti
@@ -206,7 +206,6 @@ def test_truncated_corrupt_empty_and_not_there(tmp_path: Path) -> None:
         read(tmp_path / "absent.nii")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 600), value=st.integers(0, 255), keep=st.integers(0, 1200))
 def test_damage_is_a_code_and_never_a_traceback(tmp_path: Path, at: int, value: int, keep: int) -> None:
     damaged = bytearray(image().to_bytes())

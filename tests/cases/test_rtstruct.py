@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
@@ -165,7 +165,6 @@ def test_points_and_lines_that_enclose_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, image, in_slice(image, [(2, 2)], [(1, 1), (3, 4)])).max() == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(-40, 140), st.integers(-40, 140)), min_size=3, max_size=12))
 def test_inside_is_what_matplotlib_says(points: list[tuple[int, int]]) -> None:
     """Away from the borders, where each rule is its own; matplotlib's is even-odd too (Haines 1994)."""
@@ -180,7 +179,6 @@ def test_inside_is_what_matplotlib_says(points: list[tuple[int, int]]) -> None:
         assert np.linalg.norm(outline + share[:, None] * along - centre, axis=1).min() < 1e-5
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 9)), min_size=3, max_size=8), st.data())
 def test_a_contour_and_its_complement_fill_the_grid(points: list[tuple[int, int]], data: Any) -> None:
     """Half-open borders, also through centres: a voxel is in one of two regions that share a border."""
@@ -309,7 +307,6 @@ def test_another_kind_of_object_and_too_large_a_file(tmp_path: Path, monkeypatch
         read(tmp_path, image, mask)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 20000), value=st.integers(0, 255), keep=st.integers(0, 20000))
 def test_damage_is_a_code_and_never_a_traceback(tmp_path: Path, at: int, value: int, keep: int) -> None:
     image = phantoms.slices()

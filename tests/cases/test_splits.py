@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.cases import likeness
@@ -61,7 +61,6 @@ def sides(folds: dict[str, list[Case]], *, together: bool = True) -> dict[str, s
     return seen
 
 
-@settings(max_examples=80, deadline=None)
 @given(cohorts, st.integers(0, 2**31 - 1), st.floats(0, 0.49), st.floats(0, 0.49))
 def test_split_is_complete_by_patient_and_meets_the_shares(
     cases: list[Case], seed: int, validation: float, testing: float
@@ -83,7 +82,6 @@ def test_split_is_complete_by_patient_and_meets_the_shares(
     assert split(cases[::-1], seed, shares) == folds
 
 
-@settings(max_examples=80, deadline=None)
 @given(cohorts, cohorts, st.integers(0, 2**31 - 1))
 def test_a_new_case_moves_nobody(before: list[Case], after: list[Case], seed: int) -> None:
     old = sides(split(before, seed, SHARES))
@@ -120,7 +118,6 @@ def test_tiny_sites() -> None:
     assert split([], 7, SHARES) == {"training": [], "validation": [], "testing": []}
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     cohorts,
     st.sampled_from(get_args(Division)),
@@ -219,7 +216,6 @@ def test_alpha_must_be_a_positive_number(alpha: float) -> None:
 VALUES = st.one_of(st.none(), st.integers(0, 5), st.sampled_from(["", " ", "GE", "Philips ", "unknown", "3"]))
 
 
-@settings(max_examples=80, deadline=None)
 @given(cohorts, st.data())
 def test_sites_by_value_are_disjoint_complete_and_not_empty(cases: list[Case], data: st.DataObject) -> None:
     values = {one.case: data.draw(VALUES) for one in cases}

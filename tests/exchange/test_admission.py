@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import CODES
@@ -117,7 +117,6 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None)
 @given(st.data(), st.sampled_from(samples.KINDS), st.booleans())
 def test_a_statement_with_any_field_changed_is_judged_and_never_raises(
     data: st.DataObject, kind: str, to_site: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import FedmedError
@@ -22,13 +22,11 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_what_is_encoded_is_decoded(value: dict[str, object]) -> None:
     assert canonical.decode(canonical.encode(value)) == value
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=80) | st.dictionaries(KEYS, VALUES, max_size=3).map(lambda v: json.dumps(v).encode()))
 def test_any_bytes_are_the_one_encoding_or_refused(data: bytes) -> None:
     found = code_of(lambda: canonical.decode(data))

@@ -9,7 +9,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.exchange import container
@@ -42,7 +42,6 @@ def read(data: bytes, names: list[str], limit: int = 1 << 20) -> list[tuple[str,
     return found
 
 
-@settings(max_examples=60, deadline=None)
 @given(CONTENTS)
 def test_what_is_packed_is_read_back_and_is_as_long_as_said(members: list[tuple[str, bytes]]) -> None:
     data = pack(members)
@@ -51,7 +50,6 @@ def test_what_is_packed_is_read_back_and_is_as_long_as_said(members: list[tuple[
     assert samples.members(data) == members, "tarfile reads the same"
 
 
-@settings(max_examples=60, deadline=None)
 @given(NAMES, st.integers(0, container.MAX_MEMBER))
 def test_the_header_is_tarfiles(name: str, size: int) -> None:
     info = tarfile.TarInfo.frombuf(container.header(name, size), "ascii", "strict")
@@ -59,7 +57,6 @@ def test_the_header_is_tarfiles(name: str, size: int) -> None:
     assert (info.type, info.linkname, info.uname, info.gname) == (tarfile.REGTYPE, "", "", "")
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 8 * 512 - 1))
 def test_no_bit_of_a_header_is_free(bit: int) -> None:
     head = bytearray(container.header("update.safetensors", 1234))
@@ -118,7 +115,6 @@ def test_exactly_these_members_and_then_the_end(data: bytes, expected: str) -> N
     assert code_of(lambda: read(data, ["a", "b.bin"])) == expected
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.integers(1, 700))
 def test_short_reads_change_nothing_and_a_cut_is_incomplete(end: int, step: int) -> None:
     """A pipe or a network share hands out fewer bytes than asked for."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.exchange.ledger import FIRST, Ledger
@@ -99,7 +99,6 @@ def test_a_changed_ledger_is_refused(path: Path, change: Any) -> None:
     assert code_of(lambda: Ledger(path)) == "FM-TRU-08"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_bit_of_an_older_line_matters(path: Path, data: st.DataObject) -> None:
     whole = path.read_bytes()

@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.exchange import federation, keys, sshsig, statement
@@ -126,7 +126,6 @@ def test_other_armours_are_refused(armour: bytes) -> None:
     assert code_of(lambda: sshsig.decode(armour)) == "FM-SIG-02"
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 8 * len(base64.b64decode(TEXT)) - 1))
 def test_any_bit_of_the_blob_matters(bit: int) -> None:
     blob = bytearray(base64.b64decode(TEXT))
@@ -136,7 +135,6 @@ def test_any_bit_of_the_blob_matters(bit: int) -> None:
     assert code_of(lambda: sshsig.verify(sshsig.decode(armour), MESSAGE)) in ("FM-SIG-01", "FM-SIG-02")
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_in_the_armour_are_refused(blob: bytes) -> None:
     text = base64.b64encode(blob)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import FedmedError
@@ -116,7 +116,6 @@ def test_a_namespace_names_a_kind_or_nothing() -> None:
         assert statement.kind_of(other) is None, other
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.datetimes(datetime(1000, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)))
 def test_times_are_whole_seconds_that_sort_as_text(moment: datetime) -> None:
     assert statement.from_time(statement.to_time(moment)) == moment.replace(microsecond=0)
@@ -142,7 +141,6 @@ def test_decimal_strings(value: float, text: str) -> None:
     assert bodies.decimal(value) == text
 
 
-@settings(max_examples=60)
 @given(st.floats(-1e14, 1e14))
 def test_a_decimal_string_is_one_that_the_schema_takes(value: float) -> None:
     text = bodies.decimal(value)

@@ -28,13 +28,19 @@ ZEROS = "0" * 64
 REJECTED = Outcome.REJECTED
 
 
-@pytest.fixture
-def round_one(simulation: Simulation) -> Simulation:
-    """Every site has answered model 0, and model 1 is sealed but not carried yet."""
+@pytest.fixture(scope="module")
+def answered(started: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    simulation = started.copied_to(tmp_path_factory.mktemp("answered") / "federation")
     for name in simulation.names:
         simulation.send_update(name, 1.0)
     simulation.coordinator.aggregate(simulation.now)
     return simulation
+
+
+@pytest.fixture
+def round_one(answered: Simulation, tmp_path: Path) -> Simulation:
+    """Every site has answered model 0, and model 1 is sealed but not carried yet."""
+    return answered.copied_to(tmp_path / "round-one")
 
 
 def put(**fields: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import FedmedError
@@ -153,7 +153,7 @@ def answered(started: Simulation, tmp_path_factory: pytest.TempPathFactory) -> t
     return simulation, on_the_way, reference.coordinator.newest_model()[0].payload
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(st.permutations(range(7)), st.integers(0, 7), st.integers(0, 6))
 def test_any_order_of_arrival_gives_the_same_bytes(
     answered: tuple[Simulation, list[bytes], str], order: list[int], looks: int, twice: int

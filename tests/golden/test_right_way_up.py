@@ -202,7 +202,9 @@ def test_slices_of_a_nifti_volume(tmp_path: Path, turn: Turn) -> None:
 
 
 @pytest.mark.parametrize("turn", RIGHT_HANDED[1::5], ids=lambda turn: turn.name)
-@pytest.mark.parametrize("rotation", [None, oblique()], ids=["straight", "oblique"])
+@pytest.mark.parametrize(
+    "rotation", [None, pytest.param(oblique(), marks=pytest.mark.slow)], ids=["straight", "oblique"]
+)
 def test_slices_of_a_dicom_series(tmp_path: Path, turn: Turn, rotation: np.ndarray | None) -> None:
     case = study(write_dicom(tmp_path, turn, rotation).image["T1"], 1)
     for axcodes in PANELS:

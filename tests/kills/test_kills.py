@@ -175,7 +175,7 @@ def bench_of(warm: Warm, call: str, workspace: Path, scratch: Path, world: small
 EVERY = [("clean", 1), ("torn", 1)]
 EACH = pytest.mark.parametrize(("mode", "stride"), EVERY)
 SOME = pytest.mark.parametrize(
-    ("mode", "stride"), [("clean", 13), *(pytest.param(*how, marks=pytest.mark.slow) for how in EVERY)]
+    ("mode", "stride"), [("clean", 29), *(pytest.param(*how, marks=pytest.mark.slow) for how in EVERY)]
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.learning.averaging import accumulation, average, fedavg, fednova
@@ -62,7 +62,6 @@ def test_fednova_tells_what_steps_made_of_a_share() -> None:
 MOMENTUM, PULL = st.floats(0, 0.99), st.floats(0, 0.9)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 300), MOMENTUM, PULL)
 def test_the_formulas_of_the_paper(num_steps: int, momentum: float, pull: float) -> None:
     """Wang et al. 2020, section 4.1: momentum, and the proximal term; and both together gradient by gradient: how far
@@ -107,7 +106,6 @@ def test_many_steps_are_no_work() -> None:
 NUMBERS = st.lists(st.floats(-1e3, 1e3, width=32), min_size=3, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=6), st.integers(1, 1000), MOMENTUM, PULL)
 def test_fednova_of_equal_steps_is_the_mean(
     updates: list[list[float]], num_steps: int, momentum: float, pull: float

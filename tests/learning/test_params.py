@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import FedmedError
@@ -35,7 +35,6 @@ def filled(table: params.Table, seed: int) -> params.Params:
     return {tensor.name: random.normal(size=tensor.shape).astype(np.float32) for tensor in table}
 
 
-@settings(max_examples=80, deadline=None)
 @given(ROWS, FINITE)
 def test_a_payload_is_what_the_stock_writer_writes(rows: list[dict[str, Any]], seed: int) -> None:
     table = params.table_from_rows(rows)
@@ -48,7 +47,6 @@ def test_a_payload_is_what_the_stock_writer_writes(rows: list[dict[str, Any]], s
     assert params.digest(table) == hashlib.sha256(params.wire_table(table)).hexdigest()
 
 
-@settings(max_examples=80, deadline=None)
 @given(ROWS, FINITE)
 def test_a_payload_is_read_back_by_us_and_by_the_stock_reader(rows: list[dict[str, Any]], seed: int) -> None:
     table = params.table_from_rows(rows)
@@ -60,7 +58,6 @@ def test_a_payload_is_read_back_by_us_and_by_the_stock_reader(rows: list[dict[st
         }
 
 
-@settings(max_examples=80, deadline=None)
 @given(ROWS)
 def test_the_table_is_read_back(rows: list[dict[str, Any]]) -> None:
     table = params.table_from_rows(rows)
@@ -165,7 +162,6 @@ def test_other_bytes_than_the_one_encoding_are_refused(data: bytes) -> None:
     assert code_of(lambda: params.table_from_bytes(data)) == "FM-TEN-01"
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 8 * len(GOOD) - 1))
 def test_no_bit_of_the_table_is_free(bit: int) -> None:
     data = bytearray(GOOD)

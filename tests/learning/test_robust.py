@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.learning import screen
@@ -65,13 +65,11 @@ NUMBERS = st.floats(-100, 100, width=32)
 ROUND = st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=3, max_size=9)
 
 
-@settings(max_examples=60, deadline=None)
 @given(ROUND)
 def test_a_wide_limit_clips_nothing(updates: list[list[float]]) -> None:
     assert made(norm_clipped_mean(clip_norm=1e9), round_of(*updates)) == made(fedavg(), round_of(*updates))
 
 
-@settings(max_examples=60, deadline=None)
 @given(ROUND, st.floats(0.01, 1000))
 def test_the_step_is_no_longer_than_the_limit(updates: list[list[float]], limit: float) -> None:
     assert np.linalg.norm(made(norm_clipped_mean(clip_norm=limit), round_of(*updates))) <= limit * 1.0001
@@ -108,7 +106,6 @@ def test_how_many_sites_krum_needs() -> None:
     assert [multi_krum(f=1, m=m).min_sites for m in (None, 1, 4, 6)] == [5, 5, 5, 7]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=5, max_size=9), st.floats(1e5, 1e30))
 def test_krum_takes_no_update_from_far_away(honest: list[list[float]], far: float) -> None:
     found, _ = combined(krum(f=1), round_of(*honest, [far, -far, far]))
@@ -142,7 +139,6 @@ def test_geometric_median_tells_who_was_far() -> None:
     assert words == "each counted so many times its share, by its distance: aa 1.31, bb 1.31, cc 0.385"
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.floats(1, 100, width=32), min_size=3, max_size=3), min_size=4, max_size=8),
     st.floats(1e3, 1e30),
@@ -192,7 +188,6 @@ def test_statistics_are_not_sorted() -> None:
         assert made(strategy, updates) == pytest.approx([2, 2, 6, 6])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(NUMBERS, min_size=5, max_size=9),
     st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=4),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.learning import screen
@@ -157,7 +157,6 @@ def test_both_reasons_are_given() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1), st.data())
 def test_one_that_is_ten_times_as_long_is_held_and_no_other(sites: int, seed: int, data: st.DataObject) -> None:
     """Random directions in 600 dimensions: cosines lie within a few times 1 / sqrt(600) of zero."""
@@ -171,7 +170,6 @@ def test_one_that_is_ten_times_as_long_is_held_and_no_other(sites: int, seed: in
     assert found[which].ratio == pytest.approx(10, rel=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1), st.floats(1e-20, 1e20))
 def test_the_unit_of_the_weights_does_not_matter(sites: int, seed: int, unit: float) -> None:
     updates = np.random.RandomState(seed).randn(sites, 40)
@@ -192,7 +190,6 @@ def test_what_each_site_of_a_lap_added() -> None:
     assert screen.added(whole @ whole.T).tolist() == [[1, 0, 3], [0, 4, 0], [3, 0, 9]]
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(-1000, 1000), min_size=3, max_size=3), min_size=1, max_size=6))
 def test_what_was_added_out_of_the_products_alone(steps: list[list[int]]) -> None:
     added = np.array(steps, float)

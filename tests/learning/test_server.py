@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.learning.server import fedadagrad, fedadam, fedavgm, fedyogi, scaffold
@@ -84,7 +84,6 @@ def test_an_update_of_zero_changes_nothing_at_the_start(strategy: Callable[..., 
     assert rounds(strategy(server_lr=1), [0, 0, 0]) == ([0, 0, 0], {"m": [0, 0, 0], "v": [0, 0, 0]})
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([fedadam, fedyogi, fedadagrad]),
     st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=2), min_size=1, max_size=6),

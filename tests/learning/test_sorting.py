@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -46,7 +46,6 @@ def test_what_no_wanted_row_needs_is_left_out() -> None:
     assert sum(sum(step[2:]) for step in sorting.network(16, (7, 8))) < 2 * 63
 
 
-@settings(max_examples=150, deadline=None)
 @given(rows())
 def test_the_median_is_numpys(found: np.ndarray) -> None:
     before = found.copy()
@@ -56,7 +55,6 @@ def test_the_median_is_numpys(found: np.ndarray) -> None:
     assert found.tobytes() == before.tobytes(), "the rows are somebody else's"
 
 
-@settings(max_examples=150, deadline=None)
 @given(rows(), st.data())
 def test_the_trimmed_mean_is_that_of_sorted_rows(found: np.ndarray, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, (len(found) - 1) // 2))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.learning.averaging import cyclic, fedavg
@@ -80,7 +80,6 @@ UPDATES = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(FLOATS, min_size=3, max_size=3), UPDATES, st.randoms())
 def test_the_order_of_arrival_does_not_matter(base: list[float], sent: dict, random) -> None:
     names = list(sent)
@@ -90,7 +89,6 @@ def test_the_order_of_arrival_does_not_matter(base: list[float], sent: dict, ran
     assert one.tobytes() == two.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(FLOATS, min_size=3, max_size=3), st.lists(st.integers(1, 10**6), min_size=1, max_size=8))
 def test_the_mean_of_equal_updates_is_that_update(update: list[float], weights: list[int]) -> None:
     names = [f"s{number}" for number in range(len(weights))]
@@ -98,7 +96,6 @@ def test_the_mean_of_equal_updates_is_that_update(update: list[float], weights: 
     assert made.tolist() == update
 
 
-@settings(max_examples=60, deadline=None)
 @given(UPDATES)
 def test_it_is_the_weighted_mean(sent: dict) -> None:
     names = sorted(sent)
@@ -148,7 +145,6 @@ def test_shares_stay_with_their_site() -> None:
         assert found == pytest.approx({5: 0.1, 15: 0.3, 80: 0.6})
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=20), st.floats(0.01, 1))
 def test_shares_are_parts_of_one_below_the_cap_in_the_order_of_weights(weights: list[int], cap: float) -> None:
     found = shares(weights, cap)
@@ -159,7 +155,6 @@ def test_shares_are_parts_of_one_below_the_cap_in_the_order_of_weights(weights: 
     assert all(left <= right + 1e-12 for left, right in pairwise(by_weight))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=8))
 def test_without_a_cap_shares_are_the_weights(weights: list[int]) -> None:
     assert shares(weights, 1.0) == pytest.approx([weight / sum(weights) for weight in weights])

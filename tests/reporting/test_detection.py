@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.reporting import detection, discrimination
@@ -60,7 +60,6 @@ def test_the_names_say_the_rates() -> None:
 LEVELS = st.lists(st.integers(0, 99), max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
 @given(LEVELS, LEVELS, st.integers(0, 3), st.integers(1, 6))
 def test_it_is_the_best_of_all_thresholds_and_bins_say_the_same(
     hit: list[int], wrong: list[int], missed: int, images: int

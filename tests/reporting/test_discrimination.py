@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.reporting import discrimination as d
@@ -52,7 +52,6 @@ def test_one_kind_of_case_gives_no_figure(truth: list[bool]) -> None:
     assert d.specificity(known, scores, None) is None
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 99)), min_size=2, max_size=60))
 def test_the_binned_figure_is_that_of_all_cases_on_the_grid_of_bins(cases: list[tuple[bool, int]]) -> None:
     truth, scores = np.array([t for t, _ in cases]), np.array([(s + 0.5) / 100 for _, s in cases])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.reporting import statistics
@@ -13,7 +13,6 @@ from fedmed.reporting.statistics import Summary, histogram, pool, summarise
 VALUES = st.lists(st.floats(0, 100), max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(VALUES, max_size=6))
 def test_the_pool_is_the_summary_of_all_values(sites: list[list[float]]) -> None:
     found = pool([summarise(values) for values in sites])
@@ -45,7 +44,6 @@ def test_a_suppressed_site_is_left_out() -> None:
     assert pool([Summary(4, None, None), Summary(2, 0.5, 0.1)]).n == 2
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(VALUES.filter(bool), min_size=2, max_size=5), st.randoms())
 def test_the_order_of_sites_does_not_matter(sites: list[list[float]], random) -> None:
     parts = [summarise(values) for values in sites]

@@ -40,6 +40,7 @@ def test_again_supersedes_while_the_round_is_open(
     assert run("train-local -w aa --again")["round"] == 1, "the round of the newest model, not the closed one"
 
 
+@pytest.mark.slow
 def test_a_late_update_is_kept_and_counts_for_nothing(fedmed: Fedmed, world: small.Federation) -> None:
     for name in world.sites:
         small.seal_update(world.site(name))

@@ -176,7 +176,14 @@ def gone(data: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [broken, unlabelled, repeated, coarse, gone])
-@pytest.mark.parametrize("severity", [{}, {"FM-CHK-09": "exclude", "FM-CHK-05": "exclude"}, {"FM-CHK-09": "error"}])
+@pytest.mark.parametrize(
+    "severity",
+    [
+        {},
+        pytest.param({"FM-CHK-09": "exclude", "FM-CHK-05": "exclude"}, marks=pytest.mark.slow),
+        pytest.param({"FM-CHK-09": "error"}, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("limit", [0.05, 0.5])
 def test_check_and_partition_never_disagree(
     change: Callable[[Path], None], severity: dict[str, str], limit: float, tmp_path: Path

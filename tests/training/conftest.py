@@ -70,6 +70,14 @@ def ball_case(root: Path, name: str, seed: int, shape: tuple[int, int, int] = (1
     )
 
 
+@pytest.fixture(autouse=True)
+def drawn_alike() -> None:
+    """Weights and noise that a test draws without a seed are the same in every run."""
+    import torch  # noqa: PLC0415 - not before fedmed.training
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def recipe_of() -> Callable[..., Segmentation]:
     return tiny_recipe

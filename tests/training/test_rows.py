@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.cases import encoding
@@ -57,7 +57,6 @@ def test_cox_by_hand(rows, expected):
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(-5, 5)), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_cox_without_ties_is_the_cumulative_form(rows):
     """Sorted by falling time, each event gives logsumexp of the risks so far minus its own (FLamby's form)."""
     timed = [(float(place), float(event), risk) for place, (event, risk) in enumerate(rows)]
