@@ -54,12 +54,12 @@ def arithmetic() -> None:
 
     from fedmed.coordinator.sources import Spooled  # noqa: PLC0415
     from fedmed.coordinator.updates import FileUpdates  # noqa: PLC0415
-    from fedmed.learning import params, strategies  # noqa: PLC0415
+    from fedmed.learning import shapes, strategies  # noqa: PLC0415
     from fedmed.learning.strategy import Meta  # noqa: PLC0415
 
     strategy = strategies.named(JOB["strategy"], **JOB["settings"])
-    table = params.table_from_rows(rows(JOB["elements"]))
-    header = len(params.wire_table(table))
+    table = shapes.table_from_rows(rows(JOB["elements"]))
+    header = len(shapes.wire_table(table))
     files = [Spooled(Path(path), header) for path in JOB["files"]]
     meta = [Meta(f"site-{number:02d}", 1, 1 / len(files), 1) for number in range(len(files))]
     begun = time.perf_counter()

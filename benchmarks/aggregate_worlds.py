@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fedmed.coordinator import desk as coordinator_desk
 from fedmed.exchange import artifact, bodies, intake, sealing
-from fedmed.learning import layout, params
+from fedmed.learning import params, payloads, shapes
 from fedmed.site import desk, train
 from tests import small
 
@@ -55,7 +55,7 @@ class World:
 
     @property
     def table(self) -> params.Table:
-        return params.table_from_rows(rows(self.elements))
+        return shapes.table_from_rows(rows(self.elements))
 
     def make(self) -> World:
         """Once; a half-made one is made anew."""
@@ -127,7 +127,7 @@ class World:
         flat = []
         for known in (newest, base):
             fd, envelope, said = sealing.open_archived(found, known.id)
-            offset = artifact.payload_offset(envelope, said, "model.safetensors") + len(params.wire_table(self.table))
+            offset = artifact.payload_offset(envelope, said, "model.safetensors") + len(shapes.wire_table(self.table))
             with open(fd, "rb") as file:
                 flat.append(np.memmap(file, "<f4", "r", offset, (self.elements,)))
         return sampled(self.table, flat[0], flat[1])
@@ -135,7 +135,7 @@ class World:
 
 def sampled(table: params.Table, model: np.ndarray, base: np.ndarray) -> float:
     total, first = 0.0, 0
-    for tensor in params.in_wire_order(table):
+    for tensor in shapes.in_wire_order(table):
         part = slice(first, first + tensor.size, SAMPLE)
         total += float(np.abs(model[part].astype(np.float64) - base[part]).sum())
         first += tensor.size
@@ -174,7 +174,7 @@ def seal(site_root: Path, coordinator: Path, change: dict[str, np.ndarray]) -> t
     with desk.opened(site_root, small.now()) as site:
         consent = desk.require_approved(site)
         begun = time.perf_counter()
-        encoded = layout.encode(change, consent.layout)
+        encoded = payloads.encode(change, consent.layout)
         content = artifact.streamed_content(train.PAYLOAD, encoded.size, encoded.chunks)
         body = bodies.Update(
             chain=None, num_cases=1, num_patients=1, num_steps=1, train_loss="0.5", base_metrics=[], exclusions=[],

@@ -23,9 +23,8 @@ import yaml
 from fedmed import recipe
 from fedmed.auditor import inspection
 from fedmed.exchange import bodies
-from fedmed.learning import compression, params
-from fedmed.learning.encoding import Encoding
-from fedmed.learning.layout import Layout
+from fedmed.learning import compression, shapes
+from fedmed.learning.layout import Encoding, Layout
 from fedmed.rehearsal.models import EVERYWHERE, GLOBAL
 from fedmed.rehearsal.simulate import Plan
 from fedmed.training import networks
@@ -283,11 +282,11 @@ def large() -> list[str]:
         f"|---|---:|{'---:|' * len(ENCODINGS)}",
     ]
     for name in LARGE:
-        tensors = params.table_from_rows(networks.initial_params(recipe.load(RECIPES / f"{name}.yaml"))[1])
+        tensors = shapes.table_from_rows(networks.initial_params(recipe.load(RECIPES / f"{name}.yaml"))[1])
         chosen = {each: Encoding(update["encoding"], update.get("fraction")) for each, update in ENCODINGS.items()}
         sizes = {each: Layout(tensors, encoding).size for each, encoding in chosen.items()}
         cells = [f"{size:,} ({sizes['fp32'] / size:.2f} x)" for size in sizes.values()]
-        lines.append(f"| {name} | {params.elements(tensors):,} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {shapes.elements(tensors):,} | {' | '.join(cells)} |")
     return lines
 
 

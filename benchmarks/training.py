@@ -129,8 +129,10 @@ PLANS: dict[str, Callable[[argparse.Namespace], list[Measured]]] = {
 
 def timed(command: list[str], **env: str) -> float:
     """Seconds of a process, which must end well. Files are in the page cache and modules compiled from earlier runs."""
+    environment = {**os.environ, **env}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or fedmed, which pip did not compile, is compiled at each start
     begun = time.perf_counter()
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE, env={**os.environ, **env})
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE, env=environment)
     seconds = time.perf_counter() - begun
     if ran.returncode:
         raise SystemExit(f"{command}\n{ran.stdout}\n{ran.stderr}")

@@ -4,11 +4,10 @@ A recipe names networks, losses, transforms and metrics out of closed tables. It
 canonical JSON, and its SHA-256 is what everybody agreed to.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,10 +39,7 @@ from fedmed.recipe_tables import (
 )
 from fedmed.recipe_training import ClassificationTraining, LocalisationTraining, SegmentationTraining, Training
 from fedmed.recipe_update import Update
-from fedmed.strict import PlainText, Strict, read_mapping, validate
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from fedmed.strict import PlainText, Strict, validate
 
 MAX_BYTES = 64 * 1024
 
@@ -60,9 +56,9 @@ class Recipe(Strict):
     augment: tuple[Augment, ...] = ()
     network: Network
     training: Training
-    strategy: AnyStrategy = FedAvg()
+    strategy: AnyStrategy = Field(default_factory=FedAvg)
     stopping: Stopping | None = None
-    update: Update = Update()
+    update: Update = Field(default_factory=Update)
     evaluation: Evaluation
 
     @model_validator(mode="after")
@@ -106,10 +102,10 @@ class Segmentation(Imaging):
     data: Volumes
     network: Annotated[UNet | SegResNet, Field(discriminator="name")]
     training: SegmentationTraining
-    evaluation: SegmentationEvaluation = SegmentationEvaluation()
+    evaluation: SegmentationEvaluation = Field(default_factory=SegmentationEvaluation)
 
     @model_validator(mode="after")
-    def _patch_fits(self) -> Segmentation:
+    def _patch_fits(self) -> Self:
         patch, reduction = self.training.patch_size, self.network.reduction
         if any(side % reduction for side in patch) or all(side == reduction for side in patch):
             raise ValueError(
@@ -145,10 +141,10 @@ class Classification(OfPictures):
     task: Literal["classification"]
     network: Annotated[DenseNet121 | ResNet, Field(discriminator="name")]
     training: ClassificationTraining
-    evaluation: ClassificationEvaluation = ClassificationEvaluation()
+    evaluation: ClassificationEvaluation = Field(default_factory=ClassificationEvaluation)
 
     @model_validator(mode="after")
-    def _image_is_large_enough(self) -> Classification:
+    def _image_is_large_enough(self) -> Self:
         # instance norm has nothing to normalise in a single feature
         least = self.network.reduction * (2 if self.network.norm == "instance" else 1)
         if min(self.data.image_size) < least:
@@ -156,7 +152,7 @@ class Classification(OfPictures):
         return self
 
     @model_validator(mode="after")
-    def _batch_norm_sees_a_batch(self) -> Classification:
+    def _batch_norm_sees_a_batch(self) -> Self:
         if self.network.norm == "batch" and self.training.batch_size < 2:
             raise ValueError("norm: batch needs a batch_size of at least 2")
         return self
@@ -168,7 +164,7 @@ class Localisation(OfPictures):
     task: Literal["localisation"]
     network: UNet
     training: LocalisationTraining
-    evaluation: LocalisationEvaluation = LocalisationEvaluation()
+    evaluation: LocalisationEvaluation = Field(default_factory=LocalisationEvaluation)
 
     @property
     def num_classes(self) -> int:
@@ -176,13 +172,13 @@ class Localisation(OfPictures):
         return len(self.data.labels)
 
     @model_validator(mode="after")
-    def _radiographs_alone(self) -> Localisation:
+    def _radiographs_alone(self) -> Self:
         if self.data.modality != "XR":
             raise ValueError("localisation is for radiographs: modality XR")
         return self
 
     @model_validator(mode="after")
-    def _image_fits(self) -> Localisation:
+    def _image_fits(self) -> Self:
         size, reduction = self.data.image_size, self.network.reduction
         if any(side % reduction for side in size) or all(side == reduction for side in size):
             raise ValueError(
@@ -216,7 +212,7 @@ class Tabular(Rowwise):
     task: Literal["tabular"]
     data: ClassTable
     training: TabularTraining
-    evaluation: TabularEvaluation = TabularEvaluation()
+    evaluation: TabularEvaluation = Field(default_factory=TabularEvaluation)
 
     @property
     def num_outputs(self) -> int:
@@ -229,7 +225,7 @@ class Survival(Rowwise):
     task: Literal["survival"]
     data: SurvivalTable
     training: SurvivalTraining
-    evaluation: SurvivalEvaluation = SurvivalEvaluation()
+    evaluation: SurvivalEvaluation = Field(default_factory=SurvivalEvaluation)
 
 
 Classifying = Classification | Tabular
@@ -253,6 +249,8 @@ def parse(data: dict[str, Any], name: str) -> Recipe:
 
 def load(path: Path) -> Recipe:
     """Read a recipe that a person wrote (YAML). Raises FedmedError FM-RCP-01, -02 or -03."""
+    from fedmed.yaml_text import read_mapping  # noqa: PLC0415 - the one that travels is JSON
+
     try:
         text = files.read_bounded(path, MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

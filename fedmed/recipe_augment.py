@@ -1,8 +1,6 @@
 """What a recipe alters by chance when it trains: MONAI's transforms by their names, their settings in bounds."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +22,7 @@ class RandRotate90(Strict):
     spatial_axes: tuple[Axis, Axis]
 
     @model_validator(mode="after")
-    def _a_plane_has_two_axes(self) -> RandRotate90:
+    def _a_plane_has_two_axes(self) -> Self:
         if self.spatial_axes[0] == self.spatial_axes[1]:
             raise ValueError("expected two different axes")
         return self

@@ -3,9 +3,7 @@
 Each class is a closed list of fields with bounds. What only two parts together can break is checked in `recipe`.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -39,7 +37,7 @@ class Split(Strict):
 class Cohort(Strict):
     """Who is kept for what, whatever a case is."""
 
-    split: Split = Split()
+    split: Split = Field(default_factory=Split)
     max_excluded: Probability = 0.05
     severities: dict[str, Severity] = Field(default_factory=dict, max_length=100)
 
@@ -82,7 +80,7 @@ class Data(Cohort):
     channels: tuple[Channel, ...] = Field(min_length=1, max_length=4)
     labels: Labels
     normalisation: Literal["image", "site", "federated"] = "image"
-    series: Series = Series()
+    series: Series = Field(default_factory=Series)
     grid_tolerance: float = Field(default=0.1, ge=0.001, le=0.5)
 
     @property
@@ -95,7 +93,7 @@ class Data(Cohort):
         return self.modality in ("MR", "PT")
 
     @model_validator(mode="after")
-    def _channels_differ(self) -> Data:
+    def _channels_differ(self) -> Self:
         if len(set(self.channels)) != len(self.channels):
             raise ValueError("two channels have the same name")
         return self
@@ -109,7 +107,7 @@ class Volumes(Data):
     axcodes: Literal["RAS", "LPS", "LAS", "RPI"] = "RAS"
 
     @model_validator(mode="after")
-    def _all_sites_share_a_spacing(self) -> Volumes:
+    def _all_sites_share_a_spacing(self) -> Self:
         if self.spacing == FEDERATED and self.normalisation != FEDERATED:
             raise ValueError("spacing must be given, unless normalisation is federated")
         return self
@@ -129,7 +127,7 @@ class Pictures(Data):
     slices: Slices | None = None
 
     @model_validator(mode="after")
-    def _radiographs_have_no_slices(self) -> Pictures:
+    def _radiographs_have_no_slices(self) -> Self:
         if (self.modality == "XR") != (self.slices is None):
             raise ValueError("slices belong to volumes (MR, CT, PT), and only to them")
         return self

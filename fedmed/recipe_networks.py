@@ -1,9 +1,7 @@
 """The networks that a recipe can name: with the fields of MONAI's classes of the same names, and two for tables."""
 
-from __future__ import annotations
-
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,7 +27,7 @@ class UNet(Network):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _one_stride_between_two_levels(self) -> UNet:
+    def _one_stride_between_two_levels(self) -> Self:
         if len(self.strides) != len(self.channels) - 1:
             raise ValueError(f"expected {len(self.channels) - 1} strides for {len(self.channels)} levels")
         return self
@@ -49,7 +47,7 @@ class SegResNet(Network):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _one_up_block_between_two_levels(self) -> SegResNet:
+    def _one_up_block_between_two_levels(self) -> Self:
         if len(self.blocks_up) != len(self.blocks_down) - 1:
             raise ValueError("blocks_up must be one shorter than blocks_down")
         return self
@@ -72,7 +70,7 @@ class Classifier(Network):
     batch_norm: BatchNorm | None = None
 
     @model_validator(mode="after")
-    def _batch_norm_is_never_forgotten(self) -> Classifier:
+    def _batch_norm_is_never_forgotten(self) -> Self:
         if (self.norm == "batch") != (self.batch_norm is not None):
             raise ValueError("batch_norm (average, local or frozen) belongs to norm: batch, and must be given there")
         return self

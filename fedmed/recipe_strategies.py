@@ -4,16 +4,12 @@ Where updates are averaged, `weight` says by what. The robust ones count every s
 number of cases that it says it has.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from fedmed.recipe_training import Training
 from fedmed.strict import Strict
-
-if TYPE_CHECKING:
-    from fedmed.recipe_training import Training
 
 ServerRate = Annotated[float, Field(gt=0, le=100)]
 Decay = Annotated[float, Field(ge=0, lt=1)]

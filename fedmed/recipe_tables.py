@@ -1,8 +1,6 @@
 """The parts of a recipe whose cases are rows of a table: which columns go in, what comes out, what becomes of gaps."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,7 +20,7 @@ class Column(Strict):
     levels: tuple[Level, ...] | None = Field(default=None, min_length=2, max_length=64)
 
     @model_validator(mode="after")
-    def _levels_differ(self) -> Column:
+    def _levels_differ(self) -> Self:
         if self.levels and len({str(level) for level in self.levels}) != len(self.levels):
             raise ValueError("a level stands twice")
         return self
@@ -41,7 +39,7 @@ class Table(Cohort):
     imputation: Literal["median", "mean", "drop"] = "median"
 
     @model_validator(mode="after")
-    def _columns_differ(self) -> Table:
+    def _columns_differ(self) -> Self:
         if len(set(self.names)) != len(self.names):
             raise ValueError("a column stands twice, or is both input and outcome")
         if self.width > MAX_INPUTS:
@@ -85,7 +83,7 @@ class ClassTable(Table):
     outcome: ClassOutcome
 
     @model_validator(mode="after")
-    def _a_threshold_makes_one_class(self) -> ClassTable:
+    def _a_threshold_makes_one_class(self) -> Self:
         if self.outcome.above is not None and len(self.labels) > 1:
             raise ValueError("above makes one class: expected one label")
         return self
@@ -123,7 +121,7 @@ class TabularLoss(Strict):
 
 class TabularTraining(Training):
     logit_calibration: Calibration = 0.0
-    loss: TabularLoss = TabularLoss()
+    loss: TabularLoss = Field(default_factory=TabularLoss)
 
 
 class CoxLoss(Strict):
@@ -132,7 +130,7 @@ class CoxLoss(Strict):
 
 class SurvivalTraining(Training):
     batch_size: int = Field(ge=2, le=256)  # of one row alone nothing can be learned
-    loss: CoxLoss = CoxLoss()
+    loss: CoxLoss = Field(default_factory=CoxLoss)
 
 
 class TabularEvaluation(Evaluation):

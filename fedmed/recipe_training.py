@@ -1,9 +1,7 @@
 """The part of a recipe that says how a hospital learns: loss, optimiser, steps, and what it keeps to itself."""
 
-from __future__ import annotations
-
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,7 +38,7 @@ class Optimizer(Strict):
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _momentum_is_of_sgd(self) -> Optimizer:
+    def _momentum_is_of_sgd(self) -> Self:
         if self.name == "AdamW" and self.momentum:
             raise ValueError("momentum belongs to SGD; AdamW has its own")
         return self
@@ -79,7 +77,7 @@ class Training(Strict):
     local_steps: int | None = Field(default=None, ge=1, le=1_000_000)
     local_epochs: int | None = Field(default=None, ge=1, le=1000)
     optimizer: Optimizer
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Field(default_factory=Schedule)
     grad_clip: float | None = Field(default=None, gt=0, le=1000)
     proximal_mu: float = Field(default=0.0, ge=0, le=100)
     personal: Literal["none", "head"] = "none"
@@ -99,19 +97,19 @@ class Training(Strict):
         return (self.local_epochs or 0) * math.ceil(num_cases / self.batch_size)
 
     @model_validator(mode="after")
-    def _steps_or_epochs(self) -> Training:
+    def _steps_or_epochs(self) -> Self:
         if (self.local_steps is None) == (self.local_epochs is None):
             raise ValueError("give either local_steps or local_epochs")
         return self
 
     @model_validator(mode="after")
-    def _rate_of_some_steps(self) -> Training:
+    def _rate_of_some_steps(self) -> Self:
         if self.fine_tune_lr is not None and not self.fine_tune_steps:
             raise ValueError("fine_tune_lr belongs to fine_tune_steps")
         return self
 
     @model_validator(mode="after")
-    def _one_personal_model(self) -> Training:
+    def _one_personal_model(self) -> Self:
         if self.ditto_lambda and self.fine_tune_steps:
             raise ValueError("ditto_lambda and fine_tune_steps both make the personal model: give one of them")
         return self
@@ -122,7 +120,7 @@ class Training(Strict):
         return bool(self.ditto_lambda or self.fine_tune_steps)
 
     @model_validator(mode="after")
-    def _body_is_trained_too(self) -> Training:
+    def _body_is_trained_too(self) -> Self:
         if self.head_steps and self.personal == "none":
             raise ValueError("head_steps belongs to personal: head")
         if self.local_steps is not None and self.head_steps >= self.local_steps:
@@ -133,7 +131,7 @@ class Training(Strict):
 class SegmentationTraining(Training):
     patch_size: Size3
     foreground: Probability = 0.5
-    loss: SegmentationLoss = SegmentationLoss()
+    loss: SegmentationLoss = Field(default_factory=SegmentationLoss)
 
 
 class ClassificationTraining(Training):
@@ -144,10 +142,10 @@ class ClassificationTraining(Training):
 
     balance: Literal["none", "sampling", "loss"] = "sampling"
     logit_calibration: Calibration = 0.0
-    loss: ClassificationLoss = ClassificationLoss()
+    loss: ClassificationLoss = Field(default_factory=ClassificationLoss)
 
     @model_validator(mode="after")
-    def _rare_classes_are_dealt_with_once(self) -> ClassificationTraining:
+    def _rare_classes_are_dealt_with_once(self) -> Self:
         if self.logit_calibration and self.balance != "none":
             raise ValueError("logit_calibration does what balance does in another way: expected balance: none")
         return self
@@ -157,4 +155,4 @@ class LocalisationTraining(Training):
     """`balance`: images with each finding, and those without one, are drawn equally often, or as often as they are."""
 
     balance: Literal["none", "sampling"] = "sampling"
-    loss: LocalisationLoss = LocalisationLoss()
+    loss: LocalisationLoss = Field(default_factory=LocalisationLoss)

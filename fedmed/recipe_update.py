@@ -1,8 +1,6 @@
 """How an update is written on its way: the part of a recipe that decides about bytes, and a little about numbers."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,7 +15,7 @@ class Update(Strict):
     compress: Literal["none", "zstd"] = "none"
 
     @model_validator(mode="after")
-    def _a_fraction_is_of_topk(self) -> Update:
+    def _a_fraction_is_of_topk(self) -> Self:
         if (self.encoding == "topk") != (self.fraction is not None):
             raise ValueError("fraction belongs to encoding: topk, and must be given there")
         return self

@@ -3,19 +3,16 @@
 Neither changes what is learned, except `label_map` and `absent`, which are hashed into every update.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.strict import PlainText, Strict, read_yaml
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from fedmed.strict import PlainText, Strict
+from fedmed.yaml_text import read_yaml
 
 MAX_BYTES = 256 * 1024
 MAX_WORKERS = 64
@@ -79,7 +76,7 @@ class LabelTable(Strict):
         return {str(key): number for key, number in value.items()} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _names_files_or_cases(self) -> LabelTable:
+    def _names_files_or_cases(self) -> Self:
         if (self.path is None) == (self.case is None):
             raise ValueError("give path or case: the column that says which image or which case a row is about")
         if self.pattern is not None and re.findall(r"{.*?}", self.pattern) != [f"{{{self.place}}}"]:
@@ -144,13 +141,13 @@ class Layout(Strict):
         return {file for file in (labels, self.boxes) if file}
 
     @model_validator(mode="after")
-    def _images_or_rows(self) -> Layout:
+    def _images_or_rows(self) -> Self:
         if bool(self.image) == (self.table is not None) or (self.table and (self.label or self.labels or self.boxes)):
             raise ValueError("give image (with label, labels or boxes), or a table alone")
         return self
 
     @model_validator(mode="after")
-    def _masks_or_classes(self) -> Layout:
+    def _masks_or_classes(self) -> Self:
         if self.label and (self.labels or self.boxes):
             raise ValueError("give label (masks) or tables (labels of classes, boxes), not both")
         return self
@@ -198,7 +195,7 @@ class WorkspaceSettings(Strict):
         return value
 
     @model_validator(mode="after")
-    def _a_site_has_a_name_and_data(self) -> WorkspaceSettings:
+    def _a_site_has_a_name_and_data(self) -> Self:
         if self.role == "site" and (self.data is None or not is_site_name(self.name)):
             raise ValueError("a site needs a name and data")
         return self

@@ -16,7 +16,7 @@ import yaml
 
 from fedmed.coordinator import admit, found, start
 from fedmed.exchange import artifact, bodies, intake, sealing
-from fedmed.learning import layout
+from fedmed.learning import payloads
 from fedmed.site import approve, desk, evaluate, join, laps, memory, train
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def seal_update(
             value = {tensor.name: np.full(tensor.shape, value, np.float32) for tensor in consent.table}
         remembers = bool(consent.layout.with_feedback)  # to ask its memory about anything else needs torch
         remembered = memory.load(site, consent, model.round_number) if remembers else {}
-        encoded = layout.encode(value, consent.layout, remembered.get(memory.RESIDUAL))
+        encoded = payloads.encode(value, consent.layout, remembered.get(memory.RESIDUAL))
         content = artifact.tensor_content(train.PAYLOAD, encoded.payload, consent.layout.coding)
         body = bodies.Update(
             chain=laps.turn(site, model).chain,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEAVY = {"torch", "monai", "pydicom", "nibabel", "matplotlib", "scipy", "sklearn", "pandas", "PIL"}
+NEEDLESS = HEAVY | {"numpy", "rich"}  # for what reads statements alone and draws nothing
 COMMANDS = {
     "help": "--help",
     "help of a command": "train-local --help",
@@ -55,6 +56,19 @@ def test_imports_nothing_heavy(words: str, world: small.Federation, fedmed: Fedm
     ran = fedmed.ok(*words.split(), cwd=world.root)
     assert "fedmed" in ran.modules
     assert not HEAVY & ran.modules
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(COMMANDS[name] for name in ("help", "status of a site", "inspect", "fingerprint", "approve again")),
+        "verify aa/outbox/update-r0000-aa.fedmed",
+    ],
+)
+def test_what_draws_nothing_and_reads_no_numbers_imports_no_numpy(
+    words: str, world: small.Federation, fedmed: Fedmed
+) -> None:
+    assert not NEEDLESS & fedmed.ok(*words.split(), cwd=world.root).modules
 
 
 def test_first_approve_imports_nothing_heavy(fedmed: Fedmed, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from fedmed.errors import FedmedError
-from fedmed.strict import PlainText, Strict, is_plain_text, read_yaml, validate
+from fedmed.strict import PlainText, Strict, is_plain_text, validate
+from fedmed.yaml_text import read_yaml
 from tests.coded import code_of
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, laps, reading, sshsig, statement
-from fedmed.learning import layout, params
+from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.container import Reader
     from fedmed.exchange.federation import Federation, Owner
     from fedmed.exchange.statement import Statement
-    from fedmed.learning.params import Table
+    from fedmed.learning.shapes import Table
     from fedmed.recipe import Recipe
 
 
@@ -126,14 +126,14 @@ def read_federation(path: Path) -> Reference:
         data, envelope, said = intake.open_self_signed(path, "federation")
     chosen, tensors = (artifact.payload_bytes(data, envelope, said, name) for name in ("recipe.json", "tensors.json"))
     found = federation.from_statement(said, envelope.id)
-    return Reference(found, recipe.from_bytes(chosen), params.table_from_bytes(tensors))
+    return Reference(found, recipe.from_bytes(chosen), shapes.table_from_bytes(tensors))
 
 
 def _expected(said: Statement, known: Reference) -> dict[str, Expected]:
     """What a statement's payload of tensors must be. Raises FedmedError FM-TEN-01."""
     body, table = said.predicate.body, known.layout.table
     if isinstance(body, bodies.State):
-        parts = [params.part_table(known.table, part.name, part.tensors) for part in body.parts]
+        parts = [shapes.part_table(known.table, part.name, part.tensors) for part in body.parts]
         table = tuple(tensor for part in parts for tensor in part)
     written = known.layout if said.kind == "update" else Layout(table)
     tensors = artifact.Expected(written.digest, written.largest, written.inspector, written.coding)

@@ -11,7 +11,7 @@ from pathlib import Path
 from fedmed import files, settings
 from fedmed.errors import FedmedError
 from fedmed.settings import ShippedLayout
-from fedmed.strict import read_yaml
+from fedmed.yaml_text import read_yaml
 
 OWN = "correct the file; fedmed/docs/DATA.md shows one"
 FOLDER = resources.files("fedmed") / "layouts"

@@ -7,18 +7,14 @@ import dataclasses
 import io
 import json
 import os
-import re
 import shlex
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from fedmed import logs
 from fedmed.errors import FedmedError
@@ -65,21 +61,16 @@ class Screen:
 
     def __init__(self, *, as_json: bool) -> None:
         self._json = as_json
-        self._console = _console(stderr=as_json)
 
     def say(self, text: str = "") -> None:
-        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+        write(visible(text) + "\n", stream(stderr=self._json))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Numbers to the right; a column is one of numbers when its title ends in a blank."""
-        plain = not self._console.is_terminal
+        from fedmed.cli import drawing  # noqa: PLC0415 - rich, a sixth of the time that --help takes
+
         self.say(title)
-        table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*map(visible, row))
-        self._console.print(table, markup=False)
+        drawing.table(columns, [[visible(cell) for cell in row] for row in rows], stderr=self._json)
 
     def result(self, found: Any) -> None:
         """Print the JSON object when one was asked for."""
@@ -89,34 +80,28 @@ class Screen:
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
         """`step(what, done, total)` draws a bar with the time left; silent when nobody watches."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+        from fedmed.cli import drawing  # noqa: PLC0415 - rich, as above
 
-        console = _console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            tasks: dict[str, Any] = {}
-
-            def step(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=total)
-                bar.update(tasks[what], completed=done, total=total)
-
+        with drawing.progress() as step:
             yield step
 
 
-def write(text: str) -> None:
-    """To stdout as it is."""
+def stream(*, stderr: bool) -> TextIO:
+    """stderr or stdout, whatever they are at this moment: a bar on the screen puts itself before them."""
+    found = sys.stderr if stderr else sys.stdout
+    if isinstance(found, io.TextIOWrapper):  # where the locale knows only ASCII, a letter more is no reason to fail
+        found.reconfigure(errors="backslashreplace")
+    return found
+
+
+def write(text: str, to: TextIO | None = None) -> None:
+    """As it is, to stdout if nothing else is said."""
+    to = to or sys.stdout
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        to.write(text)
+        to.flush()
     except BrokenPipeError:
-        _nobody_reads(sys.stdout)
+        nobody_reads(to)
 
 
 def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None:
@@ -126,9 +111,7 @@ def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None
     if error.local:
         logs.local.info("%s %s | %s", error.code, message, visible(error.local))
     next_ = in_this_workspace(error.next, arguments)
-    console = _console(stderr=True)
-    for line in (f"{error.code} {message}", f"next: {visible(next_)}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    write(f"{error.code} {message}\nnext: {visible(next_)}\n", stream(stderr=True))
     if as_json:
         found = {"code": error.code, "exit": error.exit_code, "message": error.message, "next": next_}
         write(json.dumps({"error": found}) + "\n")
@@ -188,27 +171,6 @@ def number(text: str | None, places: int = 3) -> str:
     return "-" if text is None else f"{float(text):.{places}f}"
 
 
-class _Console(Console):
+def nobody_reads(found: IO[str]) -> None:
     """`fedmed explain | head` is no fault: the command goes on and only its words are lost."""
-
-    def on_broken_pipe(self) -> None:
-        _nobody_reads(self.file)
-
-
-def _nobody_reads(stream: IO[str]) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    if isinstance(stream, io.TextIOWrapper):  # where the locale knows only ASCII, a letter more is no reason to fail
-        stream.reconfigure(errors="backslashreplace")
-    if stream.isatty():
-        return _Console(stderr=stderr, emoji=False)
-    return _Console(stderr=stderr, width=_columns(), height=25, emoji=False)  # with both, rich reads no COLUMNS
-
-
-def _columns() -> int:
-    """For what no terminal shows; shells also export COLUMNS empty, or as 0."""
-    text = os.environ.get("COLUMNS", "")
-    return (int(text) if re.fullmatch("[0-9]{1,4}", text) else 0) or 120
+    os.dup2(os.open(os.devnull, os.O_WRONLY), found.fileno())

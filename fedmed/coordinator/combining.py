@@ -16,7 +16,7 @@ from fedmed.coordinator import decoded, drafting, memory, model, rounds
 from fedmed.coordinator.sources import Archived
 from fedmed.coordinator.updates import CHUNK, FileUpdates
 from fedmed.errors import FedmedError
-from fedmed.learning import params, screen
+from fedmed.learning import screen, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +113,7 @@ class Combiner:
         )
 
     def _told(self, what: str, done: int) -> None:
-        total = params.elements(self._running.travelling)
+        total = shapes.elements(self._running.travelling)
         if done == total or done % CHUNK == 0:  # to draw a bar for every block costs more than the block
             self._progress(what, done, total)
 

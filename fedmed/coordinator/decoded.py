@@ -14,7 +14,7 @@ from fedmed import files
 from fedmed.coordinator.sources import Archived, Spooled
 from fedmed.errors import FedmedError
 from fedmed.exchange import sealing
-from fedmed.learning import params
+from fedmed.learning import payloads, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def vectors(found: Workspace, layout: Layout, updates: Sequence[str]) -> list[Ve
     paths = {each: found.spool / f"{each}.flat" for each in updates}
     missing = [each for each, path in paths.items() if not path.exists()]
     if missing:
-        _require_room(found.spool, len(missing) * 4 * params.elements(layout.table) + layout.size)
+        _require_room(found.spool, len(missing) * 4 * shapes.elements(layout.table) + layout.size)
     for each in missing:
         _decode(found, layout, each, paths[each])
     return [Spooled(path) for path in paths.values()]
@@ -60,7 +60,7 @@ def _decode(found: Workspace, layout: Layout, statement_id: str, target: Path) -
     fd = files.open_regular(said)
     try:
         with files.Sink(part, durable=False) as sink:
-            for numbers in layout.decoded(lambda offset, size: b"".join(files.read_chunks(fd, offset, size))):
+            for numbers in payloads.decoded(layout, lambda offset, size: b"".join(files.read_chunks(fd, offset, size))):
                 sink.write(numbers.astype("<f4", copy=False).tobytes())
     finally:
         os.close(fd)

@@ -11,7 +11,7 @@ from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing, workspace
 from fedmed.exchange.artifact import Expected
-from fedmed.learning import layout, params
+from fedmed.learning import layout, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.agreement import Agreement
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.layout import Layout
-    from fedmed.learning.params import Table
+    from fedmed.learning.shapes import Table
     from fedmed.recipe import Recipe
 
 ROLE = "coordinator"
@@ -77,7 +77,7 @@ def started(found: Workspace) -> Started | None:
     agreed = agreement.in_force(found)
     if agreed is None:
         return None
-    return Started(agreed, recipe.from_bytes(agreed.recipe), params.table_from_bytes(agreed.tensors))
+    return Started(agreed, recipe.from_bytes(agreed.recipe), shapes.table_from_bytes(agreed.tensors))
 
 
 def require_started(found: Workspace) -> Started:

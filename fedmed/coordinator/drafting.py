@@ -13,14 +13,14 @@ from fedmed import files
 from fedmed.coordinator import model
 from fedmed.exchange import artifact, states
 from fedmed.exchange.artifact import Content
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from fedmed.coordinator.updates import FileUpdates
-    from fedmed.learning.params import Table
+    from fedmed.learning.shapes import Table
     from fedmed.learning.strategy import Block, Strategy, Weights
 
 
@@ -68,7 +68,7 @@ def draft(
 
     total, is_finite = np.zeros((len(updates.meta), len(updates.meta))), True
     paths = [spool / f"{name}.draft" for name in ("", *strategy.memory)]
-    header = params.wire_table(updates.table)
+    header = shapes.wire_table(updates.table)
     digest = hashlib.sha256(header)
     with _dropped_on_error(paths), ExitStack() as stack:
         sinks = [stack.enter_context(files.Sink(path, durable=False)) for path in paths]
@@ -83,7 +83,7 @@ def draft(
             done(part.stop)
     if not is_finite:
         return total, None
-    content = artifact.file_content(model.PAYLOAD, paths[0], params.payload_size(updates.table), digest.hexdigest())
+    content = artifact.file_content(model.PAYLOAD, paths[0], shapes.payload_size(updates.table), digest.hexdigest())
     return total, Draft(content, _memory(updates.table, strategy.memory, paths[1:]))
 
 
@@ -93,7 +93,7 @@ def _bytes_of(array: np.ndarray) -> memoryview:
 
 def memory_table(table: Table, names: Sequence[str]) -> Table:
     """Rows of what a strategy remembers: every vector has all rows of the model, one vector after the other by name."""
-    return tuple(row for name in names for row in params.part_table(table, name, "all"))
+    return tuple(row for name in names for row in shapes.part_table(table, name, "all"))
 
 
 def _memory(table: Table, names: Sequence[str], paths: Sequence[Path]) -> Content | None:
@@ -103,14 +103,14 @@ def _memory(table: Table, names: Sequence[str], paths: Sequence[Path]) -> Conten
     rows = memory_table(table, names)
 
     def chunks() -> Iterator[bytes]:
-        yield params.wire_table(rows)
+        yield shapes.wire_table(rows)
         for _, path in sorted(zip(names, paths, strict=True)):
             yield from files.chunks_of(path)
 
     digest = hashlib.sha256()
     for chunk in chunks():
         digest.update(chunk)
-    return Content(states.PAYLOAD, artifact.SAFETENSORS, params.payload_size(rows), digest.hexdigest(), chunks)
+    return Content(states.PAYLOAD, artifact.SAFETENSORS, shapes.payload_size(rows), digest.hexdigest(), chunks)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from fedmed.coordinator.rounds import Standing
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, sealing, statement
 from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
-from fedmed.learning import params
+from fedmed.learning import shapes
 from fedmed.recipe import Imaging, Rowwise
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def say_first_model(found: Workspace, running: Started, everyone: Sequence[Stand
     Raises FedmedError FM-NRM-08 when they are missing or damaged.
     """
     path = initial_file(found)
-    size = params.payload_size(running.travelling)
+    size = shapes.payload_size(running.travelling)
     digest = begun_with(found)
     if not is_kept(found, digest):
         raise FedmedError("FM-NRM-08", f"state/{path.name}: expected the weights with which start began")

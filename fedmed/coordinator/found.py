@@ -10,7 +10,7 @@ from fedmed import files, logs, recipe, settings
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError
 from fedmed.exchange import federation, keys, workspace
-from fedmed.strict import read_yaml
+from fedmed.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -11,7 +11,7 @@ from fedmed.coordinator import drafting
 from fedmed.coordinator.sources import Part
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, sealing, statement, states
-from fedmed.learning import params
+from fedmed.learning import shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,15 +39,15 @@ def recall(found: Workspace, running: Started, base: Known, names: Sequence[str]
     said = states.named(found, running.agreement.federation, state, answered)
     table = drafting.memory_table(running.table, names)
     predicate = said.predicate
-    if not (isinstance(predicate, statement.StatePredicate) and predicate.tensor_table == params.digest(table)):
+    if not (isinstance(predicate, statement.StatePredicate) and predicate.tensor_table == shapes.digest(table)):
         raise FedmedError("FM-STA-03", f"state of round {answered.round}: expected the vectors {', '.join(names)}")
     states.verify_payload(found, state)  # to its end before any of it is used: the vectors are read side by side
-    header, size = len(params.wire_table(table)), 4 * params.elements(running.table)
+    header, size = len(shapes.wire_table(table)), 4 * shapes.elements(running.table)
     return {name: Part(found, state, states.PAYLOAD, header + n * size) for n, name in enumerate(sorted(names))}
 
 
 def keep(found: Workspace, running: Started, base: Known, names: Sequence[str], content: Content, now: datetime) -> str:
     """Seal what the strategy remembers of the round that `base` opened, for the model that is sealed next; its id."""
     body = bodies.State(parts=[bodies.StatePart(name=name, tensors="all") for name in sorted(names)])
-    digest = params.digest(drafting.memory_table(running.table, names))
+    digest = shapes.digest(drafting.memory_table(running.table, names))
     return states.keep(found, running.agreement.federation, "aggregate", base, body, digest, content, now).id

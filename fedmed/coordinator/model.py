@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedmed.exchange import bodies, laps, sealing, statement
-from fedmed.learning import params
+from fedmed.learning import shapes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -57,7 +57,7 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
             round=next_.round,
             attempt=1,
             ack=next_.ack,
-            tensor_table=params.digest(running.travelling),
+            tensor_table=shapes.digest(running.travelling),
             expires=opening.expires(limits.valid_days),
             payload=payload,
             body=body,

@@ -16,7 +16,7 @@ from fedmed.coordinator import desk, fingerprints, model
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, keys, sealing, statement
-from fedmed.learning import params, strategies
+from fedmed.learning import params, shapes, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.workspace import Workspace
-    from fedmed.learning.params import Params, Table
+    from fedmed.learning.params import Params
+    from fedmed.learning.shapes import Table
     from fedmed.recipe import Recipe
     from fedmed.settings import FederationDraft
 
@@ -62,7 +63,7 @@ def start(
             draft = settings.load_federation(root)
             _check_roster(found, draft, chosen)
             weights, rows = initial(chosen)
-            table = params.table_from_rows(rows)
+            table = shapes.table_from_rows(rows)
             payload = _opening(weights, table, chosen)
             found.write_entry("start", "note", now, what="initial-weights", sha256=artifact.sha256(payload))
             _say_federation(found, draft, chosen, table, now)
@@ -88,8 +89,8 @@ def start(
 
 def _opening(weights: Params, table: Table, chosen: Recipe) -> bytes:
     """Model r0: the initial weights, and control variates of zero where the strategy has some."""
-    whole = params.travelling(table, control=chosen.strategy.controls)
-    control = {row.name: np.zeros(row.shape, np.float32) for row in whole if row.group == params.CONTROL}
+    whole = shapes.travelling(table, control=chosen.strategy.controls)
+    control = {row.name: np.zeros(row.shape, np.float32) for row in whole if row.group == shapes.CONTROL}
     return params.to_payload({**weights, **control}, whole)
 
 
@@ -117,7 +118,7 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
     seats = roster(found)
     contents = [
         artifact.json_content("recipe.json", recipe.to_bytes(chosen)),
-        artifact.json_content("tensors.json", params.table_to_bytes(table)),
+        artifact.json_content("tensors.json", shapes.table_to_bytes(table)),
     ]
     body = bodies.Federation(
         coordinator=keys.public_line(found.public_key),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fedmed.learning import params
+from fedmed.learning import shapes
 from fedmed.learning.strategy import Block
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fedmed.coordinator.sources import Source, Vector
-    from fedmed.learning.params import Table
+    from fedmed.learning.shapes import Table
     from fedmed.learning.strategy import Meta
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class FileUpdates:
                 source.end()
 
     def _open(self, stack: ExitStack) -> list[Source]:
-        header = len(params.wire_table(self.table))
+        header = len(shapes.wire_table(self.table))
         vectors = (self.base, *self.updates, *filter(None, self.memory.values()))
         return [vector.open(stack, header) for vector in vectors]
 
@@ -108,7 +108,7 @@ class FileUpdates:
 def _chunks(table: Table) -> Iterator[list[Span]]:
     """Start, stop and group of every block, by the chunk in which it lies."""
     spans: list[Span] = []
-    for first, stop, group in params.stretches(table):
+    for first, stop, group in shapes.stretches(table):
         start = first
         while start < stop:
             end = min(stop, (start // CHUNK + 1) * CHUNK)

@@ -3,18 +3,14 @@
 Numbers that are not counts are decimal strings, because canonical JSON has no floats.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from fedmed.exchange import keys
 from fedmed.strict import PlainText, Strict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 
 class Sent(Strict):
@@ -106,7 +102,7 @@ class Federation(Sent):
     limits: Limits
 
     @model_validator(mode="after")
-    def _one_seat_each(self) -> Federation:
+    def _one_seat_each(self) -> Self:
         names = {"coordinator", *(member.name for member in self.roster)}
         owners = {self.coordinator, *(member.key for member in self.roster)}
         if not len(names) == len(owners) == len(self.roster) + 1:
@@ -158,7 +154,7 @@ class Score(Metric):
     histogram: list[Count] | None = Field(min_length=20, max_length=20)
 
     @classmethod
-    def figure(cls, model: ModelName, metric: str, label: str, count: int, value: float | None) -> Score:
+    def figure(cls, model: ModelName, metric: str, label: str, count: int, value: float | None) -> Self:
         """One number about `count` cases or boxes; of an undefined one `n` is 0."""
         n, mean = (0, None) if value is None else (count, decimal(value))
         return cls(
@@ -178,7 +174,7 @@ class Model(Sent):
     pooled: list[Metric] = Field(max_length=200)
 
     @model_validator(mode="after")
-    def _one_turn_each(self) -> Model:
+    def _one_turn_each(self) -> Self:
         if len(set(self.order)) < len(self.order):
             raise ValueError("a site stands twice in the order")
         return self
@@ -219,7 +215,7 @@ class StatePart(Sent):
     tensors: Literal["all", "param"] | list[TensorName]
 
     @model_validator(mode="after")
-    def _each_name_once(self) -> StatePart:
+    def _each_name_once(self) -> Self:
         if isinstance(self.tensors, list) and not 0 < len(self.tensors) == len(set(self.tensors)):
             raise ValueError("a tensor stands twice, or there is none")
         return self
@@ -231,7 +227,7 @@ class State(Sent):
     parts: list[StatePart] = Field(min_length=1, max_length=8)
 
     @model_validator(mode="after")
-    def _each_part_once(self) -> State:
+    def _each_part_once(self) -> Self:
         if len({part.name for part in self.parts}) < len(self.parts):
             raise ValueError("a part stands twice")
         return self
@@ -321,7 +317,7 @@ class Froc(Sent):
     images: Count
 
     @model_validator(mode="after")
-    def _each_box_is_hit_once(self) -> Froc:
+    def _each_box_is_hit_once(self) -> Self:
         if sum(self.hits) > self.boxes:
             raise ValueError("more hits than boxes")
         return self

@@ -7,14 +7,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_ssh_private_key,
-)
 
 from fedmed import files
 from fedmed.errors import FedmedError
@@ -28,6 +21,8 @@ _PREFIX = "ssh-ed25519 "
 
 def create(path: Path) -> Ed25519PrivateKey:
     """A new key in `path`, from the operating system's randomness, readable by its owner alone."""
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
+
     key = Ed25519PrivateKey.generate()
     files.write_atomic(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()), mode=0o600)
     return key
@@ -35,6 +30,9 @@ def create(path: Path) -> Ed25519PrivateKey:
 
 def load(path: Path) -> Ed25519PrivateKey:
     """Raises FedmedError FM-KEY-01 when others may read the file, FM-KEY-02 when it holds no usable key."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_ssh_private_key  # noqa: PLC0415 - `verify` has no key
+
     require_private(path)
     try:
         key = load_ssh_private_key(files.read_bounded(path, 16 * 1024), password=None)

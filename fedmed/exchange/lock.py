@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import filelock
 from pydantic import Field, ValidationError
 
 from fedmed import files
@@ -57,6 +56,8 @@ def held(state: Path) -> Iterator[None]:
 
     Raises FedmedError FM-WAI-01 (somebody has it), FM-RES-06 (another computer may have it), FM-RES-01, FM-RES-02.
     """
+    import filelock  # noqa: PLC0415 - asyncio and more, which who only reads needs not
+
     lock, note = filelock.FileLock(state / "lock", mode=0o600), state / "lock.json"
     try:
         lock.acquire(timeout=0)

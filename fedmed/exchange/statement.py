@@ -3,12 +3,10 @@
 Nothing here is trusted before its signature was checked, and nothing beyond the schema can be said at all.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -46,7 +44,7 @@ class Founding(Sent):
     previous: Digest | None
 
     @model_validator(mode="after")
-    def _the_first_follows_none(self) -> Founding:
+    def _the_first_follows_none(self) -> Self:
         if (self.version == 1) != (self.previous is None):
             raise ValueError("version 1 has no previous one, and every other has")
         return self
@@ -164,7 +162,7 @@ class StatePredicate(RoundPredicate):
     body: bodies.State
 
     @model_validator(mode="after")
-    def _for_its_sender(self) -> StatePredicate:
+    def _for_its_sender(self) -> Self:
         if self.recipients != [self.sender]:
             raise ValueError("a state is addressed to its sender")
         return self
@@ -203,7 +201,7 @@ class Statement(Sent):
     predicate: AnyPredicate
 
     @model_validator(mode="after")
-    def _of_one_piece(self) -> Statement:
+    def _of_one_piece(self) -> Self:
         kind, payload = self.predicate.kind, [part.name for part in self.predicate.payload]
         if self.predicate_type != predicate_type(kind):
             raise ValueError("predicateType and kind disagree")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
@@ -50,10 +48,14 @@ def _pieces(regions: Regions) -> Iterator[tuple[int, int]]:
 
 
 def _shuffled(data: bytes, width: int) -> bytes:
+    import numpy as np  # noqa: PLC0415 - as zstandard
+
     return np.frombuffer(data, np.uint8).reshape(-1, width).T.tobytes()
 
 
 def _in_order(data: bytes, width: int) -> bytes:
+    import numpy as np  # noqa: PLC0415 - as zstandard
+
     return np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes()
 
 

@@ -7,65 +7,28 @@ numbers in every form, so that nothing is lost twice. Source: FORMAT.md section 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
-from math import ceil
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedmed.errors import FedmedError
+from fedmed.learning.layout import BLOCK
 from fedmed.learning.params import MAX_MAGNITUDE, are_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from fedmed.learning.params import Tensor
+    from fedmed.learning.layout import Form
 
     Read = Callable[[str, int, int], np.ndarray]  # of which part, from which number on, how many
 
-Form = Literal["fp32", "fp16", "bf16", "int8", "topk"]
 Parts = dict[str, np.ndarray]  # a tensor as it is written, by the end of the entry's name
 
-BLOCK = 64  # numbers that share a scale
-SMALL = 64  # a tensor of fewer numbers stays as it is: the header would grow by more than is saved
 CHUNK = 1 << 18  # numbers decoded at a time
 STEP_UNIT = np.float32(2**-12)  # a scale of 1: fp16 then reaches from steps of 1.5e-8 to 16
 MIN_SCALE, MAX_SCALE = np.float16(2**-14), np.float16(65504)  # the normal numbers of fp16
 _MAX_BF16 = np.float32(MAX_MAGNITUDE).view(np.uint32) >> np.uint32(16)  # the bits of the largest that may be said
 _REACH = {"fp16": 65504.0, "topk": 65504.0, "int8": 127 * 65504.0 / 4096, "bf16": float(MAX_MAGNITUDE)}
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """What the recipe says of updates. `fraction` is for `topk`: the share of a tensor's numbers that is sent."""
-
-    form: Form = "fp32"
-    fraction: float | None = None
-
-    def of(self, tensor: Tensor) -> Form:
-        """The form of one tensor.
-
-        Running statistics stay as they are: a variance whose change was rounded can fall below zero, and its root is
-        no number then. SCAFFOLD's variates are no changes that could come a round later, so `topk` is not for them.
-        """
-        if tensor.group == "buffer" or tensor.size < SMALL:
-            return "fp32"
-        return "bf16" if tensor.group == "control" and self.form == "topk" else self.form
-
-    def parts(self, tensor: Tensor) -> list[tuple[str, str, tuple[int, ...]]]:
-        """The entries of one tensor: the end of the name, dtype as safetensors calls it, shape."""
-        form, size = self.of(tensor), tensor.size
-        if form == "int8":
-            return [(":q", "I8", (size,)), (":s", "F16", (-(-size // BLOCK),))]
-        if form == "topk":
-            kept = self.kept(size)
-            return [(":i", "U32", (kept,)), (":v", "F16", (kept,))]
-        return [("", {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}[form], tensor.shape)]
-
-    def kept(self, size: int) -> int:
-        """How many of `size` numbers are sent by `topk`: the fraction as the recipe writes it, rounded up."""
-        return ceil(Decimal(repr(self.fraction)) * size) if self.fraction else 0
 
 
 def encode(flat: np.ndarray, form: Form, kept: int) -> Parts:

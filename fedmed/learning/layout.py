@@ -1,4 +1,4 @@
-"""The payload of an update in its encoding: which entries it has, and reading it front to back without trusting it.
+"""How an update is written: which entries its payload has, of which dtype and where. No arrays here.
 
 Like every payload of tensors it is a safetensors file whose header follows from the table, byte for byte what the stock
 writer emits: entries by dtype, the widest first, then by name. Source: the safetensors format; FORMAT.md section 4.
@@ -9,27 +9,60 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from fedmed.errors import FedmedError
-from fedmed.learning import compression, encoding, params
-from fedmed.learning.encoding import Encoding
+from fedmed.learning import compression, shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from fedmed.learning.encoding import Form
-    from fedmed.learning.params import Params, Table, Tensor
+    from fedmed.learning.payloads import Inspector, Unpacked
+    from fedmed.learning.shapes import Table, Tensor
 
+Form = Literal["fp32", "fp16", "bf16", "int8", "topk"]
 Coding = Literal["none", "zstd"]
-PLAIN = Encoding()
+BLOCK = 64  # numbers that share a scale
+SMALL = 64  # a tensor of fewer numbers stays as it is: the header would grow by more than is saved
 MAX_HEADER = 16 << 20  # bytes of a payload's own word about its tensors that are looked at: more than any table has
-_ORDER = ("F32", "U32", "BF16", "F16", "I8")
-_DTYPES = {"F32": "<f4", "U32": "<u4", "BF16": "<u2", "F16": "<f2", "I8": "|i1"}
+_WIDTHS = {"F32": 4, "U32": 4, "BF16": 2, "F16": 2, "I8": 1}  # bytes of one number, in the order of the file
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the recipe says of updates. `fraction` is for `topk`: the share of a tensor's numbers that is sent."""
+
+    form: Form = "fp32"
+    fraction: float | None = None
+
+    def of(self, tensor: Tensor) -> Form:
+        """The form of one tensor.
+
+        Running statistics stay as they are: a variance whose change was rounded can fall below zero, and its root is
+        no number then. SCAFFOLD's variates are no changes that could come a round later, so `topk` is not for them.
+        """
+        if tensor.group == "buffer" or tensor.size < SMALL:
+            return "fp32"
+        return "bf16" if tensor.group == "control" and self.form == "topk" else self.form
+
+    def parts(self, tensor: Tensor) -> list[tuple[str, str, tuple[int, ...]]]:
+        """The entries of one tensor: the end of the name, dtype as safetensors calls it, shape."""
+        form, size = self.of(tensor), tensor.size
+        if form == "int8":
+            return [(":q", "I8", (size,)), (":s", "F16", (-(-size // BLOCK),))]
+        if form == "topk":
+            kept = self.kept(size)
+            return [(":i", "U32", (kept,)), (":v", "F16", (kept,))]
+        return [("", {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}[form], tensor.shape)]
+
+    def kept(self, size: int) -> int:
+        """How many of `size` numbers are sent by `topk`: the fraction as the recipe writes it, rounded up."""
+        return math.ceil(Decimal(repr(self.fraction)) * size) if self.fraction else 0
+
+
+PLAIN = Encoding()
 
 
 @dataclass(frozen=True)
@@ -38,7 +71,6 @@ class Entry:
 
     tensor: Tensor
     part: str
-    dtype: np.dtype[np.generic]
     kind: str
     shape: tuple[int, ...]
     offset: int
@@ -48,8 +80,13 @@ class Entry:
         return self.tensor.name + self.part
 
     @property
+    def width(self) -> int:
+        """Bytes of one number."""
+        return _WIDTHS[self.kind]
+
+    @property
     def end(self) -> int:
-        return self.offset + self.dtype.itemsize * math.prod(self.shape)
+        return self.offset + self.width * math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -69,16 +106,17 @@ class Layout:
     def entries(self) -> list[Entry]:
         """In the order of the file."""
         found = [(tensor, *part) for tensor in self.table for part in self.encoding.parts(tensor)]
-        found.sort(key=lambda each: (_ORDER.index(each[2]), each[0].name + each[1]))
+        order = list(_WIDTHS)
+        found.sort(key=lambda each: (order.index(each[2]), each[0].name + each[1]))
         entries: list[Entry] = []
         for tensor, part, kind, shape in found:
             offset = entries[-1].end if entries else 0
-            entries.append(Entry(tensor, part, np.dtype(_DTYPES[kind]), kind, shape, offset))
+            entries.append(Entry(tensor, part, kind, shape, offset))
         return entries
 
     @cached_property
     def header(self) -> bytes:
-        return params.header((each.name, each.kind, each.shape, each.end - each.offset) for each in self.entries)
+        return shapes.header((each.name, each.kind, each.shape, each.end - each.offset) for each in self.entries)
 
     @property
     def digest(self) -> str:
@@ -98,7 +136,7 @@ class Layout:
     @cached_property
     def regions(self) -> list[tuple[int, int]]:
         """Bytes of one number and of all of them: the header, and entries of one width, from front to back."""
-        widths = groupby(self.entries, key=lambda each: each.dtype.itemsize)
+        widths = groupby(self.entries, key=lambda each: each.width)
         return [(1, len(self.header)), *((width, sum(each.end - each.offset for each in run)) for width, run in widths)]
 
     @property
@@ -108,7 +146,9 @@ class Layout:
 
     def inspector(self) -> Inspector | Unpacked:
         """Who looks at the payload as it travels."""
-        return Inspector(self) if self.coding == "none" else Unpacked(self)
+        from fedmed.learning import payloads  # noqa: PLC0415 - numpy, for who reads numbers alone
+
+        return payloads.inspector(self)
 
     def unpacked(self, payload: Iterable[bytes]) -> Iterator[bytes]:
         """The payload without compression, in bounded memory. Raises FedmedError FM-ENC-03."""
@@ -123,67 +163,10 @@ class Layout:
             plain.clear()
         unpacker.close()
 
-    def decoded(self, read: Callable[[int, int], bytes]) -> Iterator[np.ndarray]:
-        """The flat vector of the update, as `params` orders it, float32, in pieces of bounded size.
-
-        `read(offset, size)` gives bytes of the payload, which was inspected and is not compressed any more.
-        """
-        places = {(each.tensor.name, each.part): each for each in self.entries}
-        for tensor in params.in_wire_order(self.table):
-
-            def part(end: str, first: int, count: int, name: str = tensor.name) -> np.ndarray:
-                entry = places[name, end]
-                width = entry.dtype.itemsize
-                data = read(len(self.header) + entry.offset + first * width, count * width)
-                return np.frombuffer(data, entry.dtype)
-
-            yield from encoding.decoded(self.encoding.of(tensor), tensor.size, self.encoding.kept(tensor.size), part)
-
 
 def agreed(table: Table, *, control: bool, encoding: Form, fraction: float | None, compress: Coding) -> Layout:
     """How updates are written where hospitals agreed to this table, and to a recipe that says so much of updates."""
-    return Layout(params.travelling(table, control=control), Encoding(encoding, fraction), compress)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A payload, and what `topk` left out of it, by the names of `Layout.with_feedback`."""
-
-    chunks: list[bytes | memoryview]
-    residual: Params
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.chunks))
-
-    @property
-    def payload(self) -> bytes:
-        return b"".join(self.chunks)
-
-
-def encode(
-    change: Mapping[str, np.ndarray], layout: Layout, residual: Mapping[str, np.ndarray] | None = None
-) -> Encoded:
-    """A change of the weights, and the residual of earlier rounds, as a payload.
-
-    Raises FedmedError FM-TEN-01 (other names or shapes), FM-TEN-02 (NaN or beyond MAX_MAGNITUDE), FM-ENC-01.
-    """
-    params.check(change, layout.table)
-    parts: dict[str, memoryview] = {}
-    left: Params = {}
-    for tensor in layout.table:
-        form, kept = layout.encoding.of(tensor), layout.encoding.kept(tensor.size)
-        flat = np.ascontiguousarray(change[tensor.name], np.float32).reshape(-1)
-        params.require_finite(tensor.name, flat)
-        if form == "topk":
-            before = residual[tensor.name].reshape(-1) if residual else None
-            found, rest = encoding.with_feedback(flat, before, form, kept)
-            left[tensor.name] = rest.reshape(tensor.shape)
-        else:
-            found = encoding.encode(flat, form, kept)
-        parts.update({tensor.name + end: array.reshape(-1).view(np.uint8).data for end, array in found.items()})
-    chunks: list[bytes | memoryview] = [layout.header, *(parts[entry.name] for entry in layout.entries)]
-    return Encoded(chunks if layout.coding == "none" else [compression.pack(b"".join(chunks), layout.regions)], left)
+    return Layout(shapes.travelling(table, control=control), Encoding(encoding, fraction), compress)
 
 
 def stated_header(read: Callable[[int, int], bytes], coding: Coding) -> bytes:
@@ -198,91 +181,3 @@ def told(header: bytes) -> str:
     """The encoding that a header speaks of, by the dtypes that stand in it; for people, nothing is checked."""
     told_by = {"int8": b"I8", "topk": b"U32", "bf16": b"BF16", "fp16": b"F16", "fp32": b"F32"}
     return next((form for form, dtype in told_by.items() if b'"dtype":"' + dtype + b'"' in header), "unknown")
-
-
-def decode(payload: bytes, layout: Layout) -> Params:
-    """The change that a payload says, as whoever receives it reads it.
-
-    Raises FedmedError FM-TEN-01, FM-TEN-02, FM-ENC-02, FM-ENC-03.
-    """
-    payload = b"".join(layout.unpacked([payload]))
-    inspector = Inspector(layout)
-    inspector.feed(payload)
-    inspector.close()
-    flat = np.concatenate(list(layout.decoded(lambda offset, size: payload[offset : offset + size])))
-    found, first = {}, 0
-    for tensor in params.in_wire_order(layout.table):
-        found[tensor.name] = flat[first : first + tensor.size].reshape(tensor.shape)
-        first += tensor.size
-    return found
-
-
-class Inspector:
-    """Is this the payload that the layout describes? Given every byte once, front to back, in pieces of any length."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._header, self._encoding = layout.header, layout.encoding
-        self._entries = iter(layout.entries)
-        self._entry: Entry | None = None
-        self._at, self._size = 0, layout.size
-        self._rest = b""  # of a number that a piece cut in two
-        self._index = -1
-        self._fault: FedmedError | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Look at the next bytes. Remembers the first fault, and then looks at nothing more."""
-        view = memoryview(self._rest + data if self._rest else data)
-        while view and self._fault is None:
-            used = self._head(view) if self._at < len(self._header) else self._numbers(view)
-            if not used:
-                break
-            self._at += used
-            view = view[used:]
-        self._rest = bytes(view) if self._fault is None else b""
-
-    def close(self) -> None:
-        """The end of the bytes. Raises FedmedError FM-TEN-01, FM-TEN-02, FM-ENC-02: the first fault."""
-        if self._fault is None and (self._at != self._size or self._rest):
-            self._fault = FedmedError("FM-TEN-01", f"expected {self._size} bytes of tensors, got fewer or more")
-        if self._fault is not None:
-            raise self._fault
-
-    def _head(self, view: memoryview) -> int:
-        part = self._header[self._at : self._at + len(view)]
-        if view[: len(part)] != part:
-            self._fault = FedmedError("FM-TEN-01", "the table of tensors is not the federation's")
-        return len(part)
-
-    def _numbers(self, view: memoryview) -> int:
-        """Check what lies here of one entry; returns how many bytes that was."""
-        behind = self._at - len(self._header)
-        if self._entry is None or behind == self._entry.end:
-            self._entry, self._index = next(self._entries, None), -1
-        entry = self._entry
-        if entry is None:
-            self._fault = FedmedError("FM-TEN-01", f"expected {self._size} bytes of tensors, got more")
-            return len(view)
-        count = min(len(view), entry.end - behind) // entry.dtype.itemsize
-        if count:
-            numbers, form = np.frombuffer(view, entry.dtype, count), self._encoding.of(entry.tensor)
-            found = encoding.fault(form, entry.part, numbers, self._index, entry.tensor.size)
-            if found is not None:
-                self._fault = FedmedError(found[0], f"{entry.name}: {found[1]}")
-            self._index = int(numbers[-1]) if entry.part == ":i" else -1
-        return count * entry.dtype.itemsize
-
-
-class Unpacked:
-    """An inspector of a compressed payload: looks at the frame and at what lies in it."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._inner = Inspector(layout)
-        self._unpacker = compression.Unpacker(layout.regions, self._inner.feed)
-
-    def feed(self, data: bytes) -> None:
-        self._unpacker.feed(data)
-
-    def close(self) -> None:
-        """Raises FedmedError FM-ENC-03, and as `Inspector`."""
-        self._unpacker.close()
-        self._inner.close()

@@ -13,7 +13,7 @@ from fedmed import files, pooling
 from fedmed import preprocessing as fitting
 from fedmed.cases import datalist, encoding
 from fedmed.cases import fingerprint as measuring
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from fedmed.recipe import Imaging, Rowwise
 from fedmed.rehearsal import acts
 from fedmed.site import alone, desk, memory, own, preprocessing, results, rounds, tune
@@ -214,5 +214,5 @@ def _pooled_file(setting: Setting, round_: int) -> Path:
 
 
 def _pooled(setting: Setting, consent: Approved, round_: int) -> Params:
-    data = files.read_bounded(_pooled_file(setting, round_), params.payload_size(consent.table))
+    data = files.read_bounded(_pooled_file(setting, round_), shapes.payload_size(consent.table))
     return params.from_payload(data, consent.table)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from fedmed.site import desk, preprocessing, rounds
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
 def load(site: Site, consent: Approved, round_: int) -> Params | None:
     """The weights after `round_` rounds alone, if they were reached with these cases and this label map."""
     try:
-        data = files.read_bounded(_path(site, round_), params.payload_size(consent.table))
+        data = files.read_bounded(_path(site, round_), shapes.payload_size(consent.table))
     except OSError:
         return None
     return params.from_payload(data, consent.table)

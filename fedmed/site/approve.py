@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import recipe
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, sealing, statement
-from fedmed.learning import layout, params
+from fedmed.learning import layout, shapes
 from fedmed.site import desk
 from fedmed.strict import is_plain_text
 
@@ -144,7 +144,7 @@ def _proposals(found: Workspace) -> list[Proposal]:
 
 def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found: Workspace) -> Proposal:
     seen = federation.from_statement(said, envelope.id)
-    table = params.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
+    table = shapes.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
     chosen = recipe.from_bytes(artifact.payload_bytes(data, envelope, said, "recipe.json"))
     _seat(seen, found)
     if seen.preprocessing is not None:

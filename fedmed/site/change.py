@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.learning import control, layout, params
+from fedmed.errors import FedmedError
+from fedmed.exchange import sealing
+from fedmed.learning import control, params, payloads, shapes
 from fedmed.site import desk, memory, own, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fedmed.exchange.record import Known
-    from fedmed.learning.layout import Encoded
     from fedmed.learning.params import Params
+    from fedmed.learning.payloads import Encoded
     from fedmed.site.desk import Approved, Site
+    from fedmed.site.laps import Turn
     from fedmed.training.fit import Fitted
+
+PAYLOAD = "update.safetensors"
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Entered:
     def variates(self) -> Params:
         """This site's own control variates, zero before its first update that counted."""
         zeros = {name: np.zeros_like(array) for name, array in self.common.items()}
-        return self.remembered.get(params.CONTROL, zeros)
+        return self.remembered.get(shapes.CONTROL, zeros)
 
     @property
     def correction(self) -> Params | None:
@@ -62,6 +67,18 @@ def enter(site: Site, consent: Approved, model: Known) -> Entered:
     return Entered(model.round_number, received, common, memory.load(site, consent, model.round_number))
 
 
+def begin(site: Site, consent: Approved, model: Params, turn: Turn) -> Params:
+    """The weights to train from: the model's and what the sites before have added. Raises FedmedError FM-TEN-02."""
+    if turn.before is None:
+        return model
+    added = payloads.decode(sealing.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.layout)
+    weights = params.add(model, added)
+    if not all(map(params.are_finite, weights.values())):
+        message = f"update of {turn.before.sender}: with the model it goes beyond {params.MAX_MAGNITUDE:.0e}"
+        raise FedmedError("FM-TEN-02", message, next="call the coordinator: this lap cannot go on from that update")
+    return weights
+
+
 def changed(consent: Approved, entered: Entered, fitted: Fitted) -> Change:
     """Raises FedmedError FM-TRN-01 for what could not be sealed, FM-ENC-01."""
     staying = own.staying(consent)
@@ -71,12 +88,12 @@ def changed(consent: Approved, entered: Entered, fitted: Fitted) -> Change:
         variates = _renewed(consent, entered, fitted, staying)
         update = params.with_control(update, params.subtract(variates, entered.variates))
     rounds.require_sane(update, "the update")
-    encoded = layout.encode(update, consent.layout, entered.remembered.get(memory.RESIDUAL))
+    encoded = payloads.encode(update, consent.layout, entered.remembered.get(memory.RESIDUAL))
     if encoded.residual:
         kept[memory.RESIDUAL] = encoded.residual
     if entered.common:  # as the coordinator reads it, or the sum over the sites would drift away from the common one
-        _, told = params.without_control(layout.decode(encoded.payload, consent.layout))
-        kept[params.CONTROL] = {name: array + told[name] for name, array in entered.variates.items()}
+        _, told = params.without_control(payloads.decode(encoded.payload, consent.layout))
+        kept[shapes.CONTROL] = {name: array + told[name] for name, array in entered.variates.items()}
     return Change(encoded, kept)
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-from fedmed import files, logs, pooling, preprocessing, recipe, settings
-from fedmed.cases import labels
+from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import agreement, intake, keys, sealing, statement, workspace
 from fedmed.exchange.artifact import Expected
-from fedmed.learning import layout, params
+from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
-    from fedmed.learning.params import Params, Table
+    from fedmed.learning.params import Params
+    from fedmed.learning.shapes import Table
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
     from fedmed.settings import DataFolder, WorkspaceSettings
@@ -71,6 +71,11 @@ class Approved:
         return layout.agreed(self.table, **self.recipe.wire)
 
     @property
+    def awaits_numbers(self) -> bool:
+        """Whether the federation waits for fingerprints before its first model."""
+        return self.recipe.data.pools and self.preprocessing is None
+
+    @property
     def travelling(self) -> Table:
         """The rows of a model and of an update."""
         return self.layout.table
@@ -103,7 +108,7 @@ def approved(site: Site) -> Approved | None:
         return None
     chosen = recipe.from_bytes(agreed.recipe)
     return Approved(
-        agreed, chosen, params.table_from_bytes(agreed.tensors), fitted_numbers(chosen, agreed.preprocessing)
+        agreed, chosen, shapes.table_from_bytes(agreed.tensors), fitted_numbers(chosen, agreed.preprocessing)
     )
 
 
@@ -115,6 +120,8 @@ def fitted_numbers(chosen: Recipe, data: bytes | None) -> Preprocessing | None:
         return None
     if not chosen.data.pools:
         raise FedmedError("FM-NRM-05", "federation: it brings fitted numbers that its recipe does not ask for")
+    from fedmed import pooling, preprocessing  # noqa: PLC0415 - most federations bring none
+
     next_ = "tell the coordinator: the federation's own numbers are damaged, and it must be founded anew"
     found = preprocessing.from_bytes(data, f"federation: {statement.PREPROCESSING}", next_)
     if not pooling.fits(found, chosen):
@@ -132,6 +139,8 @@ def require_approved(site: Site) -> Approved:
 
 def labelling(site: Site, chosen: Recipe) -> Labelling:
     """`label_map` and `absent` of fedmed.yaml, checked against the recipe. Raises FedmedError FM-DAT-07 or -72."""
+    from fedmed.cases import labels  # noqa: PLC0415 - `status` needs none
+
     absent = site.settings.absent
     if absent and not isinstance(chosen, recipe.Imaging):
         message = "expected nothing: it is for the classes that images are labelled with"
@@ -204,6 +213,8 @@ def model_params(site: Site, consent: Approved, known: Known) -> Params:
 
 def model_parts(site: Site, consent: Approved, known: Known) -> tuple[Params, Params]:
     """The weights of an accepted model, and the control variates that came with them, if the recipe has any."""
+    from fedmed.learning import params  # noqa: PLC0415 - numpy, which `status` needs not
+
     data = sealing.read_payload(site.workspace, known.id, "model.safetensors")
     return params.without_control(params.from_payload(data, consent.travelling))
 

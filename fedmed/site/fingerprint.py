@@ -36,16 +36,6 @@ class Fingerprinted:
     arrivals: list[Arrival] = field(default_factory=list)
 
 
-def is_awaited(consent: Approved) -> bool:
-    """Whether the federation waits for fingerprints before its first model."""
-    return consent.recipe.data.pools and consent.preprocessing is None
-
-
-def newest(site: Site) -> Known | None:
-    """The one that this site sealed last."""
-    return site.workspace.record.newest("fingerprint", sender=site.workspace.name)
-
-
 def make(
     site: Site,
     consent: Approved,
@@ -59,7 +49,7 @@ def make(
 
     Raises FedmedError FM-DAT-*, FM-NRM-03, FM-TRN-03, -04, FM-RES-*.
     """
-    known, is_new = newest(site), False
+    known, is_new = site.workspace.record.newest("fingerprint", sender=site.workspace.name), False
     if known is None or again:
         cases = rounds.require_cases(site, consent)
         measured = preprocessing.measure(site, consent, cases, progress)

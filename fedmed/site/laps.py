@@ -1,4 +1,4 @@
-"""This site's turn in a lap: whose update it goes on from, and the weights that it begins with."""
+"""This site's turn in a lap: whose update it goes on from, and who goes on from its own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import laps, sealing
-from fedmed.learning import layout, params
+from fedmed.exchange import laps
 
 if TYPE_CHECKING:
     from fedmed.exchange.record import Known
-    from fedmed.learning.params import Params
-    from fedmed.site.desk import Approved, Site
-
-PAYLOAD = "update.safetensors"
+    from fedmed.site.desk import Site
 
 
 @dataclass(frozen=True)
@@ -63,15 +59,3 @@ def behind(site: Site, round_: int) -> str:
     """The site that goes on from this one's update of the round; empty for the last of a lap and outside of laps."""
     model = site.workspace.record.model(round_)
     return laps.neighbours(model.order, site.workspace.name)[1] if model and model.order else ""
-
-
-def begin(site: Site, consent: Approved, model: Params, turn: Turn) -> Params:
-    """The weights to train from: the model's and what the sites before have added. Raises FedmedError FM-TEN-02."""
-    if turn.before is None:
-        return model
-    added = layout.decode(sealing.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.layout)
-    weights = params.add(model, added)
-    if not all(map(params.are_finite, weights.values())):
-        message = f"update of {turn.before.sender}: with the model it goes beyond {params.MAX_MAGNITUDE:.0e}"
-        raise FedmedError("FM-TEN-02", message, next="call the coordinator: this lap cannot go on from that update")
-    return weights

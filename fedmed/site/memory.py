@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, sealing, statement, states
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from fedmed.site import ditto, own
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedmed.exchange.record import Known
-    from fedmed.learning.params import Params, Table
+    from fedmed.learning.params import Params
+    from fedmed.learning.shapes import Table
     from fedmed.site.desk import Approved, Site
 
 RESIDUAL = "residual"  # what the encoding of updates left out so far (learning.layout)
@@ -30,7 +31,7 @@ def parts(consent: Approved) -> list[bodies.StatePart]:
     named: dict[str, list[str] | Literal["all", "param"]] = {
         own.PART: sorted(own.staying(consent)),
         RESIDUAL: consent.layout.with_feedback,
-        params.CONTROL: "param" if consent.recipe.strategy.controls else [],
+        shapes.CONTROL: "param" if consent.recipe.strategy.controls else [],
         ditto.PART: "all" if consent.recipe.training.ditto_lambda else [],
     }
     return [bodies.StatePart(name=name, tensors=tensors) for name, tensors in named.items() if tensors]
@@ -76,7 +77,7 @@ def _read(
     said = states.named(site.workspace, consent.agreement.federation, state, answered)
     table = _table(consent, expected)
     predicate = said.predicate
-    same = isinstance(predicate, statement.StatePredicate) and predicate.tensor_table == params.digest(table)
+    same = isinstance(predicate, statement.StatePredicate) and predicate.tensor_table == shapes.digest(table)
     if not same:
         names = ", ".join(part.name for part in expected)
         raise FedmedError("FM-STA-03", f"state of round {answered.round}: expected the tensors of {names}")
@@ -99,10 +100,10 @@ def keep(site: Site, consent: Approved, model: Known, kept: Mapping[str, Params]
     named = {f"{part}/{name}": array for part, tensors in kept.items() for name, array in tensors.items()}
     content = artifact.tensor_content(states.PAYLOAD, params.to_payload(named, table))
     body, federation = bodies.State(parts=list(expected)), consent.agreement.federation
-    digest = params.digest(table)
+    digest = shapes.digest(table)
     return states.keep(site.workspace, federation, "train-local", model, body, digest, content, now).id
 
 
 def _table(consent: Approved, expected: Sequence[bodies.StatePart]) -> Table:
-    rows = (params.part_table(consent.table, part.name, part.tensors) for part in expected)
+    rows = (shapes.part_table(consent.table, part.name, part.tensors) for part in expected)
     return tuple(tensor for each in rows for tensor in each)

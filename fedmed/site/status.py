@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
-from fedmed.site import desk, fingerprint, laps
+from fedmed.site import desk, laps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -124,7 +124,7 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
     round_ = max(before, *(each for each in arrived if each is not None), -1)
     if held is not None and not arrived:
         return Due(CODES[held.code].remedy, held=held)
-    if fingerprint.is_awaited(consent):
+    if consent.awaits_numbers:
         return _before_the_first_model(site, has_come=bool(accepted))
     has_hop = any(each.verdict.statement and each.verdict.statement.kind == "update" for each in accepted)
     is_last = _is_last(site, accepted, round_)
@@ -142,7 +142,7 @@ def _before_the_first_model(site: Site, *, has_come: bool) -> Due:
     """`has_come`: a version of the federation with fitted numbers lies in the inbox."""
     if has_come:
         return Due("fedmed train-local", "train-local", "the numbers fitted on all sites have arrived")
-    if fingerprint.newest(site) is None:
+    if site.workspace.record.newest("fingerprint", sender=site.workspace.name) is None:
         return Due("fedmed train-local", "train-local", "the federation waits for a fingerprint of the training cases")
     files_ = "federation-v0002.fedmed and model-r0000.fedmed"
     return Due(f"wait for {files_}", waiting=f"the coordinator's {files_}")

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from fedmed.site.results import Scored
     from fedmed.site.tune import Tuned
 
-PAYLOAD = laps.PAYLOAD
+PAYLOAD = change.PAYLOAD
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def train(
         agreement.require_valid(site.workspace, consent.agreement, now)
         allowed = {"accept_expired": bool(options.accept_expired), "trust_clock": bool(options.trust_clock)}
         consent, arrivals = desk.receive(site, consent, now, "train-local", **allowed)
-        if fingerprint.is_awaited(consent):
+        if consent.awaits_numbers:
             return fingerprint.make(site, consent, arrivals, now, progress, again=options.again)
         model = desk.newest_model(site, arrivals)
         round_ = model.round_number
@@ -135,7 +135,7 @@ def _train(
     """What the update says, its tensors, and what this site remembers with it, by part."""
     entered = change.enter(site, consent, model)
     base = entered.start
-    begun = own.entering(laps.begin(site, consent, entered.received, turn), entered.remembered)
+    begun = own.entering(change.begin(site, consent, entered.received, turn), entered.remembered)
     path = checkpoint(site, model.round_number)
     files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)

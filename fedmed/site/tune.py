@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from fedmed.recipe import Survival
 from fedmed.recipe_training import Schedule
 from fedmed.reporting import statistics
@@ -186,7 +186,7 @@ def _path(site: Site, cases: Datalist, model: Known) -> Path:
 def _kept(site: Site, consent: Approved, cases: Datalist, model: Known) -> Params | None:
     facts = _facts(site, consent, cases, model)
     try:
-        data = files.read_bounded(_path(site, cases, model), params.payload_size(consent.table))
+        data = files.read_bounded(_path(site, cases, model), shapes.payload_size(consent.table))
     except OSError:
         return None
     is_whole = facts is not None and artifact.sha256(data) == facts["weights"]

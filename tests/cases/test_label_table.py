@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fedmed.cases import labels
 from fedmed.settings import LabelTable, Layout, WorkspaceSettings
-from fedmed.strict import read_yaml
+from fedmed.yaml_text import read_yaml
 
 from . import phantoms
 

@@ -12,9 +12,10 @@ from fedmed import files
 from fedmed.auditor import inspection
 from fedmed.coordinator import aggregate, decoded, desk
 from fedmed.exchange import intake, sealing
-from fedmed.learning import layout, params
+from fedmed.learning import params, payloads
 from fedmed.site import approve, laps, memory, outgoing, own, train
 from fedmed.site import desk as site_desk
+from fedmed.site.change import begin
 from tests import small, tables
 from tests.coded import code_of
 
@@ -62,7 +63,7 @@ def said(world: small.Federation, known: Known, name: str) -> Params:
     """What the site's own archive says it has sent."""
     site = site_desk.peek(world.site(name))
     consent = site_desk.require_approved(site)
-    return layout.decode(sealing.read_payload(site.workspace, known.id, decoded.PAYLOAD), consent.layout)
+    return payloads.decode(sealing.read_payload(site.workspace, known.id, decoded.PAYLOAD), consent.layout)
 
 
 def model(world: small.Federation) -> Params:
@@ -198,7 +199,7 @@ def test_in_a_lap_the_next_site_goes_on_from_what_was_said(tmp_path: Path) -> No
     with site_desk.opened(world.site(second), small.now()) as site:
         consent, _ = site_desk.receive(site, site_desk.require_approved(site), small.now(), "train-local")
         turn = laps.turn(site, site_desk.newest_model(site, []))
-        begun = laps.begin(site, consent, before, turn)
+        begun = begin(site, consent, before, turn)
     for name in SHAPES:
         assert np.array_equal(begun[name], before[name] + sent[name])
 
@@ -211,13 +212,13 @@ def test_train_local_goes_on_from_what_it_left_out(tmp_path: Path, monkeypatch: 
         "update": {"encoding": "topk", "fraction": 0.1},
     }
     world = tables.founded(tmp_path / "world", recipe=recipe)
-    encode, given = layout.encode, []
+    encode, given = payloads.encode, []
 
-    def seen(*arguments: Any) -> layout.Encoded:
+    def seen(*arguments: Any) -> payloads.Encoded:
         given.append((arguments, encode(*arguments)))
         return given[-1][1]
 
-    monkeypatch.setattr(layout, "encode", seen)
+    monkeypatch.setattr(payloads, "encode", seen)
     for _ in range(2):
         for name in world.sites:
             train.train(world.site(name), small.now(), train.Options(), lambda *_: None)

@@ -10,7 +10,7 @@ import pytest
 from fedmed.auditor import books, inspection
 from fedmed.coordinator import memory
 from fedmed.exchange import bodies, sealing
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from tests.coded import code_of
 from tests.federation.simulator import INITIAL, TABLE, Simulation
 
@@ -53,7 +53,7 @@ def newest(world: Simulation) -> tuple[Known, bodies.Model]:
 
 def moments(world: Simulation, state: str) -> params.Params:
     found = world.coordinator.workspace()
-    table = params.part_table(TABLE, "m", "all")
+    table = shapes.part_table(TABLE, "m", "all")
     return params.from_payload(sealing.read_payload(found, state, "state.safetensors"), table)
 
 

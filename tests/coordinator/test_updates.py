@@ -14,8 +14,8 @@ from fedmed.coordinator import drafting
 from fedmed.coordinator.sources import Spooled
 from fedmed.coordinator.updates import CHUNK, FileUpdates
 from fedmed.errors import FedmedError
-from fedmed.learning import params, screen, strategies
-from fedmed.learning.params import Tensor
+from fedmed.learning import screen, shapes, strategies
+from fedmed.learning.shapes import Tensor
 from fedmed.learning.strategy import Block, Meta
 from tests.coded import code_of
 
@@ -31,7 +31,7 @@ NORMS = [
     for name, group in (("running", "buffer"), ("weight", "param"))
 ]
 TABLE = (*NORMS, Tensor("conv.weight", (3 * CHUNK // 2 + 7,), "param"), Tensor("out.weight", (3, 11), "param"))
-GROUPS = np.array([group for start, stop, group in params.stretches(TABLE) for _ in range(start, stop)])
+GROUPS = np.array([group for start, stop, group in shapes.stretches(TABLE) for _ in range(start, stop)])
 META = [Meta(name, 1, share, 1) for name, share in zip(SITES, (0.5, 0.2, 0.3), strict=True)]
 
 
@@ -92,9 +92,9 @@ def test_the_same_bytes_with_any_number_of_threads(
         expected[""][at] = whole.base
         for part in strategy.memory:
             expected[part][at] = whole.memory[part]
-    assert model == params.wire_table(TABLE) + expected[""].tobytes()
+    assert model == shapes.wire_table(TABLE) + expected[""].tobytes()
     if memory:
-        header = params.wire_table(drafting.memory_table(TABLE, strategy.memory))
+        header = shapes.wire_table(drafting.memory_table(TABLE, strategy.memory))
         assert memory == [header + b"".join(expected[part].tobytes() for part in sorted(strategy.memory))]
 
 

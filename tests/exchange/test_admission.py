@@ -17,7 +17,7 @@ from fedmed.exchange.admission import AHEAD
 from fedmed.exchange.container import Reader
 from fedmed.exchange.record import Known, Record
 from fedmed.exchange.verdict import Outcome, Situation, Verdict
-from fedmed.learning import params
+from fedmed.learning import shapes
 from tests.vectors import samples
 
 NOW = datetime(2031, 3, 2, 8, tzinfo=UTC)
@@ -25,7 +25,7 @@ ZEROS = "0" * 64
 FEDERATION = federation.from_statement(
     statement.decode(canonical.encode(samples.of_kind("federation")[0])), samples.membership()["digest"]
 )
-TABLES = dict.fromkeys(("model", "update"), params.digest(samples.TABLE))
+TABLES = dict.fromkeys(("model", "update"), shapes.digest(samples.TABLE))
 
 
 def record(*received: Known, said: tuple[Known, ...] = ()) -> Record:

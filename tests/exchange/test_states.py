@@ -10,7 +10,7 @@ import pytest
 
 from fedmed.auditor import books, inspection
 from fedmed.exchange import agreement, artifact, bodies, sealing, states
-from fedmed.learning import params
+from fedmed.learning import shapes
 from tests.coded import code_of
 from tests.vectors import samples
 
@@ -44,7 +44,7 @@ def answered(found: Workspace) -> Known:
 
 def keep(found: Workspace, payload: bytes = samples.STATE, model: Known | None = None) -> Known:
     content = artifact.tensor_content(states.PAYLOAD, payload)
-    table = params.digest(samples.STATE_TABLE)
+    table = shapes.digest(samples.STATE_TABLE)
     return states.keep(found, federation_of(found), "aggregate", model or answered(found), BODY, table, content, NOW)
 
 

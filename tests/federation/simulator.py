@@ -21,9 +21,10 @@ from fedmed.coordinator import desk as coordinator_desk
 from fedmed.exchange import artifact, bodies, intake, keys, sealing, workspace
 from fedmed.exchange.verdict import Outcome
 from fedmed.fingerprint import Fingerprint, Grey, Share, counted
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from fedmed.site import approve, evaluate, fingerprint, join, laps, train
 from fedmed.site import desk as site_desk
+from fedmed.site.change import begin
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ ROWS = [
     {"name": "conv.bias", "shape": [2], "group": "param"},
     {"name": "norm.mean", "shape": [], "group": "buffer"},
 ]
-TABLE = params.table_from_rows(ROWS)
+TABLE = shapes.table_from_rows(ROWS)
 INITIAL = samples.WEIGHTS
 OLD = 3600.0  # seconds: a copy that has long ended
 End = tuple[Outcome, str, int]
@@ -183,7 +184,7 @@ class Hospital(Actor):
             model = site_desk.newest_model(site, [])
             turn = laps.turn(site, model)
             received = site_desk.model_params(site, consent, model)
-            trained = params.add(laps.begin(site, consent, received, turn), delta) if model.order else {}
+            trained = params.add(begin(site, consent, received, turn), delta) if model.order else {}
             change = params.with_control(params.subtract(trained, received) or delta, control or {})
             payload = params.to_payload(change, consent.travelling)
             content = artifact.tensor_content(train.PAYLOAD, payload)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedmed.exchange.verdict import Outcome
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from tests.coded import code_of
 from tests.vectors import samples
 
@@ -56,7 +56,7 @@ def huge_header(payload: bytes) -> bytes:
 
 
 def bigger_model(_: bytes) -> bytes:
-    table = params.table_from_rows([{"name": "conv.weight", "shape": [20, 30], "group": "param"}])
+    table = shapes.table_from_rows([{"name": "conv.weight", "shape": [20, 30], "group": "param"}])
     return params.to_payload({"conv.weight": np.zeros((20, 30), np.float32)}, table)
 
 

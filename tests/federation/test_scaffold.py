@@ -13,7 +13,7 @@ from fedmed.cases import datalist
 from fedmed.coordinator import aggregate
 from fedmed.coordinator import desk as coordinator_desk
 from fedmed.exchange import intake, sealing
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from fedmed.site import alone, change, desk, evaluate, memory, preprocessing, train
 from fedmed.training import rows
 from tests import small, tables
@@ -218,7 +218,7 @@ def test_variates_add_up_also_behind_a_lossy_encoding(tmp_path: Path) -> None:
     assert known is not None
     payload = sealing.read_payload(found, known.id, "model.safetensors")
     _, common = params.without_control(params.from_payload(payload, running.travelling))
-    each = [memory.load(*opened(world.site(name)), 2)[params.CONTROL] for name in world.sites]
+    each = [memory.load(*opened(world.site(name)), 2)[shapes.CONTROL] for name in world.sites]
     assert max(np.abs(array).max() for array in common.values()) > 0.01
     for name, array in common.items():
         assert sum(mine[name] for mine in each) == pytest.approx(2 * array, abs=1e-7), name

@@ -11,7 +11,7 @@ from fedmed.cli import tables, unattended
 from fedmed.cli.screen import Screen
 from fedmed.errors import FedmedError
 from fedmed.exchange.verdict import Outcome
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from tests.coded import code_of
 
 from . import simulator
@@ -148,7 +148,7 @@ def test_scaffold_moves_weights_and_the_common_variate(tmp_path: Path) -> None:
     for name, value, variate, cases in (("aa", 2.0, 0.25, 10), ("bb", 6.0, 1.25, 90)):
         delta = simulator.filled(value)
         data = simulation.sites[name].update(
-            simulation.now, delta, cases, control=variates(variate), kept={params.CONTROL: variates(variate)}
+            simulation.now, delta, cases, control=variates(variate), kept={shapes.CONTROL: variates(variate)}
         )
         simulation.coordinator.deliver(data, simulation.now)
     simulation.coordinator.aggregate(simulation.now, close=True)
@@ -162,8 +162,8 @@ def test_an_update_without_its_variates_is_refused(tmp_path: Path) -> None:
     simulation = founded(tmp_path, "aa bb", {"name": "scaffold"})
     whole = simulation.sites["aa"].update(simulation.now, simulator.filled(1.0), control=variates(1.0))
     bare = params.to_payload(simulator.filled(1.0), simulator.TABLE)
-    table = params.digest(simulator.TABLE)
-    for said in (table, params.digest(params.travelling(simulator.TABLE, control=True))):
+    table = shapes.digest(simulator.TABLE)
+    for said in (table, shapes.digest(shapes.travelling(simulator.TABLE, control=True))):
         data = simulation.change(whole, "aa", lambda p, said=said: p.update(tensor_table=said), payload=bare)
         assert simulation.coordinator.judge(data, simulation.now)[1] == "FM-TEN-01"
     assert simulation.coordinator.judge(whole, simulation.now)[0] is Outcome.ACCEPTED

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fedmed.learning import encoding
-from fedmed.learning.encoding import Encoding
-from fedmed.learning.params import Tensor
+from fedmed.learning.layout import Encoding
+from fedmed.learning.shapes import Tensor
 from tests.coded import code_of
 
 FORMS = ("fp32", "fp16", "bf16", "int8", "topk")

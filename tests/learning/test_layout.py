@@ -16,15 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed import files
-from fedmed.learning import compression, layout, params
-from fedmed.learning.encoding import Encoding
-from fedmed.learning.layout import Layout
+from fedmed.learning import compression, params, payloads, shapes
+from fedmed.learning.layout import Encoding, Layout
 from tests.coded import code_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TABLE = params.table_from_rows(
+TABLE = shapes.table_from_rows(
     [
         {"name": "net.0.weight", "shape": [5, 30], "group": "param"},
         {"name": "net.0.bias", "shape": [3], "group": "param"},
@@ -45,7 +44,7 @@ each_encoding = pytest.mark.parametrize("chosen", ENCODINGS, ids=[each.form for 
 @each_encoding
 def test_the_payload_is_what_the_stock_writer_emits(chosen: Encoding) -> None:
     said = Layout(TABLE, chosen)
-    payload = layout.encode(CHANGE, said).payload
+    payload = payloads.encode(CHANGE, said).payload
     start = np.frombuffer(payload, np.uint8).ctypes.data + len(said.header)
     entries = {
         each.name: safetensors.TensorSpec(
@@ -83,49 +82,49 @@ def test_the_entries_by_hand() -> None:
 
 
 def test_plain_float32_is_the_encoding_of_models() -> None:
-    assert layout.encode(CHANGE, Layout(TABLE)).payload == params.to_payload(CHANGE, TABLE)
-    assert Layout(TABLE).header == params.wire_table(TABLE)
-    assert (Layout(TABLE).digest, Layout(TABLE).size) == (params.digest(TABLE), params.payload_size(TABLE))
+    assert payloads.encode(CHANGE, Layout(TABLE)).payload == params.to_payload(CHANGE, TABLE)
+    assert Layout(TABLE).header == shapes.wire_table(TABLE)
+    assert (Layout(TABLE).digest, Layout(TABLE).size) == (shapes.digest(TABLE), shapes.payload_size(TABLE))
 
 
 @each_encoding
 def test_sender_and_receiver_read_the_same_numbers(chosen: Encoding) -> None:
     said = Layout(TABLE, chosen)
-    payload = layout.encode(CHANGE, said).payload
-    found = layout.decode(payload, said)
+    payload = payloads.encode(CHANGE, said).payload
+    found = payloads.decode(payload, said)
     params.check(found, TABLE)
     for name in ("net.0.bias", "norm.mean", "scale"):
         assert np.array_equal(found[name], CHANGE[name])
-    assert layout.encode(found, said).payload == payload
-    flat = np.concatenate(list(said.decoded(lambda offset, size: payload[offset : offset + size])))
-    assert np.array_equal(flat, np.concatenate([found[each.name].reshape(-1) for each in params.in_wire_order(TABLE)]))
+    assert payloads.encode(found, said).payload == payload
+    flat = np.concatenate(list(payloads.decoded(said, lambda offset, size: payload[offset : offset + size])))
+    assert np.array_equal(flat, np.concatenate([found[each.name].reshape(-1) for each in shapes.in_wire_order(TABLE)]))
 
 
 def test_the_stock_reader_reads_int8() -> None:
-    payload = layout.encode(CHANGE, Layout(TABLE, ENCODINGS[3])).payload
+    payload = payloads.encode(CHANGE, Layout(TABLE, ENCODINGS[3])).payload
     found = safetensors.numpy.load(payload)
     step = np.repeat(found["net.0.weight:s"].astype(np.float32) / 4096, 64)[:150]
-    expected = layout.decode(payload, Layout(TABLE, ENCODINGS[3]))["net.0.weight"]
+    expected = payloads.decode(payload, Layout(TABLE, ENCODINGS[3]))["net.0.weight"]
     assert np.array_equal((found["net.0.weight:q"] * step).reshape(5, 30), expected)
 
 
 @each_encoding
 def test_a_compressed_payload_says_the_same(chosen: Encoding) -> None:
     plain, packed = Layout(TABLE, chosen), Layout(TABLE, chosen, "zstd")
-    payload = layout.encode(CHANGE, packed).payload
-    assert b"".join(packed.unpacked([payload])) == layout.encode(CHANGE, plain).payload
+    payload = payloads.encode(CHANGE, packed).payload
+    assert b"".join(packed.unpacked([payload])) == payloads.encode(CHANGE, plain).payload
     assert inspected(payload, packed, [5, 100, 900]) == "ok"
     assert inspected(payload[:-1], packed, []) == "FM-ENC-03"
     assert len(payload) <= packed.largest
     assert packed.digest == plain.digest
-    found = layout.decode(payload, packed)
-    for name, array in layout.decode(layout.encode(CHANGE, plain).payload, plain).items():
+    found = payloads.decode(payload, packed)
+    for name, array in payloads.decode(payloads.encode(CHANGE, plain).payload, plain).items():
         assert np.array_equal(found[name], array)
 
 
 def test_what_lies_in_a_frame_is_looked_at_too() -> None:
     packed = Layout(TABLE, ENCODINGS[1], "zstd")
-    payload = bytearray(layout.encode(CHANGE, Layout(TABLE, ENCODINGS[1])).payload)
+    payload = bytearray(payloads.encode(CHANGE, Layout(TABLE, ENCODINGS[1])).payload)
     payload[-2:] = b"\x00\x7c"
     assert inspected(compression.pack(bytes(payload), packed.regions), packed, []) == "FM-TEN-02"
     payload[9:10] = b"x"
@@ -139,8 +138,8 @@ def test_the_residual_is_sent_with_the_next_change_and_nothing_is_lost() -> None
     nothing = {each.name: np.zeros(each.shape, np.float32) for each in TABLE}
     total, residual, change = dict(nothing), None, CHANGE
     for _ in range(11):  # a tenth each time, and at last what the rounding to fp16 left
-        encoded = layout.encode(change, said, residual)
-        for name, array in layout.decode(encoded.payload, said).items():
+        encoded = payloads.encode(change, said, residual)
+        for name, array in payloads.decode(encoded.payload, said).items():
             total[name] = total[name] + array
         residual, change = encoded.residual, nothing
         assert sorted(residual) == said.with_feedback
@@ -163,7 +162,7 @@ def inspected(payload: bytes, said: Layout, cuts: list[int]) -> str:
 @given(st.sampled_from(ENCODINGS), st.lists(st.integers(0, 2**16), max_size=8))
 def test_wherever_the_bytes_are_cut_they_are_looked_at_whole(chosen: Encoding, cuts: list[int]) -> None:
     said = Layout(TABLE, chosen)
-    payload = layout.encode(CHANGE, said).payload
+    payload = payloads.encode(CHANGE, said).payload
     assert inspected(payload, said, cuts) == "ok"
     assert inspected(payload[:-1], said, cuts) == "FM-TEN-01"
     assert inspected(payload + b"\0", said, cuts) == "FM-TEN-01"
@@ -175,9 +174,9 @@ def test_wherever_the_bytes_are_cut_they_are_looked_at_whole(chosen: Encoding, c
 def spoiled(chosen: Encoding, name: str, data: bytes, number: int) -> str:
     """The outcome when number `number` of an entry is overwritten."""
     said = Layout(TABLE, chosen)
-    payload = bytearray(layout.encode(CHANGE, said).payload)
+    payload = bytearray(payloads.encode(CHANGE, said).payload)
     entry = next(each for each in said.entries if each.name == name)
-    at = len(said.header) + entry.offset + (number % math.prod(entry.shape)) * entry.dtype.itemsize
+    at = len(said.header) + entry.offset + (number % math.prod(entry.shape)) * entry.width
     payload[at : at + len(data)] = data
     return inspected(bytes(payload), said, [at, at + 1])
 
@@ -203,7 +202,7 @@ def test_indices_start_anew_with_each_tensor() -> None:
     said = Layout(TABLE, ENCODINGS[4])
     change = {**CHANGE, "net.0.weight": np.zeros((5, 30), np.float32)}
     change["net.0.weight"][4] = 1  # its last indices are above all of the next tensor
-    assert inspected(layout.encode(change, said).payload, said, []) == "ok"
+    assert inspected(payloads.encode(change, said).payload, said, []) == "ok"
 
 
 def test_another_header_is_refused_before_any_number_is_looked_at() -> None:
@@ -222,17 +221,17 @@ def test_another_header_is_refused_before_any_number_is_looked_at() -> None:
     ],
 )
 def test_what_cannot_be_sent_is_refused_at_the_site(change: dict[str, np.ndarray], code: str) -> None:
-    assert code_of(lambda: layout.encode({**CHANGE, **change}, Layout(TABLE, ENCODINGS[3])).payload) == code
+    assert code_of(lambda: payloads.encode({**CHANGE, **change}, Layout(TABLE, ENCODINGS[3])).payload) == code
 
 
 def peak_of_decoding(folder: Path, tensors: int) -> int:
     """Bytes of numpy and Python that unpacking and decoding of so many tensors of 2^18 numbers needs at once."""
     names = [f"w{number}" for number in range(tensors)]
-    table = params.table_from_rows([{"name": name, "shape": [1 << 18], "group": "param"} for name in names])
+    table = shapes.table_from_rows([{"name": name, "shape": [1 << 18], "group": "param"} for name in names])
     said = Layout(table, Encoding("int8"), "zstd")
     change = {name: RANDOM.normal(0, 1e-3, 1 << 18).astype(np.float32) for name in names}
     packed, plain = folder / "packed", folder / "plain"
-    packed.write_bytes(layout.encode(change, said).payload)
+    packed.write_bytes(payloads.encode(change, said).payload)
     fd = os.open(packed, os.O_RDONLY)
     tracemalloc.start()
     with plain.open("wb") as out:
@@ -240,7 +239,7 @@ def peak_of_decoding(folder: Path, tensors: int) -> int:
             out.write(chunk)
     os.close(fd)
     fd = os.open(plain, os.O_RDONLY)
-    count = sum(len(numbers) for numbers in said.decoded(lambda at, size: os.pread(fd, size, at)))
+    count = sum(len(numbers) for numbers in payloads.decoded(said, lambda at, size: os.pread(fd, size, at)))
     os.close(fd)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

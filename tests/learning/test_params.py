@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import FedmedError
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from tests.coded import code_of
 
 NAMES = st.from_regex(r"[A-Za-z0-9_]{1,10}(\.[A-Za-z0-9_]{1,10}){0,3}", fullmatch=True).filter(
@@ -37,19 +37,19 @@ def filled(table: params.Table, seed: int) -> params.Params:
 
 @given(ROWS, FINITE)
 def test_a_payload_is_what_the_stock_writer_writes(rows: list[dict[str, Any]], seed: int) -> None:
-    table = params.table_from_rows(rows)
+    table = shapes.table_from_rows(rows)
     values = filled(table, seed)
     payload = params.to_payload(values, table)
     stock = safetensors.numpy.save(values)
     assert payload == stock
-    assert stock[: len(params.wire_table(table))] == params.wire_table(table)
-    assert params.payload_size(table) == len(stock)
-    assert params.digest(table) == hashlib.sha256(params.wire_table(table)).hexdigest()
+    assert stock[: len(shapes.wire_table(table))] == shapes.wire_table(table)
+    assert shapes.payload_size(table) == len(stock)
+    assert shapes.digest(table) == hashlib.sha256(shapes.wire_table(table)).hexdigest()
 
 
 @given(ROWS, FINITE)
 def test_a_payload_is_read_back_by_us_and_by_the_stock_reader(rows: list[dict[str, Any]], seed: int) -> None:
-    table = params.table_from_rows(rows)
+    table = shapes.table_from_rows(rows)
     values = filled(table, seed)
     payload = params.to_payload(values, table)
     for found in (params.from_payload(payload, table), safetensors.numpy.load(payload)):
@@ -60,10 +60,10 @@ def test_a_payload_is_read_back_by_us_and_by_the_stock_reader(rows: list[dict[st
 
 @given(ROWS)
 def test_the_table_is_read_back(rows: list[dict[str, Any]]) -> None:
-    table = params.table_from_rows(rows)
-    assert params.table_from_bytes(params.table_to_bytes(table)) == table
-    assert params.elements(table) == sum(math.prod(row["shape"]) for row in rows)
-    assert [tensor.name for tensor in params.in_wire_order(table)] == sorted(row["name"] for row in rows)
+    table = shapes.table_from_rows(rows)
+    assert shapes.table_from_bytes(shapes.table_to_bytes(table)) == table
+    assert shapes.elements(table) == sum(math.prod(row["shape"]) for row in rows)
+    assert [tensor.name for tensor in shapes.in_wire_order(table)] == sorted(row["name"] for row in rows)
 
 
 def test_what_is_read_is_a_copy_that_may_be_changed() -> None:
@@ -73,18 +73,18 @@ def test_what_is_read_is_a_copy_that_may_be_changed() -> None:
     assert params.from_payload(payload, TABLE)["b"].tolist() == [5, 6]
 
 
-TABLE = params.table_from_rows(
+TABLE = shapes.table_from_rows(
     [{"name": "a", "shape": [2, 2], "group": "param"}, {"name": "b", "shape": [2], "group": "buffer"}]
 )
 VALUES = {"a": np.array([[1, 2], [3, 4]], np.float32), "b": np.array([5, 6], np.float32)}
-GOOD = params.table_to_bytes(TABLE)
+GOOD = shapes.table_to_bytes(TABLE)
 
 
 def test_the_wire_table_by_hand() -> None:
     text = b'{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},'
     text += b'"b":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}'
     text += b" " * (-len(text) % 8)
-    assert params.wire_table(TABLE) == len(text).to_bytes(8, "little") + text
+    assert shapes.wire_table(TABLE) == len(text).to_bytes(8, "little") + text
     assert params.to_payload(VALUES, TABLE)[8 + len(text) :] == np.arange(1, 7, dtype="<f4").tobytes()
 
 
@@ -124,13 +124,13 @@ def row(**change: Any) -> list[dict[str, Any]]:
         ["abc"],
         [1],
         [None],
-        [{"name": f"t{number}", "shape": [1], "group": "param"} for number in range(params.MAX_TENSORS + 1)],
+        [{"name": f"t{number}", "shape": [1], "group": "param"} for number in range(shapes.MAX_TENSORS + 1)],
     ],
     ids=range(30),
 )
 def test_tables_of_no_network_are_refused(rows: list[Any]) -> None:
-    assert code_of(lambda: params.table_from_rows(rows)) == "FM-TEN-01"
-    assert code_of(lambda: params.table_from_bytes(json.dumps(rows, separators=(",", ":")).encode())) == "FM-TEN-01"
+    assert code_of(lambda: shapes.table_from_rows(rows)) == "FM-TEN-01"
+    assert code_of(lambda: shapes.table_from_bytes(json.dumps(rows, separators=(",", ":")).encode())) == "FM-TEN-01"
 
 
 @pytest.mark.parametrize(
@@ -159,15 +159,15 @@ def test_tables_of_no_network_are_refused(rows: list[Any]) -> None:
 )
 def test_other_bytes_than_the_one_encoding_are_refused(data: bytes) -> None:
     assert data != GOOD
-    assert code_of(lambda: params.table_from_bytes(data)) == "FM-TEN-01"
+    assert code_of(lambda: shapes.table_from_bytes(data)) == "FM-TEN-01"
 
 
 @given(st.integers(0, 8 * len(GOOD) - 1))
 def test_no_bit_of_the_table_is_free(bit: int) -> None:
     data = bytearray(GOOD)
     data[bit // 8] ^= 1 << bit % 8
-    if code_of(lambda: params.table_from_bytes(bytes(data))) == "ok":
-        assert params.table_from_bytes(bytes(data)) != TABLE, "another table, and another digest in the federation"
+    if code_of(lambda: shapes.table_from_bytes(bytes(data))) == "ok":
+        assert shapes.table_from_bytes(bytes(data)) != TABLE, "another table, and another digest in the federation"
 
 
 PAYLOAD = params.to_payload(VALUES, TABLE)
@@ -242,11 +242,11 @@ def test_a_difference_is_taken_name_by_name() -> None:
 
 def test_stretches_of_one_group_join_and_cover_the_vector() -> None:
     rows = [("c.mean", 3, "buffer"), ("b", 2, "param"), ("a", 4, "param"), ("d", 1, "param")]
-    table = tuple(params.Tensor(name, (size,), group) for name, size, group in rows)
-    assert params.stretches(table) == [(0, 6, "param"), (6, 9, "buffer"), (9, 10, "param")]
+    table = tuple(shapes.Tensor(name, (size,), group) for name, size, group in rows)
+    assert shapes.stretches(table) == [(0, 6, "param"), (6, 9, "buffer"), (9, 10, "param")]
 
 
-MIXED = params.table_from_rows(
+MIXED = shapes.table_from_rows(
     [
         {"name": "a.weight", "shape": [2, 3], "group": "param"},
         {"name": "norm.mean", "shape": [], "group": "buffer"},
@@ -257,25 +257,25 @@ MIXED = params.table_from_rows(
 
 
 def test_rows_of_a_part_keep_shape_and_group() -> None:
-    assert [row.name for row in params.part_table(MIXED, "m", "all")] == [f"m/{row.name}" for row in MIXED]
+    assert [row.name for row in shapes.part_table(MIXED, "m", "all")] == [f"m/{row.name}" for row in MIXED]
     learned = [row.name for row in MIXED if row.group == "param"]
-    found = params.part_table(MIXED, "residual", "param")
+    found = shapes.part_table(MIXED, "residual", "param")
     assert [(row.name, row.group) for row in found] == [(f"residual/{name}", "param") for name in learned]
-    assert params.part_table(MIXED, "own", [MIXED[0].name])[0].shape == MIXED[0].shape
+    assert shapes.part_table(MIXED, "own", [MIXED[0].name])[0].shape == MIXED[0].shape
     with pytest.raises(FedmedError, match="the part own has a tensor") as caught:
-        params.part_table(MIXED, "own", [MIXED[0].name, "of.another"])
+        shapes.part_table(MIXED, "own", [MIXED[0].name, "of.another"])
     assert caught.value.code == "FM-TEN-01"
 
 
 def test_control_variates_travel_beside_what_is_learned() -> None:
-    assert params.travelling(MIXED, control=False) == MIXED
-    whole = params.travelling(MIXED, control=True)
+    assert shapes.travelling(MIXED, control=False) == MIXED
+    whole = shapes.travelling(MIXED, control=True)
     learned = [row for row in MIXED if row.group == "param"]
     assert whole[: len(MIXED)] == MIXED
     assert [(row.name, row.shape, row.group) for row in whole[len(MIXED) :]] == [
         (f"control/{row.name}", row.shape, "control") for row in learned
     ]
-    stretches = [stretch for stretch in params.stretches(whole) if stretch[2] == "control"]
+    stretches = [stretch for stretch in shapes.stretches(whole) if stretch[2] == "control"]
     assert len(stretches) == 1, "they lie in one piece"
     weights = {row.name: np.full(row.shape, 1, np.float32) for row in MIXED}
     control = {row.name: np.full(row.shape, 2, np.float32) for row in learned}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedmed.coordinator import aggregate
-from fedmed.site import desk, laps, partition, train
+from fedmed.site import change, desk, laps, partition, train
 from tests import small
 from tests.coded import code_of
 
@@ -26,7 +26,7 @@ def begun(world: small.Federation, name: str) -> params.Params:
     with desk.opened(world.site(name), moment) as site:
         consent, arrivals = desk.receive(site, desk.require_approved(site), moment, "train-local")
         model = desk.newest_model(site, arrivals)
-        return laps.begin(site, consent, desk.model_params(site, consent, model), laps.turn(site, model))
+        return change.begin(site, consent, desk.model_params(site, consent, model), laps.turn(site, model))
 
 
 @pytest.mark.parametrize("compress", ["none", "zstd"])

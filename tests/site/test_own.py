@@ -10,7 +10,7 @@ import pytest
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, intake, sealing
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 from fedmed.site import desk, evaluate, memory, own, rounds, train
 from tests import radiographs, small
 
@@ -111,7 +111,7 @@ def entering(root: Path, round_: int) -> Params:
 def kept(root: Path) -> list[Params]:
     """The own layers that this site has sealed, oldest first."""
     site, consent, names = consent_of(root)
-    table = params.part_table(consent.table, own.PART, names)
+    table = shapes.part_table(consent.table, own.PART, names)
     payloads = [sealing.read_payload(site.workspace, known.id, "state.safetensors") for known in states_of(site)]
     return [
         {name.partition("/")[2]: array for name, array in params.from_payload(payload, table).items()}

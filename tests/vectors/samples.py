@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedmed import recipe
 from fedmed.exchange import canonical, keys, sshsig
-from fedmed.learning import params
+from fedmed.learning import params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ RECIPE = recipe.to_bytes(
         }
     )
 )
-TABLE = params.table_from_rows(
+TABLE = shapes.table_from_rows(
     [
         {"name": "conv.weight", "shape": [2, 3], "group": "param"},
         {"name": "conv.bias", "shape": [2], "group": "param"},
@@ -63,7 +63,7 @@ WEIGHTS = {
 }
 MODEL = params.to_payload(WEIGHTS, TABLE)
 UPDATE = params.to_payload({name: array / 8 for name, array in WEIGHTS.items()}, TABLE)
-STATE_TABLE = (*params.part_table(TABLE, "own", ["norm.mean"]), *params.part_table(TABLE, "residual", "param"))
+STATE_TABLE = (*shapes.part_table(TABLE, "own", ["norm.mean"]), *shapes.part_table(TABLE, "residual", "param"))
 STATE = params.to_payload({row.name: WEIGHTS[row.name.split("/")[1]] * 2 for row in STATE_TABLE}, STATE_TABLE)
 
 
@@ -93,7 +93,7 @@ def sha256(data: bytes) -> str:
 def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
     """The statement of a kind, and its payloads."""
     payloads: Payloads = {
-        "federation": [("recipe.json", RECIPE), ("tensors.json", params.table_to_bytes(TABLE))],
+        "federation": [("recipe.json", RECIPE), ("tensors.json", shapes.table_to_bytes(TABLE))],
         "model": [("model.safetensors", MODEL)],
         "update": [("update.safetensors", UPDATE)],
         "state": [("state.safetensors", STATE)],
@@ -165,17 +165,17 @@ def _of_kind(kind: str) -> dict[str, Any]:
     in_round = {**common, "round": 0, "attempt": 1, "ack": membership()["digest"]}
     if kind == "model":
         body = {"parents": [], "order": [], "previous": None, "state": None, "last": False, "pooled": []}
-        return {**in_round, "ack": [], "tensor_table": params.digest(TABLE), "expires": EXPIRES, "body": body}
+        return {**in_round, "ack": [], "tensor_table": shapes.digest(TABLE), "expires": EXPIRES, "body": body}
     if kind == "update":
         return {
             **in_round,
             "base_model": sha256(MODEL),
-            "tensor_table": params.digest(TABLE),
+            "tensor_table": shapes.digest(TABLE),
             "body": _update_body(),
         }
     if kind == "state":
         own = {"recipients": [actor("st-olav")], "ack": None, "base_model": sha256(MODEL)}
-        return {**in_round, **own, "tensor_table": params.digest(STATE_TABLE), "body": _state_body()}
+        return {**in_round, **own, "tensor_table": shapes.digest(STATE_TABLE), "body": _state_body()}
     return {**in_round, "base_model": sha256(MODEL), "body": _report_body()}
 
 
