@@ -9,7 +9,6 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-import nibabel
 import numpy as np
 
 from fedmed.errors import FedmedError
@@ -42,7 +41,9 @@ def spacing(affine: Affine) -> tuple[float, float, float]:
 
 def axcodes(affine: Affine) -> str:
     """Where the voxel axes point, for example LPS."""
-    return "".join(nibabel.aff2axcodes(affine))
+    from nibabel import orientations  # noqa: PLC0415 - as long as the rest of this room, and rows of a table need none
+
+    return "".join(orientations.aff2axcodes(affine))
 
 
 def farthest_mm(shape: Shape, first: Affine, second: Affine) -> float:
@@ -107,16 +108,20 @@ def turned(array: NDArray[np.float32], affine: Affine, codes: str) -> tuple[NDAr
 
     No value changes; an oblique axis counts as the one it is nearest to.
     """
-    wanted = nibabel.orientations.axcodes2ornt(codes)
-    turn = nibabel.orientations.ornt_transform(nibabel.orientations.io_orientation(affine), wanted)
-    moved = affine @ nibabel.orientations.inv_ornt_aff(turn, array.shape[:3])
-    return nibabel.orientations.apply_orientation(array, turn), moved
+    from nibabel import orientations  # noqa: PLC0415 - as above
+
+    wanted = orientations.axcodes2ornt(codes)
+    turn = orientations.ornt_transform(orientations.io_orientation(affine), wanted)
+    moved = affine @ orientations.inv_ornt_aff(turn, array.shape[:3])
+    return orientations.apply_orientation(array, turn), moved
 
 
 def along(affine: Affine, shape: Shape, codes: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Spacing in mm and voxels along the axes that point to `codes`, of a grid that is not turned for it."""
-    wanted = nibabel.orientations.axcodes2ornt(codes)
-    turn = nibabel.orientations.ornt_transform(nibabel.orientations.io_orientation(affine), wanted)
+    from nibabel import orientations  # noqa: PLC0415 - as above
+
+    wanted = orientations.axcodes2ornt(codes)
+    turn = orientations.ornt_transform(orientations.io_orientation(affine), wanted)
     source = np.argsort(turn[:, 0]).tolist()
     steps = spacing(affine)
     return tuple(steps[axis] for axis in source), tuple(shape[axis] for axis in source)
@@ -130,11 +135,13 @@ def onto(
     No value changes. The array is None where the two grids do not coincide in the patient: where shapes differ or a
     corner lies farther than `tolerance` times the shortest voxel edge from where it should.
     """
-    turn = nibabel.orientations.io_orientation(np.linalg.inv(target) @ affine)
+    from nibabel import orientations  # noqa: PLC0415 - as above
+
+    turn = orientations.io_orientation(np.linalg.inv(target) @ affine)
     if np.isnan(turn).any():
         return None, float("inf")
-    turned = nibabel.orientations.apply_orientation(array, turn)
-    turned_affine = affine @ nibabel.orientations.inv_ornt_aff(turn, array.shape)
+    turned = orientations.apply_orientation(array, turn)
+    turned_affine = affine @ orientations.inv_ornt_aff(turn, array.shape)
     distance = farthest_mm(shape, target, turned_affine)
     same = turned.shape == tuple(shape) and distance <= tolerance * min(spacing(target))
     return (turned if same else None), distance

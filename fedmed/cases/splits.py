@@ -30,6 +30,7 @@ SCORED: tuple[Fold, ...] = ("testing", "validation")  # in the order in which th
 MAX_DRAWS = 1000
 MAX_SITES = 100
 UNKNOWN = "unknown"
+HELD_OUT = "held-out"  # a virtual hospital that takes no part
 
 
 def split(

@@ -14,7 +14,6 @@ from fedmed.coordinator import admit, aggregate, desk, found, rounds, screening,
 from fedmed.coordinator import evaluate as pool
 from fedmed.errors import FedmedError
 from fedmed.site import alone, approve, evaluate, join, train
-from fedmed.site import partition as partitioning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +97,8 @@ def partition(setting: Setting, name: str) -> Header:
         if name in setting.cases:
             files.write_atomic(cases_file, files.read_bounded(setting.cases[name], datalist.MAX_BYTES), mode=0o600)
         else:
+            from fedmed.site import partition as partitioning  # noqa: PLC0415 - image libraries
+
             partitioning.partition(setting.site(name), _now())
     return datalist.load(cases_file).header
 

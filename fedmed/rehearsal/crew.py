@@ -25,12 +25,20 @@ T = TypeVar("T")
 FORKS = sys.platform == "linux"
 # what an act needs, imported once and then forked; of images, and of tables alone
 IMAGES = (
+    "fedmed.site.partition",
+    "fedmed.cases.fingerprint",
     "fedmed.training.convolutional",
     "fedmed.training.overlap",
     "fedmed.training.patches",
     "fedmed.training.boxed",
 )
-TABLES = ("fedmed.rehearsal.models", "fedmed.training.fit", "fedmed.training.rows", "fedmed.training.scoring")
+TABLES = (
+    "fedmed.rehearsal.models",
+    "fedmed.training.fit",
+    "fedmed.training.rows",
+    "fedmed.training.scoring",
+    "fedmed.training.tabular",
+)
 
 
 class Crew:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, cast
 from fedmed import files, pooling
 from fedmed import preprocessing as fitting
 from fedmed.cases import datalist, encoding
-from fedmed.cases import fingerprint as measuring
+from fedmed.cases.splits import HELD_OUT
 from fedmed.learning import params, shapes
 from fedmed.recipe import Imaging, Rowwise
 from fedmed.rehearsal import acts
 from fedmed.site import alone, desk, memory, own, preprocessing, results, rounds, tune
-from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +148,8 @@ def _pooled_numbers(sites: Sequence[Site], consent: Approved) -> Preprocessing |
     kept = sites[0].workspace.root.parent / POOLED / "preprocessing.json"
     if kept.exists():
         return fitting.from_bytes(files.read_bounded(kept, fitting.MAX_BYTES), kept.name)
+    from fedmed.cases import fingerprint as measuring  # noqa: PLC0415 - image libraries, only when there is work
+
     root, cases = _together(sites, lists)
     found = pooling.fitted(measuring.measure(cases, consent.recipe, root, {}), consent.recipe)
     files.write_atomic(kept, found.to_bytes(), mode=0o600)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fedmed import files, recipe
+from fedmed.cases import splits
 from fedmed.errors import FedmedError
 from fedmed.rehearsal import acts, models, summary
 from fedmed.rehearsal.acts import Setting
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 DIVIDED = "parts/done"
 FEW = 4  # numbers of fingerprints that are told in a line
-HELD = f"{virtual.HELD_OUT}/cases.json"
+HELD = f"{splits.HELD_OUT}/cases.json"
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _one_seed(
     finished = folder / f"rows{'-with-baselines' if plan.baselines else ''}.json"
     if finished.exists():
         rows = [Row(**row) for row in json.loads(finished.read_text("utf-8"))]
-        tell.sites(len({row.site for row in rows} - {models.EVERYWHERE, virtual.HELD_OUT}))
+        tell.sites(len({row.site for row in rows} - {models.EVERYWHERE, splits.HELD_OUT}))
         tell.seed_done()
         return rows
     setting = _setting(plan, chosen, folder, seed, crew)

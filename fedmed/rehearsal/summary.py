@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
+from fedmed.cases.splits import HELD_OUT
 from fedmed.rehearsal.models import COMMON, EVERYWHERE, GLOBAL, Row, alone_of
 from fedmed.reporting import plots, statistics
-from fedmed.site.virtual import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
 
 How = Literal[splits.Division, "column", "header", "folders"]
-HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def virtual_sites(
     names = _names(values, leave_out)
     parts = _shifted([part for _, part in divided.parts], shift, strength, seed)
     lists: dict[str, Datalist] = {}
-    for name, part in sorted(zip(names, parts, strict=True), key=lambda named: named[0] == HELD_OUT):
-        lists[name] = _write(out / name, part, chosen, held_out=name == HELD_OUT)
+    for name, part in sorted(zip(names, parts, strict=True), key=lambda named: named[0] == splits.HELD_OUT):
+        lists[name] = _write(out / name, part, chosen, held_out=name == splits.HELD_OUT)
     group = grouped_by(chosen)
     _draw(out, lists, group, seed)
     shares = [share_of(name, cases) for name, cases in lists.items()]
@@ -213,7 +212,7 @@ def _names(values: Sequence[str], leave_out: str) -> list[str]:
     if leave_out:
         check_left_out(values, leave_out)
     numbers = iter(range(1, len(values) + 1))
-    return [HELD_OUT if leave_out and value == leave_out else f"site-{next(numbers)}" for value in values]
+    return [splits.HELD_OUT if leave_out and value == leave_out else f"site-{next(numbers)}" for value in values]
 
 
 def _shifted(parts: Sequence[list[Case]], kind: ShiftKind | None, strength: float, seed: int) -> list[list[Case]]:
