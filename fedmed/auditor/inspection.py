@@ -62,7 +62,8 @@ class Reference:
 
 @dataclass(frozen=True)
 class Verified:
-    """`owner` and `federation` (its spoken fingerprint) are empty without a federation file.
+    """`owner` and `federation` (its spoken fingerprint) are empty without a federation file. `encoding` is the one that
+    its recipe asks of an update, of which small tensors take no part.
 
     That file is self-signed: it vouches only for who has compared its fingerprint with the coordinator's.
     """
@@ -72,6 +73,7 @@ class Verified:
     federation: str
     payloads: list[tuple[str, int, str]]
     checked: list[str]
+    encoding: str = ""
 
 
 def inspect(path: Path) -> Inspected:
@@ -99,7 +101,8 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
         checked += ["key and role in the federation", "federation id, version and digest"]
         checked += ["tensor table and finite numbers"] if found.kind in ("model", "update", "state") else []
     spoken = keys.spoken(known.federation.digest) if known else ""
-    return Verified(found, owner.name if owner else "", spoken, names, checked)
+    asked = known.recipe.update.encoding if known and found.kind == "update" else ""
+    return Verified(found, owner.name if owner else "", spoken, names, checked, asked)
 
 
 def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement, Owner | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from fedmed.errors import CODES, FedmedError
 
 keys_app = typer.Typer(help="Fingerprints, and the roster for ssh-keygen.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The workspace's own record.", no_args_is_help=True)
+SMALL = " (tensors of fewer than 64 numbers are in every encoding)"
 SignedFile = Annotated[Path, typer.Argument(help="A *.fedmed file.", metavar="FILE")]
 FederationFile = Annotated[
     Path | None, typer.Option("--federation", "-f", help="The federation file to hold it against.")
@@ -47,13 +48,24 @@ def inspect(file: SignedFile, as_json: Json = False) -> None:
     if found.round is not None:
         out.say(f"round {found.round}, attempt {found.attempt}")
     if found.encoding:
-        out.say(f"encoding {found.encoding}")
+        out.say(f"numbers written as {found.encoding}{SMALL if found.encoding == 'fp32' else ''}")
     for part in predicate.payload:
         coding = f" of {part.coding}" if part.coding != "none" else ""
         out.say(f"payload {part.name}: {part.bytes} bytes{coding}, sha256 {found.statement.digest_of(part.name)}")
     for key, value in plain(predicate.body).items():
-        out.say(f"  {key}: {value}")
+        out.say(f"  {key}: {_words(value)}")
     out.result(found)
+
+
+def _words(value: Any) -> str:
+    """A value of a statement as people write it: lists without brackets, and a dash where there is nothing."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list):
+        return ("; " if any(isinstance(each, dict | list) for each in value) else ", ").join(map(_words, value)) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value in (None, "") else str(value)
 
 
 def verify(file: SignedFile, federation: FederationFile = None, as_json: Json = False) -> None:
@@ -72,12 +84,15 @@ def verify(file: SignedFile, federation: FederationFile = None, as_json: Json = 
     out.say("checked: " + "; ".join(found.checked))
     said = found.inspected
     if said.encoding:
-        out.say(f"encoding {said.encoding}")
+        asked = f"encoding {found.encoding} by the recipe, " if found.encoding else ""
+        small = SMALL if said.encoding == "fp32" != found.encoding else ""
+        out.say(f"{asked}numbers written as {said.encoding}{small}")
     out.result(
         {
             "id": said.id,
             "kind": said.kind,
             "encoding": said.encoding,
+            "recipe_encoding": found.encoding,
             "owner": found.owner,
             "federation": found.federation,
             "checked": found.checked,

@@ -51,6 +51,7 @@ def train_local(
     """
     from fedmed.site import alone as baseline  # noqa: PLC0415
     from fedmed.site import fingerprint, tune  # noqa: PLC0415
+    from fedmed.site import status as bedside  # noqa: PLC0415
     from fedmed.site import train as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
@@ -77,7 +78,7 @@ def train_local(
         out.say(f"next: {screen.hint('evaluate', workspace)}")
     elif trained.over:
         out.say(f"the federation is over: round {trained.round} is the last")
-        out.say(f"next: {screen.hint('evaluate --split test', workspace)}")
+        out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
     elif trained.body is not None:
         body = trained.body
         what = "trained" if trained.is_new else "was trained before"
@@ -186,8 +187,11 @@ def status(workspace: Workspace = Path(), as_json: Json = False) -> None:
 
         found = bedside.status(workspace, screen.now())
         tables.site_status(out, found)
-    next_ = found.next
-    if next_.startswith("fedmed "):
-        next_ = screen.hint(next_.removeprefix("fedmed "), workspace)
+    next_ = _step(found.next, workspace)
     out.say(f"next: {next_}")
     out.result(dataclasses.replace(found, next=next_))
+
+
+def _step(next_: str, workspace: Path) -> str:
+    """What comes next by a status; where it is a command, that in the same workspace."""
+    return screen.hint(next_.removeprefix("fedmed "), workspace) if next_.startswith("fedmed ") else next_

@@ -57,6 +57,8 @@ def shares(out: Screen, made: Aggregated) -> None:
     if made.pooled:
         pooled_ = ", ".join(f"{row.metric} {number(row.mean)}" for row in made.pooled)
         out.say(f"the model before, on the sites' validation cases: {pooled_}")
+    if made.stopped:
+        out.say(made.stopped)
     if made.last:
         best(out, made.best)
 
@@ -153,6 +155,8 @@ def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
     else:
         rows = [[each.site, each.status, str(each.num_cases or "-"), each.reason] for each in found.sites]
         out.table("sites", ["site", "update", "cases ", "why"], rows)
+    if found.deadline:
+        out.say(f"deadline {found.deadline}: from then on it closes without who is missing, where enough are in")
     best(out, found.best)
     _waiting(out, found.waiting)
 

@@ -29,7 +29,7 @@ class Aggregated:
     `federation` is the version that came with model r0, where fingerprints were pooled into it, and `numbers` says what
     images go through because of them. `told` is what the strategy made of the updates, where shares do not say it.
     `watched`: the model before on each site's validation cases, where the round closed just now. `best` of all models
-    that were scored.
+    that were scored. `stopped`: why the model is the last before its time.
     """
 
     round: int
@@ -45,6 +45,7 @@ class Aggregated:
     told: str = ""
     watched: Watched | None = None
     best: Best | None = None
+    stopped: str = ""
 
 
 def aggregate(
@@ -148,6 +149,7 @@ def _close(
         told=combiner.strategy.tell(meta, weights),
         watched=validation.watch(found, running, round_, updates),
         best=validation.best(found, running),
+        stopped=validation.why_stopped(running, round_ + 1) if known.last else "",
     )
 
 
@@ -192,6 +194,7 @@ def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Agg
         sealing.post(found, known),
         arrivals,
         best=validation.best(found, running),
+        stopped=validation.why_stopped(running, predicate.round) if body.last else "",
     )
 
 

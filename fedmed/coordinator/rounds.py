@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.strategy import Strategy
+    from fedmed.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,14 @@ def _equivocated(found: Workspace, name: str, round_: int) -> bool:
 
 def chosen(running: Started, round_: int) -> Strategy:
     """The recipe's strategy for a round."""
-    federation, recipe = running.agreement.federation, running.recipe
-    last, num_sites = federation.body.limits.rounds, len(federation.site_names)
-    return strategies.named(recipe.strategy.name, **recipe.strategy.settings(recipe.training, round_, last, num_sites))
+    federation = running.agreement.federation
+    return strategy_of(running.recipe, round_, federation.body.limits.rounds, len(federation.site_names))
+
+
+def strategy_of(recipe: Recipe, round_: int, rounds: int, num_sites: int) -> Strategy:
+    """That of a round of a federation which need not have started."""
+    settings = recipe.strategy.settings(recipe.training, round_, rounds, num_sites)
+    return strategies.named(recipe.strategy.name, **settings)
 
 
 def least(running: Started) -> int:
@@ -155,7 +161,7 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     if len(usable) < needed:
         whose = f" that {running.recipe.strategy.name} needs" if needed > limits.min_sites else ""
         return f"{len(usable)} of at least {needed} sites{whose} are in; not in: {missing}"
-    if close or _deadline_is_over(found, limits.deadline_days, now):
+    if close or _is_over(_deadline(found, limits.deadline_days), now):
         return ""
     return f"{len(usable)} of {len(everyone)} sites are in; not in: {missing}"
 
@@ -167,7 +173,7 @@ def _why_lap_is_open(
     if close:
         return ""
     hop = everyone[hops - 1].update if hops else None
-    if hops >= limits.min_sites and _deadline_is_over(found, limits.deadline_days, now, hop):
+    if hops >= limits.min_sites and _is_over(_deadline(found, limits.deadline_days, hop), now):
         return ""
     turn = everyone[hops]
     too_few = f"; with fewer than {limits.min_sites} nothing of a lap counts" if hops < limits.min_sites else ""
@@ -213,13 +219,24 @@ def about_held(running: Started, everyone: list[Standing]) -> str:
     return f"{words}; what is wrong comes again with: fedmed train-local --again"
 
 
-def _deadline_is_over(found: Workspace, deadline_days: str | None, now: datetime, hop: Known | None = None) -> bool:
+def deadline(found: Workspace, running: Started, everyone: list[Standing]) -> datetime | None:
+    """From when on the round closes without who is missing, where enough are in; None where it waits for ever."""
+    hops = _usable(everyone) if order(found) else 0
+    hop = everyone[hops - 1].update if hops else None
+    return _deadline(found, running.agreement.federation.body.limits.deadline_days, hop)
+
+
+def _deadline(found: Workspace, deadline_days: str | None, hop: Known | None = None) -> datetime | None:
     """Counted from when the round opened; in a lap from when `hop`, the update before, was taken in."""
     newest = found.record.newest("model") or found.record.newest("federation")  # before r0 fingerprints are awaited
     if deadline_days is None or newest is None:
-        return False
+        return None
     since = _taken_in(found, hop) if hop else newest.created
-    return now >= statement.from_time(since) + timedelta(days=float(deadline_days))
+    return statement.from_time(since) + timedelta(days=float(deadline_days))
+
+
+def _is_over(deadline: datetime | None, now: datetime) -> bool:
+    return deadline is not None and now >= deadline
 
 
 def _taken_in(found: Workspace, hop: Known) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedmed import files, recipe, settings
-from fedmed.coordinator import desk, fingerprints, model
+from fedmed.coordinator import desk, fingerprints, model, rounds
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bodies, keys, sealing, statement
-from fedmed.learning import params, shapes, strategies
+from fedmed.learning import params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -105,13 +105,14 @@ def _check_weights(found: Workspace, payload: bytes) -> None:
 
 
 def _check_roster(found: Workspace, draft: FederationDraft, chosen: Recipe) -> None:
-    admitted, strategy = len(roster(found)), chosen.strategy
+    admitted = len(roster(found))
     if admitted < draft.min_sites:
         raise FedmedError("FM-FED-01", f"expected at least {draft.min_sites} admitted sites, got {admitted}")
-    settings_ = strategy.settings(chosen.training, 0, draft.rounds, admitted)
-    needed = strategies.named(strategy.name, **settings_).min_sites
+    needed = rounds.strategy_of(chosen, 0, draft.rounds, admitted).min_sites
     if admitted < needed:
-        raise FedmedError("FM-STR-02", f"{strategy.name}: expected at least {needed} admitted sites, got {admitted}")
+        raise FedmedError(
+            "FM-STR-02", f"{chosen.strategy.name}: expected at least {needed} admitted sites, got {admitted}"
+        )
 
 
 def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, table: Table, now: datetime) -> Known:

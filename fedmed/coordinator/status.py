@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from fedmed import settings
+from fedmed import recipe, settings
 from fedmed.coordinator import desk, fingerprints, laps, rounds, screening, validation
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Status:
     """`round` is -1 before model r0, and `fingerprint` empty before `start`; `waiting` lies in the inbox and was not
     taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
-    `reported` are the sites whose report on the last model and the test fold is here.
+    `reported` are the sites whose report on the last model and the test fold is here. From `deadline` on the round
+    closes without who is missing; empty where it waits for ever.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Status:
     is_over: bool = False
     best: Best | None = None
     reported: list[str] = field(default_factory=list)
+    deadline: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,16 @@ def status(root: Path, now: datetime) -> Status:
     title, last = federation.founding.title, federation.body.limits.rounds
     is_over, best = rounds.is_over(found), validation.best(found, running)
     reported = sorted(reports_on_test_fold(found)) if is_over else []
-    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported)
+    ends = None if is_over else rounds.deadline(found, running, everyone)
+    deadline = statement.to_time(ends) if ends else ""
+    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported, deadline)
 
 
 def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now: datetime) -> Due:
-    """`arrivals` are the files of the inbox, looked at or taken in. Raises FedmedError FM-SET-*, FM-TRU-11."""
+    """`arrivals` are the files of the inbox, looked at or taken in.
+
+    Raises FedmedError FM-SET-*, FM-TRU-11, and before the start FM-RCP-*.
+    """
     if running is None:
         return _before_start(found, arrivals)
     round_ = rounds.open_round(found)
@@ -113,9 +120,16 @@ def _before_start(found: Workspace, arrivals: list[Arrival]) -> Due:
     if joins:
         words = "a person who admits the sites whose join files lie in the inbox"
         return Due(shlex.join(["fedmed", "admit", *joins]), waiting=words)
-    if len(roster(found)) >= settings.load_federation(found.root).min_sites:
-        return Due("fedmed start", waiting="a person who starts the federation when all sites are admitted")
-    return Due("put the sites' join files into inbox/", waiting="the join files of the sites")
+    admitted, draft = len(roster(found)), settings.load_federation(found.root)
+    if admitted < draft.min_sites:
+        return Due("put the sites' join files into inbox/", waiting="the join files of the sites")
+    chosen = recipe.load(found.root / "recipe.yaml")
+    needed = rounds.strategy_of(chosen, 0, draft.rounds, admitted).min_sites
+    if admitted < needed:
+        why = f"{chosen.strategy.name} needs {needed}, admitted are {admitted}"
+        files = "the join files of more sites"
+        return Due(f"put {files} into inbox/: {why}", waiting=f"{files}: {why}")
+    return Due("fedmed start", waiting="a person who starts the federation when all sites are admitted")
 
 
 def _before_the_first_model(found: Workspace, running: Started, arrivals: list[Arrival], now: datetime) -> Due:

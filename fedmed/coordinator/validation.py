@@ -73,6 +73,18 @@ def is_enough(found: Workspace, running: Started, round_: int, now: Sequence[bod
     return best is not None and sum(scored > best for scored in values) >= stopping.patience
 
 
+def why_stopped(running: Started, round_: int) -> str:
+    """Why the last model came before the last round of the limits, in words; empty where it did not."""
+    stopping, rounds = running.recipe.stopping, running.agreement.federation.body.limits.rounds
+    if stopping is None or round_ >= rounds:
+        return ""
+    metric = running.recipe.evaluation.metrics[0]
+    than = f"by more than {stopping.min_delta:g} " if stopping.min_delta else ""
+    models = "model" if stopping.patience == 1 else f"{stopping.patience} models"
+    words = f"{metric} did not improve {than}in the last {models} that validation cases speak of"
+    return f"stopped early, at {round_} of {rounds} rounds: {words} (stopping in the recipe)"
+
+
 def best(found: Workspace, running: Started) -> Best | None:
     """The model that was best on the validation cases of all sites, of those that were scored there: by updates, and
     the newest by the reports of all sites.

@@ -53,7 +53,7 @@ LEAVES = (
     (
         "per round one update: changed weights of the network; number of cases, patients and steps; training loss; "
         "validation metrics (n, mean, standard deviation) of the model received; exclusion counts by code; digests of "
-        "the case list, of label_map and of the numbers that images are normalised by; software versions"
+        "the case list, of label_map and of the numbers that {inputs} are normalised by; software versions"
     ),
     (
         "per evaluation one report: of the global model and, if there is one, of this hospital's own, per metric and "
@@ -63,16 +63,19 @@ LEAVES = (
         "often the test fold was opened"
     ),
     "with each file: its number, time, the ids of files it answers, length and head of this workspace's ledger",
-    "no image, no label, no patient identifier, no pseudonym, no path",
+    "no {parts}, no label, no patient identifier, no pseudonym, no path",
 )
 
 
 FINGERPRINT = (
     "once, before the first round, a fingerprint of the training cases: their number; per channel mean and standard "
     "deviation of the grey values and the means of the cases' 0.5 and 99.5 percentiles; spacing and size along each "
-    "axis as counts of cases in steps of 2 %; cases and voxels by class; of a table per input number of rows, mean and "
-    "standard deviation; rounded to five digits, and no percentile, input or count by spacing, size or class about "
-    "fewer cases than the federation's min_count"
+    "axis as counts of cases in steps of 2 %; cases and voxels by class; rounded to five digits, and no percentile or "
+    "count by spacing, size or class about fewer cases than the federation's min_count"
+)
+FINGERPRINT_OF_ROWS = (
+    "once, before the first round, a fingerprint of the training cases: their number; per input number of rows, mean "
+    "and standard deviation; rounded to five digits, and no input about fewer cases than the federation's min_count"
 )
 
 
@@ -84,9 +87,12 @@ NEIGHBOUR = (
 
 def leaves(chosen: Recipe) -> tuple[str, ...]:
     """What leaves the hospital, in words, with the recipe `chosen`."""
-    first = [FINGERPRINT] if chosen.data.pools else []
+    is_table = isinstance(chosen, recipe.Rowwise)
+    words = {"inputs": "columns", "parts": "row, no cell"} if is_table else {"inputs": "images", "parts": "image"}
+    once, update, *rest = (line.format_map(words) for line in LEAVES)
+    first = [FINGERPRINT_OF_ROWS if is_table else FINGERPRINT] if chosen.data.pools else []
     behind = [NEIGHBOUR] if chosen.lap_seed is not None else []
-    return (*LEAVES[:1], *first, *LEAVES[1:2], *behind, *LEAVES[2:])
+    return (once, *first, update, *behind, *rest)
 
 
 def approve(

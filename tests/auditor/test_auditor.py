@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
 from fedmed.auditor import books, inspection, keyring
+from fedmed.cli.app import app
 from fedmed.exchange import keys
 from tests.coded import code_of
 from tests.federation import simulator
@@ -46,6 +49,15 @@ def test_inspecting_shows_what_a_file_says(file_of: Callable[[str], Path], kind:
     assert found.key == keys.fingerprint(samples.public(sender))
     assert found.file_bytes == found.expected_bytes == len(data)
     assert (found.round, found.attempt) == ((0, 1) if kind in ("model", "update", "report", "state") else (None, None))
+
+
+def test_inspecting_writes_lists_as_people_do(file_of: Callable[[str], Path]) -> None:
+    shown = {kind: CliRunner().invoke(app, ["inspect", str(file_of(kind))]).output for kind in samples.KINDS}
+    assert [kind for kind, text in shown.items() if re.search(r"[\[\]{}']|None|True|False", text)] == []
+    assert "\n  base_metrics: metric dice, label ball, n 5, mean 0.5, sd 0.1\n" in shown["update"]
+    assert re.search(r"\n  roster: name riks, .*; name st-olav, ", shown["federation"])
+    assert "\n  parents: -\n" in shown["model"]
+    assert "\n  last: no\n" in shown["model"]
 
 
 def test_inspecting_reads_no_payload_and_tells_that_it_is_cut(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fedmed import files
 from fedmed.auditor import inspection
+from fedmed.cli.app import app
 from fedmed.coordinator import aggregate, decoded, desk
 from fedmed.exchange import intake, sealing
 from fedmed.learning import params, payloads
@@ -103,6 +105,19 @@ def test_a_round(tmp_path: Path, update: dict[str, Any]) -> None:
     _, header = outgoing._texts(sealed)
     assert {name.partition(":")[0] for name in json.loads(header)} == set(SHAPES), "what is searched before it leaves"
     assert list((world.coordinator / "state" / "spool").iterdir()) == []
+
+
+def test_what_the_recipe_asks_and_what_was_used(tmp_path: Path) -> None:
+    """No tensor is large enough for the encoding that the recipe names."""
+    world = small.founded(tmp_path, recipe={"update": {"encoding": "int8"}}, patients=small.PATIENTS[:1])
+    small.seal_update(world.site("aa"))
+    sealed = str(world.site("aa") / "outbox" / "update-r0000-aa.fedmed")
+    federation = str(world.site("aa") / "inbox" / "federation-v0001.fedmed")
+    why = "numbers written as fp32 (tensors of fewer than 64 numbers are in every encoding)"
+    assert f"\n{why}\n" in CliRunner().invoke(app, ["inspect", sealed]).output
+    assert f"\n{why}\n" in CliRunner().invoke(app, ["verify", sealed]).output
+    held = CliRunner().invoke(app, ["verify", sealed, "--federation", federation]).output
+    assert f"\nencoding int8 by the recipe, {why}\n" in held
 
 
 def test_what_is_left_out_is_remembered_and_sent_later(tmp_path: Path) -> None:

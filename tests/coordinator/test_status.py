@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from typer.testing import CliRunner
 
 from fedmed.cli.app import app
-from fedmed.coordinator import aggregate, evaluate, status
+from fedmed.coordinator import aggregate, desk, evaluate, status
+from fedmed.exchange.statement import from_time, to_time
 from tests import small
 
 if TYPE_CHECKING:
@@ -29,8 +31,19 @@ def test_before_the_start(tmp_path: Path) -> None:
     assert [each.site for each in found.sites] == ["aa", "bb"]
 
 
+def test_a_strategy_may_need_more_sites_than_the_limits(tmp_path: Path) -> None:
+    sites, recipe = ("aa", "bb", "cc"), {"strategy": {"name": "krum", "f": 1}}
+    found = look(small.joined(tmp_path, sites, recipe=recipe, patients=small.PATIENTS[:1]))
+    assert found.next == "put the join files of more sites into inbox/: krum needs 5, admitted are 3"
+
+
 def test_a_round_from_nobody_to_everybody(world: small.Federation) -> None:
     assert look(world).next == "wait for aa, bb, cc"
+    opened = desk.peek(world.coordinator).record.newest("model")
+    assert opened
+    ends = to_time(from_time(opened.created) + timedelta(days=14))
+    assert look(world).deadline == ends
+    assert f"deadline {ends}: from then on" in CliRunner().invoke(app, ["status", "-w", str(world.coordinator)]).output
     for name, next_ in (
         ("bb", "wait for aa, cc"),
         ("aa", "wait for cc; fedmed aggregate --close goes on without"),
@@ -67,7 +80,7 @@ def test_behind_the_last_model(world: small.Federation) -> None:
         world.carry()
         aggregate.aggregate(world.coordinator, small.now())
         world.carry()
-    assert look(world).next == "wait for the reports of aa, bb, cc"
+    assert (look(world).next, look(world).deadline) == ("wait for the reports of aa, bb, cc", "")
     small.seal_report(world.site("bb"), mean=0.5, n=4)
     world.carry()
     assert look(world).next == "fedmed evaluate"

@@ -74,6 +74,9 @@ def test_the_model_behind_the_last_patient_round_is_the_last(world: small.Federa
     assert made.round == 4
     again = aggregate.aggregate(world.coordinator, small.now())
     assert (again.round, again.last, again.is_new) == (4, True, False)
+    assert again.stopped == made.stopped
+    why = "stopped early, at 4 of 6 rounds: dice did not improve by more than 0.01 in the last 2 models"
+    assert why in CliRunner().invoke(app, ["aggregate", "-w", str(world.coordinator)]).output
     assert status.status(world.coordinator, small.now()).next == "wait for the reports of aa, bb"
 
 
@@ -85,7 +88,8 @@ def test_a_round_that_no_validation_case_speaks_of_uses_up_no_patience(world: sm
 
 def test_without_the_section_all_rounds_are_played(tmp_path: Path) -> None:
     world = small.founded(tmp_path, limits={"rounds": 3})
-    assert [play(world, 0.5).last for _ in range(3)] == [False, False, True]
+    made = [play(world, 0.5) for _ in range(3)]
+    assert [(each.last, each.stopped) for each in made] == [(False, ""), (False, ""), (True, "")]
 
 
 def test_sites_hear_that_it_is_over(world: small.Federation) -> None:
@@ -100,6 +104,10 @@ def test_sites_hear_that_it_is_over(world: small.Federation) -> None:
     assert (now.next, now.is_over, now.rounds) == ("fedmed evaluate --split test", True, ROUNDS)
     shown = CliRunner().invoke(app, ["status", "-w", str(root)]).output
     assert "round 4 of 6, stopped early, the last model" in shown
+    again = ["train-local", "-w", str(root)]
+    assert "next: fedmed evaluate --split test -w" in CliRunner().invoke(app, again).output
+    small.seal_report(root, mean=0.5, n=1, split="testing")
+    assert CliRunner().invoke(app, again).output.splitlines()[-1] == "next: nothing left to do"
 
 
 def test_the_best_model_is_named_with_its_file(world: small.Federation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from fedmed.coordinator import aggregate
 from fedmed.exchange import bodies
 from fedmed.rehearsal import models
 from fedmed.site import alone, approve, desk, evaluate, fingerprint, partition, preprocessing, run, status, train
-from tests import radiographs, small
+from tests import radiographs, small, tables
 from tests.coded import code_of
 
 if TYPE_CHECKING:
@@ -213,6 +214,11 @@ def test_the_approval_says_what_leaves(waiting: small.Federation) -> None:
     consent = desk.require_approved(desk.peek(waiting.site("aa")))
     assert approve.FINGERPRINT in approve.leaves(consent.recipe)
     assert approve.FINGERPRINT not in approve.leaves(radiographs.recipe())
+    rows = approve.leaves(tables.tabular(data={"normalisation": "federated"}))
+    assert rows[1] == approve.FINGERPRINT_OF_ROWS
+    assert not re.search("image|voxel|grey", " ".join(rows))
+    assert "no row, no cell, no label" in rows[-1]
+    assert "numbers that columns are normalised by" in rows[2]
 
 
 # radiographs
