@@ -4,6 +4,7 @@ A recipe names networks, losses, transforms and metrics out of closed tables. It
 canonical JSON, and its SHA-256 is what everybody agreed to.
 """
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -264,6 +265,7 @@ def to_bytes(recipe: Recipe) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+@functools.lru_cache(maxsize=8)  # a command asks again and again for the one that was agreed
 def from_bytes(data: bytes) -> Recipe:
     """A recipe out of a verified federation file. Raises FedmedError FM-RCP-*, also if the bytes are not canonical."""
     try:

@@ -6,6 +6,7 @@ what the stock writer emits. Source: the safetensors format; FORMAT.md section 4
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -65,6 +66,7 @@ def table_to_bytes(table: Table) -> bytes:
     return json.dumps(rows, separators=(",", ":"), sort_keys=True).encode()
 
 
+@functools.lru_cache(maxsize=8)  # as a recipe
 def table_from_bytes(data: bytes) -> Table:
     """Raises FedmedError FM-TEN-01, also when the bytes are not the one encoding of the table."""
     try:
