@@ -46,6 +46,7 @@ def setting(work: Path, task: str, hippocampus: Path | None) -> Setting:
 
 def federation(work: Path, task: str, hippocampus: Path | None) -> tuple[Path, str]:
     """Its folder, and the name of a site that has the first model, and prepared cases from an earlier round."""
+    from fedmed import recipe  # noqa: PLC0415
     from fedmed.rehearsal import acts  # noqa: PLC0415
 
     found = setting(work, task, hippocampus)
@@ -55,7 +56,12 @@ def federation(work: Path, task: str, hippocampus: Path | None) -> tuple[Path, s
         shutil.rmtree(found.folder, ignore_errors=True)
         found = setting(work, task, hippocampus)
         acts.begin(found)
-        acts.partition(found, first)
+        for name in found.names:
+            acts.partition(found, name)
+        if recipe.load(found.recipe).data.pools:  # fingerprints come before the first model
+            for name in found.names:
+                acts.train_local(found, name)
+            acts.combine(found)
         shutil.copytree(found.site(first), found.folder / "copy")
         acts.train_local(found, first)
         shutil.move(found.site(first) / "cache", found.folder / "copy" / "kept")
