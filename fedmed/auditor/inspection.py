@@ -226,9 +226,5 @@ def _inspected(fd: int, envelope: Envelope, said: Statement) -> Inspected:
 def _encoding(fd: int, envelope: Envelope, said: Statement) -> str:
     """How the numbers of an update are written, by its own header, which `inspect` does not verify."""
     part = said.predicate.payload[0]
-    start = artifact.payload_offset(envelope, said, part.name)
-
-    def read(offset: int, size: int) -> bytes:
-        return b"".join(files.read_chunks(fd, start + offset, min(size, part.bytes - offset)))
-
+    read = reading.payload(fd, envelope, said, part.name)
     return layout.told(layout.stated_header(read, part.coding))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, container
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from fedmed.exchange.artifact import Envelope, Expected
     from fedmed.exchange.statement import Statement
@@ -27,6 +28,13 @@ def _read(fd: int, size: int) -> bytes:
         return os.read(fd, size)
     except OSError as error:
         raise container.Incomplete(f"cannot be read: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def payload(fd: int, envelope: Envelope, said: Statement, name: str) -> Callable[[int, int], bytes]:
+    """`read(offset, size)` of one payload, which ends where the statement says. Nothing is verified."""
+    start = artifact.payload_offset(envelope, said, name)
+    end = next(part.bytes for part in said.predicate.payload if part.name == name)
+    return lambda offset, size: b"".join(files.read_chunks(fd, start + offset, min(size, end - offset)))
 
 
 def verified(fd: int, envelope: Envelope, said: Statement, expected: Mapping[str, Expected]) -> Iterator[bytes]:

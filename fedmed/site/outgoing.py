@@ -195,11 +195,7 @@ def _texts(path: Path) -> Iterator[str]:
         said = statement.decode(envelope.raw)
         yield envelope.raw.decode()
         for part in said.predicate.payload:
-            start = artifact.payload_offset(envelope, said, part.name)
-
-            def read(offset: int, size: int, start: int = start, end: int = part.bytes) -> bytes:
-                return b"".join(files.read_chunks(fd, start + offset, min(size, end - offset)))
-
+            read = reading.payload(fd, envelope, said, part.name)
             is_tensors = part.name.endswith(".safetensors")
             text = layout.stated_header(read, part.coding) if is_tensors else read(0, part.bytes)
             yield text.decode("utf-8", "replace")
