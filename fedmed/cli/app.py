@@ -10,7 +10,8 @@ import typer
 
 from fedmed import __version__, logs
 from fedmed.cli import audit, cache, check, experiments, partition, rounds, screen, setup, unattended
-from fedmed.errors import BUG, CODES, USAGE, FedmedError
+from fedmed.codes.code import BUG, USAGE
+from fedmed.errors import CODES, FedmedError
 
 app = typer.Typer(
     name="fedmed",

@@ -9,7 +9,7 @@ import typer
 
 from fedmed.cli import screen, tables
 from fedmed.cli.screen import Device, Json, Screen, Workspace
-from fedmed.errors import OK, WAITING
+from fedmed.codes.code import OK, WAITING
 
 if TYPE_CHECKING:
     from fedmed.coordinator import run as desk

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fedmed.errors import CODES, OK, WAITING, FedmedError
+from fedmed.codes.code import OK, WAITING
+from fedmed.errors import CODES, FedmedError
 from fedmed.exchange import bodies, sealing, statement
 from fedmed.learning import strategies
 from fedmed.learning.strategies import shares, weight_of
