@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.coordinator import desk, fingerprints, laps, memory, model, pooled, rounds, screening, validation
 from fedmed.coordinator.combining import Combiner
-from fedmed.exchange import agreement, bodies, intake, sealing, statement
+from fedmed.exchange import agreement, bodies, fields, intake, sealing, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,7 +127,7 @@ def _close(
                 site=each.site,
                 id=found.record.last_from(each.site),
                 status=each.status,
-                reason=each.reason[: bodies.MAX_TEXT],
+                reason=each.reason[: fields.MAX_TEXT],
             )
             for each in everyone
         ],

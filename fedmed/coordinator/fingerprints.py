@@ -12,7 +12,7 @@ from fedmed import files, fingerprint, pooling, preprocessing
 from fedmed.coordinator import model
 from fedmed.coordinator.rounds import Standing
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, sealing, statement
+from fedmed.exchange import artifact, bodies, fields, sealing, statement
 from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
 from fedmed.learning import shapes
 from fedmed.recipe import Imaging, Rowwise
@@ -177,7 +177,7 @@ def say_first_model(found: Workspace, running: Started, everyone: Sequence[Stand
             site=each.site,
             id=found.record.last_from(each.site),
             status=_status(each, each.site in pooled),
-            reason=each.reason[: bodies.MAX_TEXT],
+            reason=each.reason[: fields.MAX_TEXT],
         )
         for each in everyone
     ]

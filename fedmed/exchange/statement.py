@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, canonical, container, keys, sshsig
-from fedmed.exchange.bodies import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
+from fedmed.exchange.fields import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
 
 MAX_BYTES = 1 << 20
 KINDS = ("join", "federation", "approval", "fingerprint", "model", "update", "report", "state")
