@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint sample-data clean
+.PHONY: demo test check lint evidence sample-data clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fedmed demo work/demo
@@ -20,6 +20,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+evidence: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/evidence.py
 
 sample-data: $(VENV)/.installed
 	$(BIN)/python sample_data/make_sample_data.py

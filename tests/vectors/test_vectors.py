@@ -50,6 +50,10 @@ def test_each_vector_ends_as_it_says(name: str, expected: str) -> None:
 
 
 def outcome(path: Path) -> str:
-    form = path.stem.split("-")[1]
-    federation = f"federation-{form if form in encoded.SETTINGS else 'ok'}.fedmed"
-    return code_of(lambda: inspection.verify(path, DATA / federation))
+    return code_of(lambda: inspection.verify(path, DATA / federation_of(path.name)))
+
+
+def federation_of(name: str) -> str:
+    """The file of the federation that a vector is held against."""
+    form = name.removesuffix(".fedmed").split("-")[1]
+    return f"federation-{form if form in encoded.SETTINGS else 'ok'}.fedmed"

@@ -1,0 +1,50 @@
+"""EVIDENCE.md says what evidence.json holds, and the driver goes on where it was killed."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+if not BENCHMARKS.is_dir():
+    pytest.skip("the benchmarks are not part of this copy", allow_module_level=True)
+
+
+@pytest.fixture
+def evidence(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("evidence")
+
+
+def test_the_document_is_made_of_the_figures(evidence: Any) -> None:
+    report = evidence.evidence_report
+    titles = {each.name: each.title for each in evidence.SECTIONS}
+    assert len(titles) == len(evidence.SECTIONS)
+    assert report.DOCUMENT.read_text("utf-8") == report.document(titles, report.load(report.RESULTS))
+
+
+def test_what_was_never_run_whole_says_so(evidence: Any) -> None:
+    figures = {"columns": ["a|b"], "rows": [["1|2"]], "sentences": ["one", "two"], "holds": False}
+    entry = {"tried": "t", "whole": False, "date": "d", "commit": "c", "seconds": 1, "machine": {"system": "s"}}
+    text = evidence.evidence_report.document({"x": "X", "y": "Y"}, {"x": {**entry, "figures": figures}})
+    assert "A small part only" in text
+    assert "| X | **no** | d, a small part only |\n| Y |  | never |" in text
+    assert "## Y\n\nNever run." in text
+    assert "| a&#124;b |\n| --- |\n| 1&#124;2 |\n\none\n\ntwo\n" in text
+
+
+def test_a_killed_run_goes_on(evidence: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(evidence, "WORK", tmp_path)
+    evidence.evidence_report.save(tmp_path / "swaps-quick-c" / "slices.json", {"0": {"seconds": 3, "result": KEPT}})
+    section = next(each for each in evidence.SECTIONS if each.name == "swaps")
+    found = evidence.run(section, quick=True, commit="c")
+    rows = {what: tried for what, tried, _ in found["figures"]["rows"]}
+    assert rows["a kept slice"] == "1,000,000"
+    assert int(rows["statement"]) > 10
+    assert (found["whole"], found["figures"]["holds"], found["commit"]) == (False, True, "c")
+
+
+KEPT = {"tried": {"a kept slice": 1_000_000}, "accepted": []}
