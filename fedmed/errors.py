@@ -10,7 +10,7 @@ import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fedmed.codes import data, doubts, machine, protocol, setup, tables, trust
+from fedmed.codes import data, doubts, machine, protocol, setup, shares, tables, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,5 +56,7 @@ def about(path: Path) -> Iterator[None]:
 
 
 CODES: dict[str, Code] = {
-    row: code for area in (setup, trust, protocol, data, tables, doubts, machine) for row, code in area.CODES.items()
+    row: code
+    for area in (setup, trust, shares, protocol, data, tables, doubts, machine)
+    for row, code in area.CODES.items()
 }

@@ -80,6 +80,17 @@ def verify(signature: Signature, message: bytes) -> None:
         raise FedmedError("FM-SIG-01", "statement.json: the signature does not belong to these bytes") from error
 
 
+def to_line(armour: bytes) -> str:
+    """The base64 of a signature's blob: the armour without its lines, for a signature inside of a statement."""
+    return armour[len(_BEGIN) : -len(_END)].replace(b"\n", b"").decode("ascii")
+
+
+def from_line(line: str) -> bytes:
+    """The armour of a signature that stands in a statement, for `decode`, which refuses any other base64 than ours."""
+    text = line.encode()
+    return _BEGIN + b"".join(text[i : i + 70] + b"\n" for i in range(0, len(text), 70)) + _END
+
+
 def key_blob(public_key: bytes) -> bytes:
     """The public key in SSH wire format, 51 bytes: what OpenSSH hashes for a fingerprint."""
     return _string(_ALGORITHM) + _string(public_key)
@@ -110,8 +121,7 @@ def _signed_bytes(namespace: str, message: bytes) -> bytes:
 
 
 def _armour(blob: bytes) -> bytes:
-    text = base64.b64encode(blob)
-    return _BEGIN + b"".join(text[i : i + 70] + b"\n" for i in range(0, len(text), 70)) + _END
+    return from_line(base64.b64encode(blob).decode("ascii"))
 
 
 def _string(data: bytes) -> bytes:
