@@ -30,7 +30,9 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import evidence_files
+import evidence_fuzz
 import evidence_report
+import evidence_runs
 import evidence_stock
 from evidence_report import RESULTS, load, save
 
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
     from evidence_section import Section
 
 TOP = Path(__file__).resolve().parents[1]
-SECTIONS: list[Section] = [*evidence_files.SECTIONS, *evidence_stock.SECTIONS]
+PARTS = (evidence_files, evidence_stock, evidence_fuzz, evidence_runs)
+SECTIONS: list[Section] = [section for part in PARTS for section in part.SECTIONS]
 WORK = TOP / "work" / "evidence"
 CODE = ("fedmed", "tests", "benchmarks", ":!fedmed/docs", ":!benchmarks/results")
 
