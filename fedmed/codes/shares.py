@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedmed.codes.code import CONFIG, TRUST, Code
+from fedmed.codes.code import CONFIG, PROTOCOL, TRUST, Code
 
 CODES: dict[str, Code] = {
     "FM-SHR-01": Code(
@@ -34,5 +34,35 @@ CODES: dict[str, Code] = {
         CONFIG,
         "secure aggregation cannot protect anybody with these numbers of sites, colluders or cases",
         "change aggregation in the recipe, or max_num_cases in federation.yaml, before the federation is founded",
+    ),
+    "FM-SHR-07": Code(
+        PROTOCOL,
+        "the shares that come with a masked update are not of this round's sites, or not as its statement lists them",
+        "call that site: nothing of this update can be counted",
+    ),
+    "FM-SHR-08": Code(
+        TRUST,
+        "a request brings a bundle of shares that the site it names did not sign for this one",
+        "answer nothing, and ask the coordinator why",
+    ),
+    "FM-SHR-09": Code(
+        PROTOCOL,
+        "a sealed bundle does not hold the shares that the site which signed it committed to",
+        "nothing here: the reply says so, and the other sites' shares may be enough",
+    ),
+    "FM-SHR-10": Code(
+        PROTOCOL,
+        "a request or reply is not about one set of sites, as many as the threshold or more",
+        "answer nothing, and ask the coordinator why",
+    ),
+    "FM-SHR-11": Code(
+        TRUST,
+        "the seeds that a model reveals are not those that its sites committed to",
+        "keep the files as they are, and ask the coordinator why",
+    ),
+    "FM-SHR-12": Code(
+        PROTOCOL,
+        "the sum of the masked updates is none that updates within the clip can have",
+        "a site sent something else than an update: found a new federation without masking to see which; ask its sites",
     ),
 }

@@ -5,6 +5,7 @@ private half was stolen since would open a single site's update, so a site check
 Source: PRIVACY.md section 1.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Certificate(Sent):
     kem: MaskPublicKey
     signature: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=sshsig.MAX_BYTES)]
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of its canonical JSON, signature included."""
         return hashlib.sha256(canonical.encode(self.model_dump(mode="json"))).hexdigest()
