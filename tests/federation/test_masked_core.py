@@ -472,3 +472,87 @@ def test_no_secret_is_ever_shown() -> None:
     texts = [repr(each) + str(each) for each in (dealt, dealt.masks, own, request, said, said.shown[0], found)]
     assert len(secrets) > 10
     assert not [secret for secret in secrets for text in texts if secret in text or repr(bytes.fromhex(secret)) in text]
+
+
+# --- collusion ------------------------------------------------------------------------------------------------------
+
+
+def seen_by(of: World, colluders: list[str], victim: str) -> dict[str, dict[int, bytes]]:
+    """All shares of a victim's secrets that these sites can open, by the secret's other end and by position."""
+    found: dict[str, dict[int, bytes]] = {name: {} for name in of.names}
+    for holder in colluders:
+        request = next(each for each in asked(of.context, of.of(of.names), holder) if each.dealer == victim)
+        for name, share in zip(of.names, bundles.open_(of.context, of.circle.mask[holder], request), strict=True):
+            found[name][of.context.position(holder)] = share
+    return found
+
+
+@pytest.mark.parametrize(("num_sites", "colluders"), [(3, 1), (4, 1), (5, 1), (5, 3), (8, 2), (8, 6)])
+def test_colluders_and_the_coordinator_learn_the_sum_and_no_update(num_sites: int, colluders: int) -> None:
+    """They have their own keys, all shares that they can open, all replies, and all masked updates.
+
+    What is left on each honest update is a mask that none of that gives; it goes away only when all are added up.
+    """
+    of = World(num_sites, colluders)
+    bad, good = of.names[:colluders], of.names[colluders:]
+    sent = of.of(of.names)
+    found = recovered(of.context, sent, replies(of.context, of.circle, sent, of.names)).unmasking
+    assert found is not None
+    stream = seeds.keystream(of.context)
+    own = {each.site: bytes.fromhex(each.seed) for each in found.included}
+    left = {}
+    for victim in good:
+        place = of.context.position(victim)
+        shares = seen_by(of, bad, victim)
+        assert all(len(of_secret) == colluders < of.context.threshold for of_secret in shares.values())
+        known = [seeds.pair_seed(of.context, of.circle.mask[each], place) for each in bad]
+        before = [seed for each, seed in zip(bad, known, strict=True) if of.context.position(each) < place]
+        after = [seed for seed in known if seed not in before]
+        left[victim] = of.sent[victim].vector.copy()
+        masking.mask(left[victim], before, [own[victim], *after], stream)
+        assert not np.any(left[victim] == of.plain[victim])
+    assert len(good) >= 2
+    together = np.sum(list(left.values()), axis=0, dtype=np.uint32)
+    assert np.array_equal(together, np.sum([of.plain[each] for each in good], axis=0, dtype=np.uint32))
+
+
+@pytest.mark.parametrize("num_sites", [3, 5, 8])
+def test_as_many_as_the_threshold_learn_everything(num_sites: int) -> None:
+    """The stated limit: whoever opens t bundles of a site has all its seeds."""
+    of = world(num_sites)
+    victim = of.names[-1]
+    holders = of.names[: of.context.threshold]
+    shares = seen_by(of, holders, victim)
+    secrets = {name: shamir.combine(of_secret) for name, of_secret in shares.items()}
+    place = of.context.position
+    before = [seed for name, seed in secrets.items() if seed and place(name) < place(victim)]
+    after = [seed for name, seed in secrets.items() if seed and place(name) >= place(victim)]
+    opened = of.sent[victim].vector.copy()
+    masking.mask(opened, before, after, seeds.keystream(of.context))
+    assert np.array_equal(opened, of.plain[victim])
+    fewer = seen_by(of, holders[:-1], victim)
+    assert not [name for name in of.names if shamir.combine(fewer[name]) == secrets[name]]
+
+
+def test_with_a_lower_threshold_two_sets_are_both_answered() -> None:
+    """What the threshold is for: at t - 1 the coordinator splits the honest sites, and one update is the difference."""
+    of = world(5)
+    lower = replace(of.context, threshold=of.context.threshold - 1)
+    with_it, without = of.names, of.names[1:]
+    sent = {site: masked.masked(lower, of.circle.mask[site], of.plain[site]) for site in of.names}
+    colluder, honest = of.names[4], of.names[:4]
+    sums = []
+    for included, asked_for in (
+        (with_it, [honest[0], honest[1], colluder]),
+        (without, [honest[2], honest[3], colluder]),
+    ):
+        some = {site: sent[site] for site in included}
+        found = recovered(lower, some, replies(lower, of.circle, some, asked_for)).unmasking
+        assert found is not None
+        masks = unmasking.to_take_off(lower, found)
+        total = np.sum([each.vector for each in some.values()], axis=0, dtype=np.uint32)
+        masking.mask(total, masks.added, masks.subtracted, seeds.keystream(lower))
+        sums.append(total)
+    assert np.array_equal(sums[0] - sums[1], of.plain[of.names[0]])
+    honest_answers, both = len(honest), 2 * of.context.threshold
+    assert both > honest_answers + 2, "with the right threshold one of the two sets lacks a reply"
