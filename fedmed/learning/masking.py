@@ -63,12 +63,12 @@ def parameters(num_sites: int, colluders: int | None, max_num_cases: int) -> Par
 
 @dataclass(frozen=True)
 class Quantised:
-    """`vector`: [elements + 1] whole numbers modulo 2^ring, the number of cases last. `clipped`: how many changes were
-    outside of the clip; that number is for the site alone.
+    """`vector`: [elements + 1] whole numbers modulo 2^ring, the number of cases last. `factor`: what the update was
+    multiplied by to be no longer than the clip; that number is for the site alone.
     """
 
     vector: np.ndarray
-    clipped: int
+    factor: float
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Quantiser:
     """Changes of weights as whole numbers that can be added up: q = round(w * change * s) modulo 2^ring.
 
     w = num_cases / max_num_cases, s = Q / clip and Q = 2^(b-1) - 1 with b = ring - 1 - ceil(log2 num_sites), so that no
-    sum of all sites runs over. `clip` bounds every single change, and the norm of the whole mean.
+    sum of all sites runs over. `clip` bounds the norm of an update, and with it every single change and the mean.
     """
 
     num_sites: int
@@ -114,20 +114,24 @@ class Quantiser:
         counted = min(num_cases, self.max_num_cases)
         vector = np.empty(len(change) + 1, self.dtype)
         vector[-1] = counted
-        factor = counted / self.max_num_cases * self.scale
         # w * Q, rounded: a product in float64 may lie above it in the ring of 64 bits
         most = (2 * counted * self.largest + self.max_num_cases) // (2 * self.max_num_cases)
-        clipped = 0
-        for first in range(0, len(change), PIECE):
-            piece = change[first : first + PIECE]
-            params.require_finite("update", piece)
-            clipped += int(np.count_nonzero(np.abs(piece) > self.clip))
-            scaled = np.clip(piece.astype(np.float64), -self.clip, self.clip)
-            scaled *= factor
-            np.rint(scaled, out=scaled)
-            whole = np.clip(scaled.astype(np.int64), -most, most)
-            vector[first : first + len(piece)] = whole.view(np.uint64).astype(self.dtype)  # modulo 2^ring
-        return Quantised(vector, clipped)
+        firsts = range(0, len(change), PIECE)
+        with _threads() as pool:
+            norm = math.sqrt(sum(pool.map(lambda first: _squared(change[first : first + PIECE]), firsts)))
+            factor = self.clip / norm if norm > self.clip else 1.0
+
+            def work(first: int) -> None:
+                scaled = change[first : first + PIECE].astype(np.float64)
+                scaled *= factor * counted / self.max_num_cases * self.scale
+                np.rint(scaled, out=scaled)
+                whole = scaled.astype(np.int64)
+                np.clip(whole, -most, most, out=whole)
+                vector[first : first + len(whole)] = whole.view(np.uint64).astype(self.dtype)  # modulo 2^ring
+
+            for _ in pool.map(work, firsts):
+                pass
+        return Quantised(vector, factor)
 
     def cases(self, total: int, included: int) -> int:
         """How many cases `included` sites have, by the last element of the sum. Raises FedmedError FM-SHR-12."""
@@ -161,15 +165,6 @@ class Quantiser:
         most = self.clip + math.sqrt(elements) * self.error(cases, included)
         if math.sqrt(squared) > most * (1 + 1e-6):
             raise FedmedError("FM-SHR-12", f"norm of the mean: expected up to {most:.6g}, got {math.sqrt(squared):.6g}")
-
-
-def shorten(change: np.ndarray, clip: float) -> tuple[np.ndarray, float]:
-    """An update no longer than `clip`, and what it was multiplied by: float32 [elements] and a factor up to 1."""
-    norm = math.sqrt(sum(_squared(change[first : first + PIECE]) for first in range(0, len(change), PIECE)))
-    if norm <= clip:
-        return change, 1.0
-    factor = clip / norm * (1 - 1e-6)  # rounding must not bring it back above
-    return (change * np.float32(factor)).astype(np.float32), factor
 
 
 def mask(vector: np.ndarray, added: Sequence[bytes], subtracted: Sequence[bytes], keystream: Keystream) -> None:
@@ -258,6 +253,8 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def _squared(piece: np.ndarray) -> float:
+    """Raises FedmedError FM-TEN-02."""
+    params.require_finite("update", piece)
     wide = piece.astype(np.float64)
     return float(wide @ wide)
 

@@ -68,21 +68,24 @@ def test_numbers_by_hand() -> None:
     """N = 4, ring 32: b = 29, Q = 2^28 - 1; half the cases halve what a change weighs."""
     of = quantiser()
     assert (of.bits, of.largest) == (29, 2**28 - 1)
-    found = of.quantise(np.array([1, -1, 0.5, 0, 1e-12], np.float32), 500)
+    found = of.quantise(np.array([0.5, -0.5, 0.25, 0, 1e-12], np.float32), 500)
     q = 2**28 - 1
-    half = round(q / 2)  # to even
+    quarter = round(q / 4)
     assert found.vector.dtype == np.dtype("<u4")
-    assert found.vector.tolist() == [half, 2**32 - half, round(q / 4), 0, 0, 500]
-    assert found.clipped == 0
+    assert found.vector.tolist() == [quarter, 2**32 - quarter, round(q / 8), 0, 0, 500]
+    assert found.factor == 1.0
+    whole = of.quantise(np.array([0, -1], np.float32), CASES)
+    assert whole.vector.tolist() == [0, 2**32 - q, CASES]
     assert quantiser(4, 64).bits == 61
     assert [quantiser(n).bits for n in (3, 4, 5, 8, 9, 100)] == [29, 29, 28, 28, 27, 24]
 
 
-def test_a_change_beyond_the_clip_is_cut_and_counted() -> None:
-    found = quantiser(clip=0.5).quantise(np.array([0.5, 0.6, -7, 0.1], np.float32), CASES)
+def test_an_update_longer_than_the_clip_is_shortened() -> None:
+    found = quantiser(clip=0.5).quantise(np.array([3, -4, 0], np.float32), CASES)
     q = 2**28 - 1
-    assert found.vector.tolist()[:3] == [q, q, 2**32 - q]
-    assert found.clipped == 2
+    assert found.factor == pytest.approx(0.1)
+    assert found.vector.tolist() == [round(q * 0.6), 2**32 - round(q * 0.8), 0, CASES]
+    assert quantiser(clip=5.0).quantise(np.array([3, -4, 0], np.float32), CASES).factor == 1.0
 
 
 def test_more_cases_than_the_federation_allows_count_as_many_as_it_does() -> None:
@@ -114,7 +117,7 @@ def test_the_sum_of_any_updates_is_their_mean(
     """However large the changes and however many sites: nothing runs over, and nothing honest is refused."""
     of = quantiser(num_sites, ring, clip)
     drawn = drawn[:num_sites]
-    changes = [np.array([part * clip, clip, -clip], np.float32) for part, _ in drawn]
+    changes = [np.array([part * clip, 0, -clip], np.float32) for part, _ in drawn]
     total = np.zeros(4, of.dtype)
     for change, (_, cases) in zip(changes, drawn, strict=True):
         total += of.quantise(change, cases).vector
@@ -122,8 +125,11 @@ def test_the_sum_of_any_updates_is_their_mean(
     cases = of.cases(int(total[-1]), len(drawn))
     assert cases == weights.sum()
     found = of.mean(total[:-1], cases, len(drawn))
-    exact = weights @ np.clip(np.array(changes, np.float64), -clip, clip) / weights.sum()
+    whole = np.array(changes, np.float64)
+    whole /= np.maximum(1, np.linalg.norm(whole, axis=1) / clip)[:, None]
+    exact = weights @ whole / weights.sum()
     assert np.abs(found - exact).max() <= of.error(cases, len(drawn)) + clip * 2**-50
+    of.require_norm(float(found @ found), len(found), cases, len(drawn))
 
 
 def test_every_site_of_all_its_cases_is_within_the_published_bound() -> None:
@@ -154,15 +160,6 @@ def test_a_mean_longer_than_the_clip_is_refused() -> None:
     of = quantiser()
     assert code_of(lambda: of.require_norm(1.0, 100, 3000, 3)) == "ok"
     assert code_of(lambda: of.require_norm(1.01**2, 100, 3000, 3)) == "FM-SHR-12"
-
-
-def test_an_update_is_shortened_to_the_clip() -> None:
-    change = np.array([3, 4], np.float32)
-    assert masking.shorten(change, 5.0) == (pytest.approx(change), 1.0)
-    short, factor = masking.shorten(change, 1.0)
-    assert short == pytest.approx([0.6, 0.8], rel=1e-5)
-    assert float(np.linalg.norm(short.astype(np.float64))) <= 1.0
-    assert factor == pytest.approx(0.2, rel=1e-5)
 
 
 # --- masks ----------------------------------------------------------------------------------------------------------
@@ -204,7 +201,7 @@ def test_a_mean_is_checked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its numbers is within the clip, all together are too long."""
     monkeypatch.setattr(masking, "PIECE", 8)
     of = quantiser(3)
-    vector = of.quantise(np.full(40, 0.5, np.float32), CASES).vector
+    vector = np.array([of.largest // 2] * 40 + [CASES], "<u4")
     read = [lambda first, count: vector[first : first + count]] * 3
     taken: list[np.ndarray] = []
     assert code_of(lambda: taken.extend(masking.pooled(of, read, 40, [], [], stream).pieces)) == "FM-SHR-12"
