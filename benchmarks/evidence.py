@@ -8,40 +8,43 @@
 A run may be killed at any time: the same command goes on behind the last slice that was done. Figures are kept in
 benchmarks/results/evidence.json, each section with the commit and the machine it was run on; the document is made of
 that file alone. A section that was run whole on this commit is not run again, unless `--again`. Exit 1 where a section
-does not hold.
+does not hold or was never run.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import platform
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import evidence_files
 import evidence_fuzz
+import evidence_kills
+import evidence_numbers
 import evidence_report
 import evidence_runs
 import evidence_stock
 from evidence_report import RESULTS, load, save
-
-if TYPE_CHECKING:
-    from evidence_section import Section
+from evidence_section import NothingToTryError, Section
 
 TOP = Path(__file__).resolve().parents[1]
-PARTS = (evidence_files, evidence_stock, evidence_fuzz, evidence_runs)
+PARTS = (evidence_files, evidence_stock, evidence_fuzz, evidence_runs, evidence_kills, evidence_numbers)
 SECTIONS: list[Section] = [section for part in PARTS for section in part.SECTIONS]
+TITLES = {each.name: each.title for each in SECTIONS}
 WORK = TOP / "work" / "evidence"
 CODE = ("fedmed", "tests", "benchmarks", ":!fedmed/docs", ":!benchmarks/results")
 
@@ -49,26 +52,38 @@ CODE = ("fedmed", "tests", "benchmarks", ":!fedmed/docs", ":!benchmarks/results"
 def main() -> int:
     options = _options()
     found = load(RESULTS)
-    names = [each.name for each in SECTIONS]
     if not options.render:
-        commit = _commit()
-        chosen = [each for each in SECTIONS if each.name in (options.only or names)]
-        if not options.again and not options.quick:
-            chosen = [each for each in chosen if not _is_done(found.get(each.name), commit)]
-        for index, section in enumerate(chosen):
-            _print_what_is_left(chosen[index:], found)
+        run_all(options, found)
+    evidence_report.write(TITLES, found)
+    return 0 if all(name in found and found[name]["figures"]["holds"] for name in TITLES) else 1
+
+
+def run_all(options: argparse.Namespace, found: dict[str, Any]) -> None:
+    """One section after the other, each kept as soon as it is done; one that cannot be run stops no other."""
+    commit = _commit()
+    chosen = [each for each in SECTIONS if each.name in (options.only or TITLES)]
+    if not (options.again or options.quick):
+        chosen = [each for each in chosen if not _is_done(found.get(each.name), commit)]
+    for index, section in enumerate(chosen):
+        _print_what_is_left(chosen[index:], found)
+        try:
             entry = run(section, quick=options.quick, commit=commit, again=options.again, processes=options.processes)
-            if entry["whole"] or not found.get(section.name, {}).get("whole"):
-                found[section.name] = entry
-                save(RESULTS, {name: found[name] for name in names if name in found})
-            print(f"{section.name}: {'holds' if entry['figures']['holds'] else 'DOES NOT HOLD'}", flush=True)
-    evidence_report.write({each.name: each.title for each in SECTIONS}, found)
-    return 0 if all(found[name]["figures"]["holds"] for name in names if name in found) else 1
+        except NothingToTryError as error:
+            print(f"{section.name}: not run: {error}", flush=True)
+            continue
+        except Exception:  # noqa: BLE001 - a fault of one section
+            traceback.print_exc()
+            print(f"{section.name}: FAILED", flush=True)
+            continue
+        if entry["whole"] or not found.get(section.name, {}).get("whole"):
+            found[section.name] = entry
+            save(RESULTS, {name: found[name] for name in TITLES if name in found})
+        print(f"{section.name}: {'holds' if entry['figures']['holds'] else 'DOES NOT HOLD'}", flush=True)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[each.name for each in SECTIONS])
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=TITLES)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--again", action="store_true", help="also what was done before")
     parser.add_argument("--render", action="store_true", help="run nothing")
@@ -79,6 +94,8 @@ def _options() -> argparse.Namespace:
 def run(section: Section, *, quick: bool, commit: str, again: bool = False, processes: int = 1) -> dict[str, Any]:
     """All slices that are not done yet; returns what evidence.json keeps of a section."""
     slices = section.slices(quick)
+    if not slices:
+        raise NothingToTryError("there is nothing to try")
     folder = WORK / f"{section.name}-{'quick' if quick else 'whole'}-{commit}"
     kept = {} if again else load(folder / "slices.json")
     waiting = [index for index in range(len(slices)) if str(index) not in kept]
@@ -124,18 +141,20 @@ def _end_with(parent: int) -> None:
 
 
 def _commit() -> str:
-    """The commit of the code that runs here; with a + where it was changed since."""
+    """The commit of the code that runs here; where it was changed since, with a + and a digest of the changed files."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=TOP, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--", *CODE)
-    return (git("rev-parse", "--short=10", "HEAD") or "unknown") + ("+" if changed else "")
+    names = git("ls-files", "--modified", "--others", "--exclude-standard", "--", *CODE).splitlines()
+    changed = hashlib.sha256(b"".join((TOP / name).read_bytes() for name in names if (TOP / name).exists()))
+    head = git("rev-parse", "--short=10", "HEAD") or "unknown"
+    return f"{head}+{changed.hexdigest()[:6]}" if names else head
 
 
 def _is_done(entry: dict[str, Any] | None, commit: str) -> bool:
-    return bool(entry and entry["whole"] and entry["commit"] == commit and not commit.endswith(("+", "unknown")))
+    return bool(entry and entry["whole"] and entry["commit"] == commit and commit != "unknown")
 
 
 def _machine() -> dict[str, str]:

@@ -38,6 +38,10 @@ class Section:
     alone: bool = False
 
 
+class NothingToTryError(Exception):
+    """What a section needs is not here."""
+
+
 def summed(counts: Iterable[dict[str, int]]) -> Counter[str]:
     """All of them added, by key."""
     total: Counter[str] = Counter()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Bytes = bytes | memoryview
 CHUNK, MAX_WAITING = 1 << 20, 4
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)  # never the fault of who asks
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import typer
 
-from fedmed import __version__, logs
+from fedmed import __version__, files, logs
 from fedmed.cli import audit, cache, check, experiments, partition, rounds, screen, setup, unattended
-from fedmed.codes.code import BUG, USAGE
+from fedmed.codes.code import USAGE
 from fedmed.errors import CODES, FedmedError
 
 app = typer.Typer(
@@ -56,6 +56,13 @@ def _bug(error: Exception) -> FedmedError:
     return FedmedError("FM-BUG-01", f"{type(error).__name__} in {place}", next=next_)
 
 
+def _of_the_disk(error: Exception) -> FedmedError | None:
+    """What a full or broken disk answers where nobody expects it, as when a half-written file is taken away."""
+    if isinstance(error, OSError) and error.errno in files.DISK_ERRORS:
+        return files.disk_error(error, Path(str(error.filename or "")))
+    return None
+
+
 def _named(arguments: list[str]) -> str:
     """`fedmed init site` out of all that was typed, as far as these words are commands."""
     command = typer.main.get_command(app)
@@ -88,8 +95,9 @@ def main() -> None:
         sys.exit(USAGE)
     except Exception as error:  # noqa: BLE001 - the last net: a bug must not print a traceback that may name a patient
         logs.local.info("%s", "".join(traceback.format_exception(error)))
-        screen.fail(_bug(error), as_json="--json" in arguments, arguments=arguments)
-        sys.exit(BUG)
+        coded = _of_the_disk(error) or _bug(error)
+        screen.fail(coded, as_json="--json" in arguments, arguments=arguments)
+        sys.exit(coded.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

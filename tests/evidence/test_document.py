@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,8 @@ def evidence(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_document_is_made_of_the_figures(evidence: Any) -> None:
     report = evidence.evidence_report
-    titles = {each.name: each.title for each in evidence.SECTIONS}
-    assert len(titles) == len(evidence.SECTIONS)
-    assert report.DOCUMENT.read_text("utf-8") == report.document(titles, report.load(report.RESULTS))
+    assert len(evidence.TITLES) == len(evidence.SECTIONS)
+    assert report.DOCUMENT.read_text("utf-8") == report.document(evidence.TITLES, report.load(report.RESULTS))
 
 
 def test_what_was_never_run_whole_says_so(evidence: Any) -> None:
@@ -48,3 +49,53 @@ def test_a_killed_run_goes_on(evidence: Any, monkeypatch: pytest.MonkeyPatch, tm
 
 
 KEPT = {"tried": {"a kept slice": 1_000_000}, "accepted": []}
+
+
+def test_a_section_that_cannot_be_run_stops_no_other(
+    evidence: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does a small part take the place of a whole run."""
+    whole = evidence.Section(
+        "good",
+        "Good",
+        "",
+        lambda _: [1],
+        lambda part: part,
+        lambda _: evidence.evidence_files.Figures([], [], [], holds=True),
+    )
+    cases = {"empty": (lambda _: [], None), "bad": (lambda _: [1], lambda done: done["x"])}
+    faulty = [evidence.Section(name, "", "", slices, str, figures) for name, (slices, figures) in cases.items()]
+    monkeypatch.setattr(evidence, "SECTIONS", [*faulty, whole])
+    monkeypatch.setattr(evidence, "TITLES", {"empty": "", "bad": "", "good": "Good"})
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path / "evidence.json")
+    monkeypatch.setattr(evidence, "WORK", tmp_path / "work")
+    monkeypatch.setattr(evidence, "ProcessPoolExecutor", Here)
+    found: dict[str, Any] = {}
+    for quick in (False, True):
+        options = argparse.Namespace(quick=quick, again=True, only=None, processes=1)
+        evidence.run_all(options, found)
+    assert list(found) == ["good"]
+    assert found["good"]["whole"] is True
+    assert evidence.load(tmp_path / "evidence.json") == found
+    printed = capsys.readouterr().out
+    assert "empty: not run: there is nothing to try" in printed
+    assert "bad: FAILED" in printed
+    assert "good: holds" in printed
+
+
+class Here:
+    """A pool that does the work here and now."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, work: Any, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work(*arguments))
+        return future

@@ -1,12 +1,15 @@
 """What a forked child does for a kill test: one command, which may have to die on the way.
 
 A job is {call, root, now, out, mode, at}. `mode` is `clean` (SIGKILL before the `at`-th call that changes the disk),
-`torn` (half of the `at`-th write, then SIGKILL) or "" (live). A child that lives writes {posted, steps, calls, writes}
-to `out`. Patched is the child alone, and only `os`.
+`torn` (half of the `at`-th write, then SIGKILL), `full` (no space from the `at`-th call on: nothing can be created or
+written any more), `broken` (every call fails from the `at`-th on) or "" (live). A child that lives writes {posted,
+steps, calls, writes} to `out`, and {code, calls} where the disk ended its command. Patched is the child alone, and only
+`os`.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedmed.cli import app
 from fedmed.coordinator import aggregate, found, run, start
 from fedmed.errors import FedmedError
 from fedmed.site import approve, evaluate, join, train
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHANGES = ("open", "write", "fsync", "replace", "ftruncate", "unlink")
+FAULTS = {"full": (errno.ENOSPC, ("open", "write", "ftruncate")), "broken": (errno.EIO, CHANGES)}
 
 
 @dataclass
@@ -53,6 +58,9 @@ class Reaper:
             if self.mode == "torn" and name == "write" and self.writes == self.at:
                 real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
+            number, calls = FAULTS.get(self.mode, (0, ()))
+            if name in calls and self.calls >= self.at:
+                raise OSError(number, os.strerror(number))
             return None if name == "fsync" else real(*arguments, **options)  # a kill is no power cut: nothing is lost
 
         return call
@@ -112,6 +120,13 @@ def new_workspace(root: Path, init: Callable[[], object]) -> Path:
 def child(job: dict[str, Any]) -> int:
     reaper = Reaper(job["mode"], job["at"])
     reaper.arm()
-    result = work(job["call"], Path(job["root"]), datetime.fromisoformat(job["now"]))
+    try:
+        result = work(job["call"], Path(job["root"]), datetime.fromisoformat(job["now"]))
+    except (FedmedError, OSError) as error:
+        if job["mode"] not in FAULTS:
+            raise
+        coded = error if isinstance(error, FedmedError) else app._of_the_disk(error)
+        assert coded
+        result = {"code": coded.code}
     Path(job["out"]).write_text(json.dumps({**result, "calls": reaper.calls, "writes": reaper.writes}))
     return 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fedmed.cli import app
 from fedmed.errors import CODES
 from fedmed.exchange import workspace
 from fedmed.exchange.ledger import Ledger
@@ -42,6 +44,22 @@ def test_1_a_bug_keeps_its_traceback_in_the_local_log(fedmed: Fedmed, world: sma
     logs = world.coordinator / "logs"
     assert "Traceback" in (logs / "local.log").read_text()
     assert "Traceback" not in (logs / "shareable.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EIO, "FM-RES-02"), (errno.ENOSPC, "FM-RES-01"), (errno.EROFS, "FM-RES-02")]
+)
+def test_8_a_disk_that_fails_where_nobody_expects_it(number: int, code: str) -> None:
+    coded = app._of_the_disk(OSError(number, "no", "/data/nordmann"))
+    assert coded
+    assert (coded.code, coded.exit_code) == (code, 8)
+    assert "nordmann" not in coded.message
+    assert "nordmann" in coded.local
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "no", "x"), OSError("no"), ValueError("no")])
+def test_1_what_the_disk_is_not_guilty_of(error: Exception) -> None:
+    assert app._of_the_disk(error) is None
 
 
 def test_1_a_bug_where_no_log_is_open_names_none(fedmed: Fedmed, world: small.Federation) -> None:
