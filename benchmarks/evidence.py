@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import evidence_files
 import evidence_fuzz
 import evidence_kills
+import evidence_masking
 import evidence_numbers
 import evidence_report
 import evidence_runs
@@ -42,7 +43,15 @@ from evidence_report import RESULTS, load, save
 from evidence_section import NothingToTryError, Section
 
 TOP = Path(__file__).resolve().parents[1]
-PARTS = (evidence_files, evidence_stock, evidence_fuzz, evidence_runs, evidence_kills, evidence_numbers)
+PARTS = (
+    evidence_files,
+    evidence_stock,
+    evidence_fuzz,
+    evidence_runs,
+    evidence_kills,
+    evidence_masking,
+    evidence_numbers,
+)
 SECTIONS: list[Section] = [section for part in PARTS for section in part.SECTIONS]
 TITLES = {each.name: each.title for each in SECTIONS}
 WORK = TOP / "work" / "evidence"

