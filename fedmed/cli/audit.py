@@ -171,3 +171,25 @@ def ledger_verify(workspace: Workspace = Path(), as_json: Json = False) -> None:
     out.say(f"unbroken: {audit.entries} entries, {audit.archived} archived files whole{laps}")
     out.say(f"head {audit.head}")
     out.result(audit)
+
+
+@ledger_app.command("audit")
+def ledger_audit(
+    round_: Annotated[int, typer.Option("--round", "-r", help="The round that gave the model.", min=0)],
+    workspace: Workspace = Path(),
+    as_json: Json = False,
+) -> None:
+    """Compute a round's model again from its signed files alone, and compare it bit for bit. An archive is enough.
+
+    Example: fedmed ledger audit --round 7 -w coord
+    """
+    from fedmed.auditor import rounds  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    with out.progress() as step:
+        found = rounds.audit(workspace, round_, step)
+    out.say(f"round {found.round}: its files give the model r{found.round + 1:04d}, bit for bit")
+    out.say(f"made of the updates of {', '.join(found.sites)}")
+    out.say(f"sha256 {found.sha256}, id {found.model}")
+    out.say(f"by the federation {found.federation} (compare it with the coordinator's)")
+    out.result(found)

@@ -65,4 +65,19 @@ CODES: dict[str, Code] = {
         "the sum of the masked updates is none that updates within the clip can have",
         "a site sent something else than an update: found a new federation without masking to see which; ask its sites",
     ),
+    "FM-SHR-13": Code(
+        PROTOCOL,
+        "there is not exactly one model here that came of this round",
+        "name a round that is over, in a folder that holds its files: the coordinator's archive/",
+    ),
+    "FM-SHR-14": Code(
+        TRUST,
+        "a model is not the one that the files it names give",
+        "keep the files as they are, and ask the coordinator why",
+    ),
+    "FM-SHR-15": Code(
+        PROTOCOL,
+        "the model of this round cannot be computed again from signed files alone",
+        "have it verified on the coordinator's computer: fedmed ledger verify",
+    ),
 }
