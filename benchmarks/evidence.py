@@ -31,6 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import evidence_attacks
 import evidence_files
 import evidence_fuzz
 import evidence_kills
@@ -50,6 +51,7 @@ PARTS = (
     evidence_runs,
     evidence_kills,
     evidence_masking,
+    evidence_attacks,
     evidence_numbers,
 )
 SECTIONS: list[Section] = [section for part in PARTS for section in part.SECTIONS]
