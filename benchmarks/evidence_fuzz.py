@@ -12,7 +12,7 @@ from tests.evidence import fuzz
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EACH, PIECE = 210_000, 10_000
+EACH, PIECE = 180_000, 10_000
 
 
 def slices(quick: bool) -> list[Any]:

@@ -27,6 +27,8 @@ from tests.vectors import samples
 from tests.vectors.make_vectors import DATA
 from tests.vectors.test_vectors import INDEX, federation_of
 
+from . import fuzz_shares
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -223,6 +225,15 @@ def _only_known(call: Callable[[], object], is_known: bool) -> None:
         raise Forged
 
 
+def shares(source: random.Random) -> Callable[[], object]:
+    """What a site opens of its peers under masking. Of a bundle only the very one that was dealt may open."""
+    if source.random() < 0.5:
+        call, is_known = fuzz_shares.table_of_commitments(source, changed)
+    else:
+        call, is_known = fuzz_shares.bundle(source, changed)
+    return lambda: _only_known(call, is_known)
+
+
 def _checked(data: bytes, name: str) -> Callable[[], object]:
     known = _known(name)
     return lambda: inspection.check(container.Reader(io.BytesIO(data).read), known)
@@ -234,6 +245,7 @@ TARGETS: dict[str, Callable[[random.Random], Callable[[], object]]] = {
     "statement": raw_statement,
     "signature": signature,
     "tensors and table": tensors,
+    "shares and bundles": shares,
 }
 
 
