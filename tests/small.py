@@ -125,6 +125,7 @@ def joined(
     patients: Sequence[str] = PATIENTS,
     hospital: Callable[[Path, Sequence[str], int], Path] = write_hospital,
     channels: Sequence[str] = ("MR",),
+    admitted: bool = True,
 ) -> Federation:
     """init and admit: the coordinator can start. `hospital` writes the images."""
     root.mkdir(parents=True, exist_ok=True)
@@ -139,7 +140,8 @@ def joined(
         (world.site(name) / "keys" / "pseudonym.key").write_bytes(name.encode().ljust(32, b"-"))
         keep_every_step(world.site(name))
     world.carry()
-    admit.admit(world.coordinator, sorted((world.coordinator / "inbox").glob("join-*")), now())
+    if admitted:
+        admit.admit(world.coordinator, sorted((world.coordinator / "inbox").glob("join-*")), now())
     return world
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmed.cli import app
-from fedmed.coordinator import aggregate, found, run, start
+from fedmed.coordinator import admit, aggregate, found, run, start
 from fedmed.errors import FedmedError
-from fedmed.site import approve, evaluate, join, train
+from fedmed.site import approve, evaluate, join, partition, train
 from tests import small
 
 if TYPE_CHECKING:
@@ -83,12 +83,19 @@ def work(call: str, root: Path, now: datetime) -> dict[str, Any]:
         "relay": lambda: handed_on(root, now),
         "init-coordinator": lambda: new_workspace(root, lambda: found.init(root, root.parent / "recipe.yaml", now)),
         "init-site": lambda: new_workspace(root, lambda: join.init(root, "aa", root.parent / "data", now)),
+        "admit": lambda: admitted(root, now),
+        "partition": lambda: partition.partition(root, now) and root / "cases.json",
         "start": lambda: start.start(root, small.numpy_initial, now).posted[-1],
         "approve": lambda: (
             approve.approve(root, now, by="Dr. Test", ask=lambda found: found[0].statement_id[:32]).posted
         ),
     }
     return {"posted": str(posted[call]()), "steps": steps}
+
+
+def admitted(root: Path, now: datetime) -> Path:
+    admit.admit(root, sorted((root / "inbox").glob("join-*")), now)
+    return root
 
 
 def next_model(root: Path, now: datetime) -> Path:

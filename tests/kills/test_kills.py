@@ -26,7 +26,7 @@ from tests.warm import TRAINING, Warm
 from .killed import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,24 @@ class Bench:
         kills = (at - 1) // stride
         print(f"{self.call}: {kills} kills, {mode}")
         return kills
+
+    def every_time_the_same(self, mode: str, stride: int, state: Callable[[Path], object]) -> int:
+        """As `every`, for a command that seals nothing: what it leaves is `state`, whenever it was killed before."""
+        stride, at = paced(stride), 1
+        workspace = self.fresh()
+        self.run(workspace)
+        expected, begun = state(workspace), entries(self.before)
+        while not self.outlives(workspace := self.fresh(), mode, at):
+            left = entries(workspace)
+            assert left[: len(begun)] == begun
+            self.run(workspace)
+            assert entries(workspace)[: len(left)] == left
+            assert state(workspace) == expected
+            books.verify(workspace, lambda _done, _total: None)
+            assert not list(workspace.glob("**/*.part"))
+            at += stride
+        print(f"{self.call}: {(at - 1) // stride} kills, {mode}")
+        return (at - 1) // stride
 
 
 def paced(stride: int) -> int:
@@ -368,6 +386,28 @@ def test_init_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> Non
             at += stride
         assert at > 2
         print(f"{call}: {(at - 1) // stride} kills, {mode}")
+
+
+@pytest.mark.slow
+@FEW
+def test_admit_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = small.joined(tmp_path / "world", admitted=False)
+
+    def roster(workspace: Path) -> set[str]:
+        known = Ledger(workspace / "state" / "ledger.jsonl").entries
+        return {entry.facts["sender"] for entry in known if entry.event == "received"}
+
+    bench = Bench(light, "admit", world.coordinator, tmp_path)
+    assert bench.every_time_the_same(mode, stride, roster) >= 1
+
+
+@pytest.mark.slow
+@FEW
+def test_partition_killed(mode: str, stride: int, light: Warm, tmp_path: Path) -> None:
+    world = small.founded(tmp_path / "world")
+    bench = Bench(light, "partition", world.site("aa"), tmp_path)
+    made = bench.every_time_the_same(mode, stride, lambda workspace: (workspace / "cases.json").read_bytes())
+    assert made >= 1
 
 
 def entries(workspace: Path) -> list[bytes]:
