@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from fedmed import files
 from fedmed.errors import FedmedError
+from fedmed.recipe_aggregation import Aggregation
 from fedmed.recipe_augment import Augment, RandFlip, RandRotate90
 from fedmed.recipe_fields import (
     ClassificationEvaluation,
@@ -60,11 +61,13 @@ class Recipe(Strict):
     strategy: AnyStrategy = Field(default_factory=FedAvg)
     stopping: Stopping | None = None
     update: Update = Field(default_factory=Update)
+    aggregation: Aggregation = Field(default_factory=Aggregation)
     evaluation: Evaluation
 
     @model_validator(mode="after")
     def _strategy_fits(self) -> Self:
         self.strategy.check(self.training)
+        self.aggregation.check(self)
         if self.strategy.name in ("median", "trimmed_mean") and self.update.encoding == "topk":
             words = "where most numbers of most updates are zero, their middle is"
             raise ValueError(f"strategy {self.strategy.name} cannot have update.encoding topk: {words}")
@@ -77,7 +80,8 @@ class Recipe(Strict):
     @property
     def wire(self) -> dict[str, Any]:
         """What `learning.layout.agreed` is given."""
-        return {"control": self.strategy.controls, **self.update.model_dump()}
+        ring = self.aggregation.ring if self.aggregation.masks else 0
+        return {"control": self.strategy.controls, "ring": ring, **self.update.model_dump()}
 
     @property
     def lap_seed(self) -> int | None:

@@ -213,6 +213,7 @@ def seal_update(
             label_map="0" * 64,
             preprocessing=None,
             state=None,
+            masked=None,
             versions=[],
         )
         kept = {memory.RESIDUAL: encoded.residual} if remembers else None

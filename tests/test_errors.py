@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import fedmed
 from fedmed.cli.app import app
 from fedmed.codes import code as exits
-from fedmed.codes import data, doubts, machine, protocol, setup, shares, tables, trust
+from fedmed.codes import data, doubts, machine, masking, protocol, setup, shares, tables, trust
 from fedmed.errors import CODES, FedmedError
 
 PACKAGE, TESTS = Path(fedmed.__file__).parent, Path(__file__).parent
@@ -107,9 +107,9 @@ def test_a_row_of_the_taxonomy(code: str) -> None:
 
 
 def test_no_code_stands_in_two_tables() -> None:
-    assert sum(len(area.CODES) for area in (data, doubts, machine, protocol, setup, shares, tables, trust)) == len(
-        CODES
-    )
+    assert sum(
+        len(area.CODES) for area in (data, doubts, machine, masking, protocol, setup, shares, tables, trust)
+    ) == len(CODES)
 
 
 def test_codes_of_an_area_are_numbered_without_a_gap() -> None:

@@ -79,6 +79,7 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
                 label_map="0" * 64,
                 preprocessing=None,
                 state=None,
+                masked=None,
                 versions=[],
             )
             known = train._say(site, consent, model, body, content, small.now())

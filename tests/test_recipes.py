@@ -348,6 +348,51 @@ def test_the_middle_of_what_is_mostly_zero_is_no_step(strategy):
     assert recipes.parse({**ROW, "strategy": {"name": "krum", "f": 1}, "update": update}, "recipe")
 
 
+MASKED = {"masking": "dm2", "clip": {"norm": 1.0}}
+PLAIN_ROW = {name: value for name, value in ROW["training"].items() if not name.startswith("fine_tune")}
+SGD_ROW = {**ROW, "training": {**PLAIN_ROW, "optimizer": {"name": "SGD", "client_lr": 0.01}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"aggregation": {"masking": "dm2"}}, "needs clip"),
+        ({"aggregation": {**MASKED, "ring": 16}}, "ring"),
+        ({"aggregation": {**MASKED, "colluders": 0}}, "colluders"),
+        ({"aggregation": {**MASKED, "clip": {"norm": 0}}}, "norm"),
+        ({"aggregation": {"masking": "none", "clip": {"norm": 1.0}}}, "only with masking: dm2"),
+        ({"aggregation": {"colluders": 2}}, "only with masking: dm2"),
+        *(
+            ({"strategy": {"name": name, **NEEDED.get(name, {})}, "aggregation": MASKED}, f"not for strategy {name}")
+            for name in ("cyclic", "fednova", "scaffold", "norm_clipped_mean", "krum", "multi_krum", "geometric_median")
+        ),
+        ({"strategy": {"name": "median"}, "aggregation": MASKED}, "not for strategy median"),
+        ({"strategy": {"name": "trimmed_mean", **NEEDED["trimmed_mean"]}, "aggregation": MASKED}, "trimmed_mean"),
+        ({"update": {"encoding": "topk", "fraction": 0.1}, "aggregation": MASKED}, "not for update.encoding topk"),
+        ({"update": {"encoding": "bf16"}, "aggregation": MASKED}, "only whole numbers"),
+        ({"update": {"compress": "zstd"}, "aggregation": MASKED}, "compress zstd"),
+        ({"stopping": {"patience": 2}, "aggregation": MASKED}, "not for stopping"),
+        ({"training": {**SGD_ROW["training"], "ditto_lambda": 1.0}, "aggregation": MASKED}, "not for ditto_lambda"),
+    ],
+)
+def test_what_masks_would_hide_from_a_recipe_that_needs_it_is_refused(change, words):
+    refused(SGD_ROW, change, words)
+
+
+def test_layers_that_stay_at_the_sites_cannot_be_masked():
+    network = {**RESNET, "norm": "batch", "batch_norm": "local"}
+    refused(FILM, {"network": network, "aggregation": MASKED}, "stay at the sites")
+    refused(FILM, {"training": {**FILM["training"], "personal": "head"}, "aggregation": MASKED}, "stay at the sites")
+
+
+@pytest.mark.parametrize("name", ["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"])
+def test_strategies_that_need_the_mean_alone_are_masked(name):
+    rate = {} if name == "fedavg" else {"server_lr": 0.1}
+    made = recipes.parse({**SGD_ROW, "strategy": {"name": name, **rate}, "aggregation": MASKED}, "recipe")
+    assert made.aggregation.masks
+    assert made.wire["ring"] == 32
+
+
 def test_a_strategy_without_a_name_is_federated_averaging():
     assert with_strategy(weight="equal").strategy == with_strategy(name="fedavg", weight="equal").strategy
 

@@ -145,13 +145,12 @@ def _strategy(found: _Round, round_: int) -> Strategy:
 
 def _meta(found: _Round) -> list[Meta]:
     """What each update counts, as the coordinator had it. Raises FedmedError FM-SHR-15."""
-    parents = _body(found.made).parents
+    parents = [(each.site, each.weight) for each in _body(found.made).parents if each.weight is not None]
     cap = float(found.base.known.federation.body.limits.max_share)
-    parts = strategies.shares([parent.weight for parent in parents], cap)
+    parts = strategies.shares([weight for _, weight in parents], cap)
     steps = [_steps(each) for each in found.updates]
     return [
-        Meta(parent.site, parent.weight, part, number)
-        for parent, part, number in zip(parents, parts, steps, strict=True)
+        Meta(site, weight, part, number) for (site, weight), part, number in zip(parents, parts, steps, strict=True)
     ]
 
 

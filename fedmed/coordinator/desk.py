@@ -100,4 +100,5 @@ def terms(running: Started | None) -> intake.Terms:
         pools=running.pools,
         lap_seed=running.recipe.lap_seed,
         stops=running.recipe.stopping is not None,
+        masks=running.recipe.aggregation.masks,
     )

@@ -40,6 +40,8 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
     body = bodies.Model(
         parents=next_.parents,
         order=_order(running, next_, before),
+        masks=[],
+        clip=None,
         previous=before.id if before else None,
         state=next_.state,
         last=next_.stops or next_.round == limits.rounds,

@@ -224,6 +224,8 @@ def acknowledged(said: Statement, name: str) -> str | None:
     predicate = said.predicate
     if isinstance(predicate, statement.ModelPredicate):
         return next((ack.id for ack in predicate.ack if ack.site == name), None)
+    if isinstance(predicate, statement.UnmaskRequestPredicate):  # to one site, which it speaks of
+        return predicate.ack
     return None if isinstance(predicate, statement.JoinPredicate) or name != COORDINATOR else predicate.ack
 
 
@@ -243,8 +245,6 @@ def _in_time(said: Statement, situation: Situation) -> None:
     predicate = said.predicate
     if not situation.trust_clock and (words := _ahead(said, situation.now)):
         raise Decided(Outcome.FUTURE, "FM-TIM-02", words)
-    expires = (
-        predicate.expires if isinstance(predicate, statement.FederationPredicate | statement.ModelPredicate) else None
-    )
+    expires = getattr(predicate, "expires", None)
     if expires and situation.effective_now > statement.from_time(expires) and not situation.accept_expired:
         raise Decided(Outcome.EXPIRED, "FM-TIM-01", f"{said.kind} of {said.sender}: expired {expires}")

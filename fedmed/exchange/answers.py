@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import laps, statement
+from fedmed.exchange import attempts, laps, statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from fedmed.exchange.verdict import Situation
 
 
+Answer = statement.UpdatePredicate | statement.UnmaskReplyPredicate | statement.ReportPredicate
+
+
 def of_coordinator(said: Statement, situation: Situation) -> Outcome:
-    """A model at a site, or the version of the federation that comes before the first one."""
+    """A model at a site, the version of the federation that comes before the first one, or a request to unmask."""
     predicate = said.predicate
     if isinstance(predicate, statement.FederationPredicate):
         return Outcome.ACCEPTED
+    if isinstance(predicate, statement.UnmaskRequestPredicate):
+        return attempts.request(predicate, situation)
     if not isinstance(predicate, statement.ModelPredicate) or situation.federation is None:
         raise TypeError("a site takes models, within a federation")
     rounds, newest = situation.federation.body.limits.rounds, situation.record.newest("model")
     may_be_last = predicate.round == rounds or (situation.stops and predicate.round > 0)
     is_fit = may_be_last if predicate.body.last else predicate.round < rounds
-    if predicate.attempt != 1 or predicate.round > rounds or not is_fit:
+    if predicate.round > rounds or not is_fit or not (predicate.attempt == 1 or situation.masks):
         raise FedmedError(
             "FM-RND-01",
             f"model of round {predicate.round}, attempt {predicate.attempt}: the federation has {rounds} rounds",
@@ -34,9 +39,10 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     if predicate.tensor_table != situation.tables["model"]:
         raise FedmedError("FM-TEN-01", "model: the table of tensors is not the federation's")
     _chained(predicate, situation)
+    attempts.require_masks(said, predicate, situation)
     before = situation.record.model(predicate.round - 1)
     laps.require_order(predicate, situation.federation, situation.lap_seed, before.order if before else None)
-    return Outcome.LATE if predicate.round < situation.round else Outcome.ACCEPTED
+    return Outcome.LATE if attempts.is_over(predicate, situation) else Outcome.ACCEPTED
 
 
 def _nothing_behind_the_last(predicate: statement.ModelPredicate, newest: Known | None) -> None:
@@ -54,25 +60,29 @@ def _nothing_behind_the_last(predicate: statement.ModelPredicate, newest: Known 
 
 
 def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
-    """One model a round, each naming the one before."""
+    """One model a round and attempt, each naming the one before."""
     record = situation.record
-    if any(known.kind == "model" and known.round == predicate.round for known in record.received):
+    if record.model(predicate.round, predicate.attempt):
         raise Decided(Outcome.CONFLICT, "FM-TRU-03", f"the coordinator signed two models for round {predicate.round}")
-    before = record.model(predicate.round - 1)
-    if (predicate.round == 0) != (predicate.body.previous is None) or (before and before.id != predicate.body.previous):
+    before = [each.id for each in record.models() if each.round == predicate.round - 1]
+    if (predicate.round == 0) != (predicate.body.previous is None):
         raise FedmedError("FM-RND-02", f"model of round {predicate.round}: does not follow the model before it")
+    if before and predicate.body.previous not in before:
+        attempts.may_follow_another(predicate, situation)
 
 
 def of_site(said: Statement, situation: Situation) -> Outcome:
-    """An approval, fingerprint, update or report at the coordinator; in a lap also an update at the next site."""
+    """What a site sends, at the coordinator; in a lap also an update, at the next site."""
     predicate = said.predicate
     if isinstance(predicate, statement.ApprovalPredicate):
         return Outcome.ACCEPTED
     if isinstance(predicate, statement.FingerprintPredicate):
         return _fingerprint(said, predicate, situation)
-    if not isinstance(predicate, statement.UpdatePredicate | statement.ReportPredicate) or situation.federation is None:
-        raise TypeError("a coordinator takes approvals, updates and reports, within a federation")
+    if not isinstance(predicate, Answer) or situation.federation is None:
+        raise TypeError("a coordinator takes approvals, updates, replies and reports, within a federation")
     _answers_a_model(said.sender, predicate, situation)
+    if isinstance(predicate, statement.UnmaskReplyPredicate):
+        return attempts.reply(said.sender, predicate, situation)
     if isinstance(predicate, statement.ReportPredicate):
         return Outcome.ACCEPTED
     if predicate.tensor_table != situation.tables["update"]:
@@ -84,7 +94,9 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     if numbers is not None and predicate.body.preprocessing != numbers:
         raise FedmedError("FM-NRM-06", f"update of {said.sender}: not made with the federation's fitted numbers")
     laps.require_hop(said, predicate, situation)
-    return Outcome.LATE if predicate.round < situation.round else _newest_of(said.sender, predicate, situation)
+    attempts.require_masked(said.sender, predicate, situation)
+    is_over = attempts.is_over(predicate, situation)
+    return Outcome.LATE if is_over else _newest_of(said.sender, predicate, situation)
 
 
 def _within_bound(said: Statement, num_cases: int, federation: Federation) -> None:
@@ -119,17 +131,15 @@ def gets_a_receipt(said: Statement, situation: Situation) -> bool:
     return is_about_now and is_new and me in predicate.recipients
 
 
-def _answers_a_model(
-    sender: str, predicate: statement.UpdatePredicate | statement.ReportPredicate, situation: Situation
-) -> None:
+def _answers_a_model(sender: str, predicate: Answer, situation: Situation) -> None:
     if predicate.round > situation.round:
         raise Decided(
             Outcome.EARLY,
             "FM-WAI-05",
             f"{predicate.kind} of {sender}: round {predicate.round} is not open yet",
         )
-    model = situation.record.model(predicate.round)
-    if predicate.attempt != 1 or model is None:
+    model = situation.record.model(predicate.round, predicate.attempt)
+    if model is None:
         raise FedmedError(
             "FM-RND-01",
             f"{predicate.kind} of {sender}: round {predicate.round}, attempt {predicate.attempt} does not exist",
@@ -143,5 +153,6 @@ def _answers_a_model(
 
 def _newest_of(sender: str, predicate: statement.UpdatePredicate, situation: Situation) -> Outcome:
     """A later statement of the same sender and round counts; this one does not if a later one is here."""
-    held: Known | None = situation.record.newest(predicate.kind, sender=sender, round=predicate.round)
+    record = situation.record
+    held: Known | None = record.newest(predicate.kind, sender=sender, round=predicate.round, attempt=predicate.attempt)
     return Outcome.SUPERSEDED if held and held.seq > predicate.seq else Outcome.ACCEPTED

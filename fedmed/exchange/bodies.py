@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fedmed.exchange.bodies_masking import Masked
+from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.fields import (
     Count,
     Decimal,
@@ -35,11 +37,12 @@ class Version(Sent):
 
 
 class Join(Sent):
-    """A hospital asks to take part. No fact about its data."""
+    """A hospital asks to take part. No fact about its data. `mask` is its first mask certificate."""
 
     name: SenderName
     key: PublicKey
     contact: Text
+    mask: Certificate
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     versions: list[Version] = Field(max_length=16)
 
@@ -89,12 +92,20 @@ class Approval(Sent):
 
 
 class Parent(Sent):
-    """One update that a model was made of: `weight` by the recipe's rule, `share` what it counted after the cap."""
+    """One update that a model was made of: `weight` by the recipe's rule, `share` what it counted after the cap; null
+    where the updates were masked, because nobody knows them.
+    """
 
     site: SenderName
     update: Digest
-    weight: Count
-    share: Decimal
+    weight: Count | None
+    share: Decimal | None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.weight is None) != (self.share is None):
+            raise ValueError("weight and share are known together")
+        return self
 
 
 class SiteAck(Sent):
@@ -136,10 +147,14 @@ class Score(Metric):
 
 
 class Model(Sent):
-    """`order`: who trains when, where the next round is a lap; else nobody, and all train at once."""
+    """`order`: who trains when, where the next round is a lap; else nobody, and all train at once. `masks`: with which
+    certificates updates are masked that answer this model, one a site by name, and `clip` how long they may be.
+    """
 
     parents: list[Parent] = Field(max_length=100)
     order: list[SenderName] = Field(max_length=100)
+    masks: list[Certificate] = Field(max_length=100)
+    clip: Decimal | None
     previous: Digest | None
     state: Digest | None
     last: bool
@@ -150,6 +165,17 @@ class Model(Sent):
         if len(set(self.order)) < len(self.order):
             raise ValueError("a site stands twice in the order")
         return self
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if bool(self.masks) != (self.clip is not None) or len({each.weight is None for each in self.parents}) > 1:
+            raise ValueError("partly masked")
+        return self
+
+    @property
+    def is_of_masked(self) -> bool:
+        """Whether the updates that it was made of were masked."""
+        return any(parent.weight is None for parent in self.parents)
 
 
 class Exclusion(Sent):
@@ -171,6 +197,7 @@ class Update(Sent):
     label_map: Digest
     preprocessing: Digest | None
     state: Digest | None
+    masked: Masked | None
     versions: list[Version] = Field(max_length=16)
 
     def overall(self, metric: str) -> tuple[int, float | None]:

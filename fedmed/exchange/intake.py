@@ -46,7 +46,7 @@ class Arrival:
 @dataclass(frozen=True)
 class Terms:
     """What a receiver demands: the federation in force, the tensors it expects, what its operator allows, and `pools`,
-    `lap_seed` and `stops` as in `Situation`.
+    `lap_seed`, `stops` and `masks` as in `Situation`.
     """
 
     federation: Federation | None
@@ -56,6 +56,7 @@ class Terms:
     pools: bool = False
     lap_seed: int | None = None
     stops: bool = False
+    masks: bool = False
 
     @property
     def limit(self) -> int:
@@ -115,6 +116,7 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
         pools=terms.pools,
         lap_seed=terms.lap_seed,
         stops=terms.stops,
+        masks=terms.masks,
     )
 
 
@@ -276,4 +278,5 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) ->
         created=predicate.created,
         order=tuple(predicate.body.order) if isinstance(predicate, statement.ModelPredicate) else (),
         last=isinstance(predicate, statement.ModelPredicate) and predicate.body.last,
+        attempt=getattr(predicate, "attempt", 1),
     )

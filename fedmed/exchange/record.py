@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Known:
     """One statement, accepted or said; `payload` is the digest of its first subject, a model's that of its tensors.
 
-    `order` is that of the lap which a model opens; `last` says of a model that nobody trains on from it.
+    `order` is that of the lap which a model opens; `last` says of a model that nobody trains on from it. `attempt`
+    grows when a round was declared void.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Known:
     created: str
     order: tuple[str, ...] = ()
     last: bool = False
+    attempt: int = 1
 
     @property
     def round_number(self) -> int:
@@ -129,7 +131,14 @@ class Record:
         """Every statement that this ledger speaks of and that the archive, or the quarantine, holds for good."""
         return {known.id for known in (*self.said, *self.received, *self.conflicts, *self.replaced)}
 
-    def of(self, kind: str, *, sender: str | None = None, round: int | None = None) -> list[Known]:  # noqa: A002
+    def of(
+        self,
+        kind: str,
+        *,
+        sender: str | None = None,
+        round: int | None = None,  # noqa: A002
+        attempt: int | None = None,
+    ) -> list[Known]:
         """Accepted or said statements of a kind, in order of arrival."""
         return [
             known
@@ -137,27 +146,34 @@ class Record:
             if known.kind == kind
             and (sender is None or known.sender == sender)
             and (round is None or known.round == round)
+            and (attempt is None or known.attempt == attempt)
             and known.outcome in ("said", "accepted")
         ]
 
-    def newest(self, kind: str, *, sender: str | None = None, round: int | None = None) -> Known | None:  # noqa: A002
-        """The one with the highest round, then the highest `seq` (a later one of a sender supersedes)."""
+    def newest(
+        self,
+        kind: str,
+        *,
+        sender: str | None = None,
+        round: int | None = None,  # noqa: A002
+        attempt: int | None = None,
+    ) -> Known | None:
+        """The one with the highest round and attempt, then the highest `seq` (a later one of a sender supersedes)."""
         return max(
-            self.of(kind, sender=sender, round=round),
-            key=lambda known: (known.round or 0, known.seq),
+            self.of(kind, sender=sender, round=round, attempt=attempt),
+            key=lambda known: (known.round or 0, known.attempt, known.seq),
             default=None,
         )
 
-    def model(self, round: int) -> Known | None:  # noqa: A002
-        """The model of a round, also one that came after a later one."""
-        known = (*self.said, *self.received)
-        return next((each for each in known if each.kind == "model" and each.round == round), None)
+    def model(self, round: int, attempt: int | None = None) -> Known | None:  # noqa: A002
+        """The model of a round, also one that came after a later one; of its last attempt if none is given."""
+        found = [each for each in self.models() if each.round == round and attempt in (None, each.attempt)]
+        return found[-1] if found else None
 
     def models(self) -> list[Known]:
-        """All that are here, also those that came after a later one, by round."""
-        return sorted(
-            (each for each in (*self.said, *self.received) if each.kind == "model"), key=lambda m: m.round or 0
-        )
+        """All that are here, also those that came after a later one, by round and attempt."""
+        found = [each for each in (*self.said, *self.received) if each.kind == "model"]
+        return sorted(found, key=lambda each: (each.round or 0, each.attempt))
 
     def last_from(self, sender: str) -> str | None:
         """The statement to acknowledge: the highest `seq` received from `sender`."""

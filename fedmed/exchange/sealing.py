@@ -193,9 +193,13 @@ def file_name(said: Statement) -> str:
         return f"approval-v{predicate.federation.version:04d}-{said.sender}.fedmed"
     if isinstance(predicate, statement.FingerprintPredicate):
         return f"fingerprint-{said.sender}.fedmed"
-    sender = "" if said.kind == "model" else f"-{said.sender}"
-    test = "-test" if isinstance(predicate, statement.ReportPredicate) and predicate.body.split == "testing" else ""
-    return f"{said.kind}-r{predicate.round:04d}{sender}{test}.fedmed"
+    about = "" if said.kind == "model" else f"-{said.sender}"
+    if isinstance(predicate, statement.UnmaskRequestPredicate):
+        about = f"-{predicate.recipients[0].name}"
+    if isinstance(predicate, statement.ReportPredicate) and predicate.body.split == "testing":
+        about += "-test"
+    attempt = f"-a{predicate.attempt}" if predicate.attempt > 1 else ""
+    return f"{said.kind}-r{predicate.round:04d}{attempt}{about}.fedmed"
 
 
 def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifact.Envelope, Statement]:

@@ -63,8 +63,12 @@ class Masks:
 
 def context(model: str, listed: Sequence[Certificate], threshold: int) -> Context:
     """`model` is the id of the model that is answered. The list was checked (`certificates.check_all`)."""
-    x = hashlib.sha256(b"fedmed/1 masking\0" + bytes.fromhex(model)).hexdigest()
-    return Context(x, tuple(listed), threshold)
+    return Context(binding(model), tuple(listed), threshold)
+
+
+def binding(model: str) -> str:
+    """X of the model with this id, in hex."""
+    return hashlib.sha256(b"fedmed/1 masking\0" + bytes.fromhex(model)).hexdigest()
 
 
 def array(*parts: str | int) -> bytes:

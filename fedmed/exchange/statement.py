@@ -11,13 +11,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, canonical, container, keys, sshsig
+from fedmed.exchange import bodies, bodies_masking, canonical, container, keys, sshsig
 from fedmed.exchange.fields import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
 
 MAX_BYTES = 1 << 20
-KINDS = ("join", "federation", "approval", "fingerprint", "model", "update", "report", "state")
-SITE_KINDS = ("join", "approval", "fingerprint", "update", "report", "state")
-COORDINATOR_KINDS = ("federation", "model", "state")
+SITE_KINDS = ("join", "approval", "fingerprint", "update", "unmask-reply", "report", "state")
+COORDINATOR_KINDS = ("federation", "model", "unmask-request", "state")
+KINDS = tuple(dict.fromkeys((*SITE_KINDS, *COORDINATOR_KINDS)))
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 
 
@@ -69,7 +69,7 @@ class LedgerHead(Sent):
 class Payload(Sent):
     name: Text
     bytes: Annotated[int, Field(ge=0, le=container.MAX_MEMBER)]
-    media: Literal["application/json", "application/vnd.safetensors"]
+    media: Literal["application/json", "application/octet-stream", "application/vnd.safetensors"]
     enc: Literal["none"]
     coding: Literal["none", "zstd"]
 
@@ -144,6 +144,25 @@ class UpdatePredicate(RoundPredicate):
     body: bodies.Update
 
 
+class UnmaskRequestPredicate(RoundPredicate):
+    """To one site: the shares in it are sealed to that one."""
+
+    kind: Literal["unmask-request"]
+    recipients: list[Actor] = Field(min_length=1, max_length=1)
+    ack: Digest | None
+    base_model: Digest
+    expires: Time
+    body: bodies_masking.UnmaskRequest
+
+
+class UnmaskReplyPredicate(RoundPredicate):
+    kind: Literal["unmask-reply"]
+    recipients: list[Actor] = Field(min_length=1, max_length=1)
+    ack: Digest | None
+    base_model: Digest
+    body: bodies_masking.UnmaskReply
+
+
 class ReportPredicate(RoundPredicate):
     kind: Literal["report"]
     ack: Digest | None
@@ -175,6 +194,8 @@ AnyPredicate = Annotated[
     | FingerprintPredicate
     | ModelPredicate
     | UpdatePredicate
+    | UnmaskRequestPredicate
+    | UnmaskReplyPredicate
     | ReportPredicate
     | StatePredicate,
     Field(discriminator="kind"),
@@ -186,10 +207,14 @@ PAYLOADS = {
     "fingerprint": [],
     "model": ["model.safetensors"],
     "update": ["update.safetensors"],
+    "unmask-request": ["request.json"],
+    "unmask-reply": ["reply.json"],
     "report": [],
     "state": ["state.safetensors"],
 }
 PREPROCESSING = "preprocessing.json"  # a second version of a federation adds it
+SHARES = ["bundles.bin", "shares.json"]  # a masked update adds them
+UNMASK = "unmask.json"  # a model of masked updates adds it
 
 
 class Statement(Sent):
@@ -205,8 +230,7 @@ class Statement(Sent):
         kind, payload = self.predicate.kind, [part.name for part in self.predicate.payload]
         if self.predicate_type != predicate_type(kind):
             raise ValueError("predicateType and kind disagree")
-        is_later = isinstance(self.predicate, FederationPredicate) and self.predicate.federation.version > 1
-        expected = [*PAYLOADS[kind], *([PREPROCESSING] if is_later else [])]
+        expected = payload_names(self.predicate)
         if payload != expected:
             raise ValueError(f"a {kind} has the payloads {expected}")
         if kind != "update" and any(part.coding != "none" for part in self.predicate.payload):
@@ -229,6 +253,18 @@ class Statement(Sent):
     def digest_of(self, name: str) -> str:
         """SHA-256 of the payload or subject `name`."""
         return next(subject.digest.sha256 for subject in self.subject if subject.name == name)
+
+
+def payload_names(predicate: AnyPredicate) -> list[str]:
+    """The payloads that this statement must have, in their order."""
+    more: list[str] = []
+    if isinstance(predicate, FederationPredicate) and predicate.federation.version > 1:
+        more = [PREPROCESSING]
+    elif isinstance(predicate, UpdatePredicate) and predicate.body.masked is not None:
+        more = SHARES
+    elif isinstance(predicate, ModelPredicate) and predicate.body.is_of_masked:
+        more = [UNMASK]
+    return [*PAYLOADS[predicate.kind], *more]
 
 
 def _spoken_about(predicate: AnyPredicate) -> str:

@@ -61,7 +61,7 @@ class Situation:
 
     `pools`: the recipe has images normalised by numbers of all sites, so fingerprints and a second version are awaited.
     `lap_seed`: what the orders of laps are drawn from, where weights go from site to site; `order` is the open lap's.
-    `stops`: the recipe lets the federation end before its last round.
+    `stops`: the recipe lets the federation end before its last round. `masks`: it asks for masked updates.
     """
 
     role: str
@@ -77,12 +77,19 @@ class Situation:
     pools: bool = False
     lap_seed: int | None = None
     stops: bool = False
+    masks: bool = False
 
     @property
     def order(self) -> tuple[str, ...]:
         """Who trains when in the open round; empty where all train at once."""
         newest = self.record.newest("model")
         return newest.order if newest else ()
+
+    @property
+    def attempt(self) -> int:
+        """That of the newest model."""
+        newest = self.record.newest("model")
+        return newest.attempt if newest else 1
 
     @property
     def effective_now(self) -> datetime:

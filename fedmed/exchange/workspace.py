@@ -48,6 +48,11 @@ class Workspace:
     def spool(self) -> Path:
         return self.root / "state" / "spool"
 
+    @property
+    def mask_keys(self) -> Path:
+        """A site's private halves of its mask certificates (`maskkeys`)."""
+        return self.root / "keys" / "mask"
+
     def archived(self, statement_id: str) -> Path:
         return self.root / "archive" / f"{statement_id}.fedmed"
 

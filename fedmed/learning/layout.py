@@ -15,19 +15,22 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from fedmed.learning import compression, shapes
+from fedmed.learning.shapes import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from fedmed.learning.payloads import Inspector, Unpacked
-    from fedmed.learning.shapes import Table, Tensor
+    from fedmed.learning.shapes import Table
 
 Form = Literal["fp32", "fp16", "bf16", "int8", "topk"]
 Coding = Literal["none", "zstd"]
+Ring = Literal[0, 32, 64]
+MASKED = "masked"  # the one entry of a masked update, and its group
 BLOCK = 64  # numbers that share a scale
 SMALL = 64  # a tensor of fewer numbers stays as it is: the header would grow by more than is saved
 MAX_HEADER = 16 << 20  # bytes of a payload's own word about its tensors that are looked at: more than any table has
-_WIDTHS = {"F32": 4, "U32": 4, "BF16": 2, "F16": 2, "I8": 1}  # bytes of one number, in the order of the file
+_WIDTHS = {"U64": 8, "F32": 4, "U32": 4, "BF16": 2, "F16": 2, "I8": 1}  # bytes of one number, in the order of the file
 
 
 @dataclass(frozen=True)
@@ -91,20 +94,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table in an encoding, compressed or not. Without both it is that of `params`: the names, in float32."""
+    """A table in an encoding, compressed or not. Without both it is that of `params`: the names, in float32.
+
+    With a `ring` it is one vector of whole numbers modulo 2^ring: all elements of the table, and what they count.
+    """
 
     table: Table
     encoding: Encoding = PLAIN
     coding: Coding = "none"
+    ring: Ring = 0
 
     @property
     def is_plain(self) -> bool:
         """Whether the flat vector lies in the payload as it stands."""
-        return self.encoding == PLAIN and self.coding == "none"
+        return self.encoding == PLAIN and self.coding == "none" and not self.ring
 
     @cached_property
     def entries(self) -> list[Entry]:
         """In the order of the file."""
+        if self.ring:
+            vector = Tensor(MASKED, (shapes.elements(self.table) + 1,), MASKED)
+            return [Entry(vector, "", f"U{self.ring}", vector.shape, 0)]
         found = [(tensor, *part) for tensor in self.table for part in self.encoding.parts(tensor)]
         order = list(_WIDTHS)
         found.sort(key=lambda each: (order.index(each[2]), each[0].name + each[1]))
@@ -164,9 +174,11 @@ class Layout:
         unpacker.close()
 
 
-def agreed(table: Table, *, control: bool, encoding: Form, fraction: float | None, compress: Coding) -> Layout:
+def agreed(
+    table: Table, *, control: bool, encoding: Form, fraction: float | None, compress: Coding, ring: Ring = 0
+) -> Layout:
     """How updates are written where hospitals agreed to this table, and to a recipe that says so much of updates."""
-    return Layout(shapes.travelling(table, control=control), Encoding(encoding, fraction), compress)
+    return Layout(shapes.travelling(table, control=control), Encoding(encoding, fraction), compress, ring)
 
 
 def stated_header(read: Callable[[int, int], bytes], coding: Coding) -> bytes:
@@ -179,5 +191,7 @@ def stated_header(read: Callable[[int, int], bytes], coding: Coding) -> bytes:
 
 def told(header: bytes) -> str:
     """The encoding that a header speaks of, by the dtypes that stand in it; for people, nothing is checked."""
+    if header.startswith(b'{"' + MASKED.encode() + b'":{"dtype":"U'):
+        return MASKED
     told_by = {"int8": b"I8", "topk": b"U32", "bf16": b"BF16", "fp16": b"F16", "fp32": b"F32"}
     return next((form for form, dtype in told_by.items() if b'"dtype":"' + dtype + b'"' in header), "unknown")

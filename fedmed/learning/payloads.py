@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fedmed.learning.layout import Entry, Layout
     from fedmed.learning.params import Params
 
-_DTYPES = {"F32": "<f4", "U32": "<u4", "BF16": "<u2", "F16": "<f2", "I8": "|i1"}
+_DTYPES = {"U64": "<u8", "F32": "<f4", "U32": "<u4", "BF16": "<u2", "F16": "<f2", "I8": "|i1"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Inspector:
     """Is this the payload that the layout describes? Given every byte once, front to back, in pieces of any length."""
 
     def __init__(self, layout: Layout) -> None:
-        self._header, self._encoding = layout.header, layout.encoding
+        self._header, self._encoding, self._ring = layout.header, layout.encoding, layout.ring
         self._entries = iter(layout.entries)
         self._entry: Entry | None = None
         self._at, self._size = 0, layout.size
@@ -144,7 +144,7 @@ class Inspector:
             self._fault = FedmedError("FM-TEN-01", f"expected {self._size} bytes of tensors, got more")
             return len(view)
         count = min(len(view), entry.end - behind) // entry.width
-        if count:
+        if count and not self._ring:  # any whole number may be a masked one
             numbers, form = np.frombuffer(view, _DTYPES[entry.kind], count), self._encoding.of(entry.tensor)
             found = encoding.fault(form, entry.part, numbers, self._index, entry.tensor.size)
             if found is not None:

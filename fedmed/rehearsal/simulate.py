@@ -217,7 +217,7 @@ def told(made: Aggregated, metric: str) -> str:
     if made.federation is not None:
         more = [f"and {len(made.numbers) - FEW} more"] if len(made.numbers) > FEW else []
         return "fingerprints: " + "; ".join([*(f"{name}: {words}" for name, words in made.numbers[:FEW]), *more])
-    shares = ", ".join(f"{parent.site} {float(parent.share):.2f}" for parent in made.parents)
+    shares = ", ".join(parent.site + (f" {float(parent.share):.2f}" if parent.share else "") for parent in made.parents)
     first = next((row for row in made.pooled if row.metric == metric and row.mean is not None), None)
     before = f"; model r{made.round - 1:04d} had {first.metric} {float(first.mean or 0):.3f}" if first else ""
     odd = "".join(f"; {ack.site}: {ack.reason}" for ack in made.acks if ack.reason)

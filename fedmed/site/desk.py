@@ -164,6 +164,7 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
         consent.recipe.data.pools,
         seed,
         stops=consent.recipe.stopping is not None,
+        masks=consent.recipe.aggregation.masks,
     )
 
 

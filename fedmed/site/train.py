@@ -167,6 +167,7 @@ def _train(
         label_map=rounds.label_map_digest(site),
         preprocessing=preprocessings.digest_of(preprocessing.current(site)),
         state=None,
+        masked=None,
         versions=versions(),
     )
     content = artifact.streamed_content(PAYLOAD, made.encoded.size, made.encoded.chunks, consent.layout.coding)

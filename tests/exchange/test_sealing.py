@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedmed.exchange import artifact, bodies, keys, sealing, statement, workspace
+from fedmed.exchange import artifact, bodies, certificates, keys, sealing, statement, workspace
 from fedmed.site import desk, join, train
 from tests.coded import code_of
 from tests.federation import simulator
@@ -169,7 +169,10 @@ def test_a_statement_that_its_schema_refuses_is_never_sealed(root: Path) -> None
     found = opened(root)
 
     def build(opening: sealing.Opening, payload: list, _: list) -> statement.Statement:
-        body = bodies.Join(name="aa", key=keys.public_line(found.public_key), contact="x", nonce="ab" * 16, versions=[])
+        mask = certificates.create(found.key, "aa", None, 1).certificate
+        body = bodies.Join(
+            name="aa", key=keys.public_line(found.public_key), contact="x", mask=mask, nonce="ab" * 16, versions=[]
+        )
         predicate = statement.JoinPredicate(**opening.fields(), kind="join", payload=payload, body=body)
         return statement.Statement.model_construct(
             type=statement.STATEMENT_TYPE,

@@ -318,6 +318,7 @@ def _per_kind() -> Iterator[Vector]:
         ("join", "recipients", "recipients", []),
         ("approval", "round", "round", 0),
         ("approval", "two-recipients", "recipients", [samples.actor("coordinator"), samples.actor("riks")]),
+        ("unmask-reply", "without-a-request", "body.request", None),
         ("report", "19-bins", "body.scores.0.histogram", [0] * 19),
         ("report", "unknown-split", "body.split", "training"),
         ("fingerprint", "round", "round", 0),
@@ -339,6 +340,11 @@ def _per_kind() -> Iterator[Vector]:
     ]:
         yield f"{kind}-{name}", "FM-FRM-03", resigned(sample(kind), site, _put(path, value))
     for kind, name, path, value in [
+        ("unmask-request", "to-two", "recipients", [samples.actor("riks"), samples.actor("st-olav")]),
+        ("unmask-request", "two-updates", "body.included.2", ...),
+        ("unmask-request", "site-twice", "body.included.1.site", "riks"),
+        ("unmask-request", "update-twice", "body.included.1.update", sha256(b"riks")),
+        ("unmask-request", "culprit-included", "body.culprits", ["riks"]),
         ("model", "state-as-number", "body.state", 0),
         ("model", "compressed", "payload.0.coding", "zstd"),
         ("model", "last-as-number", "body.last", 1),

@@ -15,17 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedmed import recipe
-from fedmed.exchange import canonical, keys, sshsig
+from fedmed.exchange import canonical, certificates, keys, sshsig
 from fedmed.learning import params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fedmed.exchange.certificates import MaskKey
+
 Payloads = list[tuple[str, bytes]]
-KINDS = ("join", "federation", "approval", "model", "update", "report", "fingerprint", "state")
-OF_COORDINATOR = ("federation", "model")
+KINDS = (
+    "join", "federation", "approval", "model", "update", "report", "fingerprint", "state", "unmask-request",
+    "unmask-reply",
+)  # fmt: skip
+OF_COORDINATOR = ("federation", "model", "unmask-request")
 SITES = ("riks", "st-olav")
 CREATED, EXPIRES = "2031-03-01T08:00:00Z", "2033-02-28T08:00:00Z"
 FEDERATION_ID = "5eed" * 8
@@ -86,6 +92,17 @@ def actor(name: str) -> dict[str, str]:
     return {"name": name, "key": keys.fingerprint(public(name))}
 
 
+def mask_key(name: str, index: int = 1) -> MaskKey:
+    """Always the same mask keys for a name and an index; the first is of no federation yet."""
+
+    def private(purpose: str) -> X25519PrivateKey:
+        seed = f"fedmed test {purpose} {name} {index}".encode()
+        return X25519PrivateKey.from_private_bytes(hashlib.sha256(seed).digest())
+
+    federation = None if index == 1 else FEDERATION_ID
+    return certificates.certified(key(name), name, federation, index, private("dh"), private("kem"))
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -97,6 +114,8 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
         "model": [("model.safetensors", MODEL)],
         "update": [("update.safetensors", UPDATE)],
         "state": [("state.safetensors", STATE)],
+        "unmask-request": [("request.json", b'{"included":[]}')],
+        "unmask-reply": [("reply.json", b'{"shown":[]}')],
     }.get(kind, [])
     sender = "coordinator" if kind in OF_COORDINATOR else "st-olav"
     predicate = {
@@ -164,7 +183,16 @@ def _of_kind(kind: str) -> dict[str, Any]:
         return {**common, "ack": membership()["digest"], "body": _fingerprint_body()}
     in_round = {**common, "round": 0, "attempt": 1, "ack": membership()["digest"]}
     if kind == "model":
-        body = {"parents": [], "order": [], "previous": None, "state": None, "last": False, "pooled": []}
+        body = {
+            "parents": [],
+            "order": [],
+            "masks": [],
+            "clip": None,
+            "previous": None,
+            "state": None,
+            "last": False,
+            "pooled": [],
+        }
         return {**in_round, "ack": [], "tensor_table": shapes.digest(TABLE), "expires": EXPIRES, "body": body}
     if kind == "update":
         return {
@@ -176,7 +204,18 @@ def _of_kind(kind: str) -> dict[str, Any]:
     if kind == "state":
         own = {"recipients": [actor("st-olav")], "ack": None, "base_model": sha256(MODEL)}
         return {**in_round, **own, "tensor_table": shapes.digest(STATE_TABLE), "body": _state_body()}
+    if kind == "unmask-request":
+        to = {"recipients": [actor("st-olav")], "base_model": sha256(MODEL), "expires": EXPIRES}
+        return {**in_round, **to, "body": _request_body()}
+    if kind == "unmask-reply":
+        body = {"request": ZEROS, "included": ZEROS}
+        return {**in_round, "base_model": sha256(MODEL), "body": body}
     return {**in_round, "base_model": sha256(MODEL), "body": _report_body()}
+
+
+def _request_body() -> dict[str, Any]:
+    included = [{"site": site, "update": sha256(site.encode())} for site in ("riks", "st-olav", "ullevaal")]
+    return {"model": ZEROS, "included": included, "culprits": []}
 
 
 def _join_body() -> dict[str, Any]:
@@ -184,6 +223,7 @@ def _join_body() -> dict[str, Any]:
         "name": "st-olav",
         "key": keys.public_line(public("st-olav")),
         "contact": "radiology",
+        "mask": mask_key("st-olav").certificate.model_dump(),
         "nonce": "ab" * 16,
         "versions": [{"name": "fedmed", "version": "0.1.0"}],
     }
@@ -222,6 +262,7 @@ def _update_body() -> dict[str, Any]:
         "label_map": ZEROS,
         "preprocessing": None,
         "state": None,
+        "masked": None,
         "versions": [{"name": "fedmed", "version": "0.1.0"}],
     }
 

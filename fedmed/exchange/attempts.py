@@ -1,0 +1,101 @@
+"""The rules of a masked round: its attempts, which updates and models are masked, who is asked and what answers that.
+
+A round that was declared void is begun again with the same weights as another attempt, whose number grows. What the
+shares in a request are worth, the site that answers it decides with its keys (`requests`, `unmasking`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import certificates, keys, seeds
+from fedmed.exchange.verdict import Decided, Outcome
+
+if TYPE_CHECKING:
+    from fedmed.exchange.statement import (
+        ModelPredicate,
+        RoundPredicate,
+        Statement,
+        UnmaskReplyPredicate,
+        UnmaskRequestPredicate,
+        UpdatePredicate,
+    )
+    from fedmed.exchange.verdict import Situation
+
+
+def is_over(predicate: RoundPredicate, situation: Situation) -> bool:
+    """Whether a later round, or a later attempt of this one, has begun."""
+    return (predicate.round, predicate.attempt) < (situation.round, situation.attempt)
+
+
+def require_masks(said: Statement, predicate: ModelPredicate, situation: Situation) -> None:
+    """A model lists mask certificates where it will be answered and the recipe masks, and nowhere else; and another
+    attempt begins with the weights of the one before. Raises FedmedError FM-MSK-03, FM-RND-02.
+    """
+    body, round_ = predicate.body, predicate.round
+    is_answered = situation.masks and not body.last
+    listed = len(situation.federation.body.roster) if is_answered and situation.federation else 0
+    if len(body.masks) != listed:
+        raise FedmedError("FM-MSK-03", f"model of round {round_}: expected {listed} masks, got {len(body.masks)}")
+    if body.is_of_masked != (situation.masks and round_ > 0):
+        raise FedmedError("FM-MSK-03", f"model of round {round_}: made of masked updates, or not, against the recipe")
+    held = situation.record.model(round_)
+    if held and held.payload != said.subject[0].digest.sha256:
+        raise FedmedError("FM-RND-02", f"model of round {round_}: other weights than in another attempt of that round")
+
+
+def may_follow_another(predicate: ModelPredicate, situation: Situation) -> None:
+    """A model that names none of those that are here follows an attempt that did not arrive, or is a false one.
+
+    Raises Decided for the first, FedmedError FM-RND-02 for the second.
+    """
+    words = f"model of round {predicate.round}: does not follow the model before it"
+    if situation.masks:
+        raise Decided(Outcome.EARLY, "FM-WAI-05", f"{words}; has another attempt of that round not arrived?")
+    raise FedmedError("FM-RND-02", words)
+
+
+def require_masked(sender: str, predicate: UpdatePredicate, situation: Situation) -> None:
+    """An update is masked where the recipe says so, for this very model and all sites; and nobody masks twice in one
+    attempt. Raises FedmedError FM-MSK-05, FM-MSK-16, FM-SHR-01.
+    """
+    masked, federation = predicate.body.masked, situation.federation
+    model = situation.record.model(predicate.round, predicate.attempt)
+    if federation is None or model is None:
+        raise TypeError("an update answers a model, within a federation")
+    if (masked is not None) != situation.masks:
+        expected, got = ("a masked one", "a plain one")[:: 1 if situation.masks else -1]
+        raise FedmedError("FM-MSK-05", f"update of {sender}: expected {expected}, got {got}")
+    if masked is None:
+        return
+    if masked.context != seeds.binding(model.id) or len(masked.dealt) != len(federation.body.roster):
+        raise FedmedError("FM-MSK-05", f"update of {sender}: masked for another model, or for another number of sites")
+    certificates.check(
+        masked.next, sender, keys.parse_public_line(federation.member(sender).key), federation.founding.id
+    )
+    if situation.record.of("update", sender=sender, round=predicate.round, attempt=predicate.attempt):
+        raise FedmedError("FM-MSK-16", f"update of {sender}: round {predicate.round} has one of this attempt already")
+
+
+def request(predicate: UnmaskRequestPredicate, situation: Situation) -> Outcome:
+    """At a site: it is about the model that is newest here. Raises FedmedError FM-RND-03, FM-MSK-10, Decided."""
+    if not situation.masks:
+        raise FedmedError("FM-RND-03", "unmask-request: the recipe masks nothing")
+    if (predicate.round, predicate.attempt) > (situation.round, situation.attempt):
+        raise Decided(Outcome.EARLY, "FM-WAI-05", f"unmask-request: the model of round {predicate.round} is not here")
+    model = situation.record.model(predicate.round, predicate.attempt)
+    if model is None or (model.id, model.payload) != (predicate.body.model, predicate.base_model):
+        raise FedmedError("FM-MSK-10", f"unmask-request: round {predicate.round}: about another model than came here")
+    return Outcome.LATE if is_over(predicate, situation) else Outcome.ACCEPTED
+
+
+def reply(sender: str, predicate: UnmaskReplyPredicate, situation: Situation) -> Outcome:
+    """At the coordinator: it answers a request of this attempt. Raises FedmedError FM-MSK-17."""
+    record, round_, attempt = situation.record, predicate.round, predicate.attempt
+    asked = {known.id for known in record.of("unmask-request", round=round_, attempt=attempt)}
+    if predicate.body.request not in asked:
+        raise FedmedError("FM-MSK-17", f"unmask-reply of {sender}: answers no request of round {round_}")
+    if record.of("unmask-reply", sender=sender, round=round_, attempt=attempt):
+        raise FedmedError("FM-MSK-17", f"unmask-reply of {sender}: a second one in one attempt")
+    return Outcome.LATE if is_over(predicate, situation) else Outcome.ACCEPTED
