@@ -7,8 +7,8 @@
 
 A run may be killed at any time: the same command goes on behind the last slice that was done. Figures are kept in
 benchmarks/results/evidence.json, each section with the commit and the machine it was run on; the document is made of
-that file alone. A section that was run whole on this commit is not run again, unless `--again`. Exit 1 where a section
-does not hold or was never run.
+that file alone. A section that was run whole on this very code is not run again, unless `--again`. Exit 1 where a
+section does not hold or was never run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -71,14 +71,14 @@ def main() -> int:
 
 def run_all(options: argparse.Namespace, found: dict[str, Any]) -> None:
     """One section after the other, each kept as soon as it is done; one that cannot be run stops no other."""
-    commit = _commit()
+    code = _code()
     chosen = [each for each in SECTIONS if each.name in (options.only or TITLES)]
     if not (options.again or options.quick):
-        chosen = [each for each in chosen if not _is_done(found.get(each.name), commit)]
+        chosen = [each for each in chosen if not _is_done(found.get(each.name), code)]
     for index, section in enumerate(chosen):
         _print_what_is_left(chosen[index:], found)
         try:
-            entry = run(section, quick=options.quick, commit=commit, again=options.again, processes=options.processes)
+            entry = run(section, quick=options.quick, code=code, again=options.again, processes=options.processes)
         except NothingToTryError as error:
             print(f"{section.name}: not run: {error}", flush=True)
             continue
@@ -102,12 +102,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(section: Section, *, quick: bool, commit: str, again: bool = False, processes: int = 1) -> dict[str, Any]:
+def run(section: Section, *, quick: bool, code: Code, again: bool = False, processes: int = 1) -> dict[str, Any]:
     """All slices that are not done yet; returns what evidence.json keeps of a section."""
     slices = section.slices(quick)
     if not slices:
         raise NothingToTryError("there is nothing to try")
-    folder = WORK / f"{section.name}-{'quick' if quick else 'whole'}-{commit}"
+    folder = WORK / f"{section.name}-{'quick' if quick else 'whole'}-{code.digest}"
     kept = {} if again else load(folder / "slices.json")
     waiting = [index for index in range(len(slices)) if str(index) not in kept]
     started, done = time.monotonic(), 0
@@ -127,7 +127,8 @@ def run(section: Section, *, quick: bool, commit: str, again: bool = False, proc
         "tried": section.tried,
         "whole": not quick,
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit,
+        "commit": code.commit,
+        "code": code.digest,
         "seconds": round(sum(each["seconds"] for each in in_order)),
         "machine": _machine(),
         "figures": asdict(figures),
@@ -151,21 +152,32 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _commit() -> str:
-    """The commit of the code that runs here; where it was changed since, with a + and a digest of the changed files."""
+@dataclass(frozen=True)
+class Code:
+    """The commit that is checked out, with a + where it was changed since; and a digest of all code as it lies here.
 
+    Documents and results are no part of the digest: they may be committed while a run goes on.
+    """
+
+    commit: str
+    digest: str
+
+
+def _code() -> Code:
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=TOP, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     names = git("ls-files", "--modified", "--others", "--exclude-standard", "--", *CODE).splitlines()
-    changed = hashlib.sha256(b"".join((TOP / name).read_bytes() for name in names if (TOP / name).exists()))
+    digest = hashlib.sha256(git("ls-files", "--stage", "--", *CODE).encode())
+    for name in names:
+        digest.update((TOP / name).read_bytes() if (TOP / name).exists() else b"")
     head = git("rev-parse", "--short=10", "HEAD") or "unknown"
-    return f"{head}+{changed.hexdigest()[:6]}" if names else head
+    return Code(f"{head}+" if names else head, digest.hexdigest()[:10])
 
 
-def _is_done(entry: dict[str, Any] | None, commit: str) -> bool:
-    return bool(entry and entry["whole"] and entry["commit"] == commit and commit != "unknown")
+def _is_done(entry: dict[str, Any] | None, code: Code) -> bool:
+    return bool(entry and entry["whole"] and entry["code"] == code.digest and code.commit != "unknown")
 
 
 def _machine() -> dict[str, str]:

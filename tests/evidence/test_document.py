@@ -39,13 +39,27 @@ def test_what_was_never_run_whole_says_so(evidence: Any) -> None:
 
 def test_a_killed_run_goes_on(evidence: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(evidence, "WORK", tmp_path)
-    evidence.evidence_report.save(tmp_path / "swaps-quick-c" / "slices.json", {"0": {"seconds": 3, "result": KEPT}})
+    evidence.evidence_report.save(tmp_path / "swaps-quick-d" / "slices.json", {"0": {"seconds": 3, "result": KEPT}})
     section = next(each for each in evidence.SECTIONS if each.name == "swaps")
-    found = evidence.run(section, quick=True, commit="c")
+    found = evidence.run(section, quick=True, code=evidence.Code("c", "d"))
     rows = {what: tried for what, tried, _ in found["figures"]["rows"]}
     assert rows["a kept slice"] == "1,000,000"
     assert int(rows["statement"]) > 10
     assert (found["whole"], found["figures"]["holds"], found["commit"]) == (False, True, "c")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (None, False),
+        ({"whole": True, "code": "d"}, True),
+        ({"whole": False, "code": "d"}, False),
+        ({"whole": True, "code": "e"}, False),
+    ],
+)
+def test_what_was_run_whole_on_this_code_is_done(evidence: Any, entry: dict[str, Any] | None, expected: bool) -> None:
+    assert evidence._is_done(entry, evidence.Code("c", "d")) is expected
+    assert not evidence._is_done(entry, evidence.Code("unknown", "d"))
 
 
 KEPT = {"tried": {"a kept slice": 1_000_000}, "accepted": []}
