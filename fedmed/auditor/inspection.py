@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, laps, reading, sshsig, statement
+from fedmed.exchange import (
+    admission,
+    approvals,
+    artifact,
+    bodies,
+    federation,
+    intake,
+    keys,
+    laps,
+    reading,
+    sshsig,
+    statement,
+)
 from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
 
@@ -18,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from fedmed.exchange.artifact import Envelope, Expected
+    from fedmed.exchange.artifact import Demand, Envelope
     from fedmed.exchange.container import Reader
     from fedmed.exchange.federation import Federation, Owner
     from fedmed.exchange.statement import Statement
@@ -99,6 +111,7 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
     checked = ["signature", "canonical statement and schema", "payload hashes", "container, to the last byte"]
     if known is not None:
         checked += ["key and role in the federation", "federation id, version and digest"]
+        checked += ["approvals of sites"] if found.kind == "model" else []
         checked += ["tensor table and finite numbers"] if found.kind in ("model", "update", "state") else []
     spoken = keys.spoken(known.federation.digest) if known else ""
     asked = known.recipe.update.encoding if known and found.kind == "update" else ""
@@ -110,7 +123,7 @@ def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement,
     envelope = artifact.read_envelope(source)
     owner = _role(envelope, known.federation if known else None)
     said = _stated(envelope, owner)
-    expected: dict[str, Expected] = {}
+    expected: dict[str, Demand] = {}
     if known is not None:
         _of_this_federation(envelope.id, said, known.federation)
         _of_this_recipe(said, known)
@@ -132,15 +145,16 @@ def read_federation(path: Path) -> Reference:
     return Reference(found, recipe.from_bytes(chosen), shapes.table_from_bytes(tensors))
 
 
-def _expected(said: Statement, known: Reference) -> dict[str, Expected]:
-    """What a statement's payload of tensors must be. Raises FedmedError FM-TEN-01."""
+def _expected(said: Statement, known: Reference) -> dict[str, Demand]:
+    """What a statement's payloads must be. Raises FedmedError FM-TEN-01."""
     body, table = said.predicate.body, known.layout.table
     if isinstance(body, bodies.State):
         parts = [shapes.part_table(known.table, part.name, part.tensors) for part in body.parts]
         table = tuple(tensor for part in parts for tensor in part)
     written = known.layout if said.kind == "update" else Layout(table)
     tensors = artifact.Expected(written.digest, written.largest, written.inspector, written.coding)
-    return {part.name: tensors for part in said.predicate.payload if part.media == artifact.SAFETENSORS}
+    found = {part.name: tensors for part in said.predicate.payload if part.media == artifact.SAFETENSORS}
+    return {**found, **approvals.expected(known.federation)}
 
 
 @contextmanager
@@ -200,10 +214,10 @@ def _of_this_recipe(said: Statement, known: Reference) -> None:
         laps.require_order(said.predicate, known.federation, known.recipe.lap_seed, None)
 
 
-def _of_this_table(said: Statement, expected: Mapping[str, Expected]) -> None:
+def _of_this_table(said: Statement, expected: Mapping[str, Demand]) -> None:
     table = getattr(said.predicate, "tensor_table", None)
     part = expected.get(f"{said.kind}.safetensors")
-    if part is not None and table != part.table:
+    if isinstance(part, artifact.Expected) and table != part.table:
         raise FedmedError("FM-TEN-01", f"{said.kind} of {said.sender}: the table of tensors is not the federation's")
 
 

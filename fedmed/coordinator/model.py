@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies, laps, sealing, statement
+from fedmed.exchange import approvals, bodies, laps, sealing, statement
 from fedmed.learning import shapes
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
         )
         return statement.make("model", subject, predicate)
 
-    return sealing.say(found, command, "model", next_.round, [content], build, now)
+    contents = [content, approvals.gathered(found, federation)]
+    return sealing.say(found, command, "model", next_.round, contents, build, now)
 
 
 def _order(running: Started, next_: Next, before: Known | None) -> list[str]:

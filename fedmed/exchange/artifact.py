@@ -67,6 +67,17 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Bounded:
+    """What a payload without tensors must be: at most `size` bytes, and who looks at them."""
+
+    size: int
+    inspector: Callable[[], Inspector]
+
+
+Demand = Expected | Bounded
+
+
+@dataclass(frozen=True)
 class Content:
     """One payload to seal. Where `sha256` is None it is hashed while it is written."""
 
@@ -124,7 +135,7 @@ def payload_bytes(data: bytes, envelope: Envelope, verified: statement.Statement
     return data[offset : offset + next(part.bytes for part in verified.predicate.payload if part.name == name)]
 
 
-def read_payloads(reader: Reader, verified: statement.Statement, expected: Mapping[str, Expected]) -> Iterator[None]:
+def read_payloads(reader: Reader, verified: statement.Statement, expected: Mapping[str, Demand]) -> Iterator[None]:
     """Consume everything after the envelope: hashes, tensor headers, numbers, trailer, end.
 
     A generator that yields after every chunk, so that a caller can pass the chunks on without keeping them. Raises
@@ -139,12 +150,20 @@ def read_payloads(reader: Reader, verified: statement.Statement, expected: Mappi
     reader.trailer()
 
 
-def _read_payload(reader: Reader, part: statement.Payload, sha256: str, expected: Expected | None) -> Iterator[None]:
+def _require_size(part: statement.Payload, expected: Expected) -> None:
     name, size = part.name, part.bytes
-    if expected and part.coding != expected.coding:
+    if part.coding != expected.coding:
         raise FedmedError("FM-ENC-03", f"{name}: expected coding {expected.coding}, got {part.coding}")
-    if expected and (size > expected.size or (size < expected.size and expected.coding == "none")):
+    if size > expected.size or (size < expected.size and expected.coding == "none"):
         raise FedmedError("FM-TEN-01", f"{name}: expected {expected.size} bytes of tensors, got {size}")
+
+
+def _read_payload(reader: Reader, part: statement.Payload, sha256: str, expected: Demand | None) -> Iterator[None]:
+    name, size = part.name, part.bytes
+    if isinstance(expected, Bounded) and size > expected.size:
+        raise FedmedError("FM-FRM-04", f"{name}: expected at most {expected.size} bytes, got {size}")
+    if isinstance(expected, Expected):
+        _require_size(part, expected)
     digest = hashlib.sha256()
     inspector = expected.inspector() if expected else None
     for chunk in reader.stream(size):

@@ -14,6 +14,7 @@ from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import answers, artifact, container, reading, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
+from fedmed.exchange.artifact import Expected
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.record import Known
 from fedmed.exchange.seen import Seen
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fedmed.exchange.artifact import Envelope, Expected
+    from fedmed.exchange.artifact import Demand, Envelope
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
@@ -50,7 +51,7 @@ class Terms:
     """
 
     federation: Federation | None
-    expected: Mapping[str, Expected] = field(default_factory=dict)
+    expected: Mapping[str, Demand] = field(default_factory=dict)
     accept_expired: bool = False
     trust_clock: bool = False
     pools: bool = False
@@ -110,7 +111,7 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
         record=workspace.record,
         round=-1 if newest is None or newest.round is None else newest.round,
         now=now,
-        tables={name.split(".")[0]: part.table for name, part in terms.expected.items()},
+        tables={name.split(".")[0]: part.table for name, part in terms.expected.items() if isinstance(part, Expected)},
         accept_expired=terms.accept_expired,
         trust_clock=terms.trust_clock,
         pools=terms.pools,
@@ -225,7 +226,7 @@ def _check_length(size: int, expected: int) -> None:
 
 
 def _take_in(
-    workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict, expected: Mapping[str, Expected]
+    workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict, expected: Mapping[str, Demand]
 ) -> Verdict:
     """Copy into the spool, verifying every byte that is written, then give it its place in the archive."""
     said = verdict.statement

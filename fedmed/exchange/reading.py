@@ -12,7 +12,7 @@ from fedmed.exchange import artifact, container
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from fedmed.exchange.artifact import Envelope, Expected
+    from fedmed.exchange.artifact import Demand, Envelope
     from fedmed.exchange.statement import Statement
 
 
@@ -37,7 +37,7 @@ def payload(fd: int, envelope: Envelope, said: Statement, name: str) -> Callable
     return lambda offset, size: b"".join(files.read_chunks(fd, start + offset, min(size, end - offset)))
 
 
-def verified(fd: int, envelope: Envelope, said: Statement, expected: Mapping[str, Expected]) -> Iterator[bytes]:
+def verified(fd: int, envelope: Envelope, said: Statement, expected: Mapping[str, Demand]) -> Iterator[bytes]:
     """The file's bytes from its beginning, each handed on only after the reader has seen it."""
     chunks: list[bytes] = []
     os.lseek(fd, 0, os.SEEK_SET)

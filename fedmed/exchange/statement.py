@@ -200,12 +200,13 @@ AnyPredicate = Annotated[
     | StatePredicate,
     Field(discriminator="kind"),
 ]
+APPROVALS = "approvals.json"  # who agreed to the federation
 PAYLOADS = {
     "join": [],
     "federation": ["recipe.json", "tensors.json"],
     "approval": [],
     "fingerprint": [],
-    "model": ["model.safetensors"],
+    "model": ["model.safetensors", APPROVALS],
     "update": ["update.safetensors"],
     "unmask-request": ["request.json"],
     "unmask-reply": ["reply.json"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import agreement, intake, keys, sealing, statement, workspace
+from fedmed.exchange import agreement, approvals, intake, keys, sealing, statement, workspace
 from fedmed.exchange.artifact import Expected
 from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
@@ -156,9 +156,10 @@ def terms(consent: Approved | None, *, accept_expired: bool = False, trust_clock
     layouts = {"model.safetensors": Layout(consent.travelling)}
     if seed is not None:  # in a lap also another site's
         layouts["update.safetensors"] = consent.layout
+    tensors = {name: Expected(said.digest, said.largest, said.inspector, said.coding) for name, said in layouts.items()}
     return intake.Terms(
         consent.agreement.federation,
-        {name: Expected(said.digest, said.largest, said.inspector, said.coding) for name, said in layouts.items()},
+        {**tensors, **approvals.expected(consent.agreement.federation)},
         accept_expired,
         trust_clock,
         consent.recipe.data.pools,

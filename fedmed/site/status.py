@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
-from fedmed.exchange import bodies, intake, keys, sealing, statement
+from fedmed.exchange import approvals, bodies, intake, keys, sealing, statement
 from fedmed.site import desk, laps
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ TUNED = "tuned"  # what a note is called that says what became of fine-tuning
 class Status:
     """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update, and `lap`
     who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps not of the last round.
+    `approved`: the sites whose approvals came with the newest model, by name.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Status:
     next: str
     lap: list[str] = field(default_factory=list)
     is_over: bool = False
+    approved: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,17 @@ def status(root: Path, now: datetime) -> Status:
         next=next_,
         lap=list(model.order) if model else [],
         is_over=model is not None and model.last,
+        approved=_approved(site, consent),
     )
+
+
+def _approved(site: Site, consent: Approved) -> list[str]:
+    """Who agreed to this federation too, by the approvals that came with the newest model."""
+    model = site.workspace.record.newest("model")
+    if model is None:
+        return []
+    brought = sealing.read_payload(site.workspace, model.id, approvals.PAYLOAD)
+    return list(approvals.approved_by(brought, consent.agreement.federation))
 
 
 def _ack(site: Site) -> str:

@@ -56,17 +56,20 @@ def _model(path: Path, layout: Layout, federation: str) -> None:
     said = copy.deepcopy(of_kind("model")[0])
     predicate = said["predicate"]
     predicate["federation"]["digest"], predicate["tensor_table"] = federation, layout.digest
-    predicate["payload"] = predicate["payload"][:1]
-    predicate["payload"][0]["bytes"] = layout.size
-    said["subject"] = said["subject"][:1]
-    said["subject"][0]["digest"]["sha256"] = _digest(layout)
+    agreed = samples.approvals(samples.approval(change=lambda it: it["federation"].update(digest=federation)))
+    for place, (size, sha256_) in enumerate(((layout.size, _digest(layout)), (len(agreed), sha256(agreed)))):
+        predicate["payload"][place]["bytes"] = size
+        said["subject"][place]["digest"]["sha256"] = sha256_
     raw = canonical.encode(said)
     members = [("statement.json", raw), ("statement.json.sig", sshsig.sign(key("coordinator"), NAMESPACE, raw))]
     name = predicate["payload"][0]["name"]
     with path.open("wb") as out:
         out.write(b"".join(samples.member(*each) for each in members))
         out.write(container.header(name, layout.size) + layout.header)
-        out.truncate(container.packed_size([*(len(data) for _, data in members), layout.size]))
+        end = container.packed_size([*(len(data) for _, data in members), layout.size]) - len(container.TRAILER)
+        out.truncate(end)
+        out.seek(end)
+        out.write(samples.member(statement.APPROVALS, agreed) + container.TRAILER)
 
 
 def _digest(layout: Layout) -> str:

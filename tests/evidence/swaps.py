@@ -85,6 +85,9 @@ def made(origin: Origin) -> bytes:
     if "round" in predicate:
         predicate["round"] = origin.round
     whole = samples.signed(statement, payloads, by=key(origin.site or "coordinator"))
+    if origin.kind == "model":
+        agreed = samples.approval(change=lambda said: said.update(federation=predicate["federation"]))
+        whole = resigned(whole, key("coordinator"), payload=samples.approvals(agreed), place=1)
     return resigned(whole, key(origin.site or "coordinator"), payload=_own_numbers(origin, payloads))
 
 

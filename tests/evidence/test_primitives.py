@@ -42,7 +42,7 @@ def test_a_file_with_a_hole_is_a_good_model(tmp_path: Path) -> None:
     data = files.model.read_bytes()
     assert len(data) > 3_000_000
     assert code_of(lambda: inspection.check(container.Reader(io.BytesIO(data).read), known)) == "ok"
-    spoiled = data[:-5000] + b"\1" + data[-4999:]
+    spoiled = data[:-50_000] + b"\1" + data[-49_999:]
     assert code_of(lambda: inspection.check(container.Reader(io.BytesIO(spoiled).read), known)) == "FM-TRU-10"
 
 

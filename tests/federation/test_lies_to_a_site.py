@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 
 from fedmed.exchange import agreement, statement
 from fedmed.exchange.verdict import Outcome
-from fedmed.site import desk
+from fedmed.site import desk, status
 from tests.coded import code_of
 from tests.vectors import samples
 
@@ -69,6 +70,23 @@ def huge(simulation: Simulation, model: bytes) -> bytes:
 def swapped(_: Simulation, model: bytes) -> bytes:
     *envelope, (name, payload) = samples.members(model)
     return samples.packed([*envelope, (name, payload[:-4] + b"\0\0\0\1")])
+
+
+def approved_by_a_stranger(simulation: Simulation, model: bytes) -> bytes:
+    """The coordinator made up a hospital and consents in its name."""
+    payload = samples.approvals(samples.approval("stranger"))
+    return samples.resigned(model, simulation.coordinator.key, payload=payload, place=1)
+
+
+def approved_in_the_name_of_another(simulation: Simulation, model: bytes) -> bytes:
+    """What `bb` signed, brought as if it were of `aa` too."""
+    told = json.loads(samples.members(model)[3][1])
+    told["approvals"][0]["signature"] = told["approvals"][1]["signature"]
+    return samples.resigned(model, simulation.coordinator.key, payload=samples.approvals(*told["approvals"]), place=1)
+
+
+def too_many_approvals(simulation: Simulation, model: bytes) -> bytes:
+    return samples.resigned(model, simulation.coordinator.key, payload=bytes((1 << 20) + 1), place=1)
 
 
 def foreign(simulation: Simulation, model: bytes) -> bytes:
@@ -146,6 +164,9 @@ LIES: dict[str, tuple[Any, End]] = {
         put(created="2099-01-01T00:00:00Z", expires="2099-06-01T00:00:00Z"),
         (Outcome.FUTURE, "FM-TIM-02", 4),
     ),
+    "approved by a stranger": (approved_by_a_stranger, (REJECTED, "FM-ROS-01", 4)),
+    "approved in the name of another": (approved_in_the_name_of_another, (REJECTED, "FM-ROS-01", 4)),
+    "too many approvals": (too_many_approvals, (REJECTED, "FM-FRM-04", 5)),
     "cut short": (lambda _, model: model[:-900], (Outcome.INCOMPLETE, "FM-WAI-04", 75)),
     "with something at the end": (lambda _, model: model + b"\0", (REJECTED, "FM-FRM-01", 5)),
 }
@@ -162,6 +183,13 @@ def test_a_lie_has_its_own_end_and_the_honest_model_is_still_taken(round_one: Si
     assert (after.received, after.floor) == (before.received, before.floor)
     assert site.judge(model, round_one.now) == (Outcome.ACCEPTED, "", 0)
     assert simulator.predicate_of(round_one.update("aa", 1.0))["round"] == 1
+
+
+def test_a_model_shows_who_agreed(round_one: Simulation) -> None:
+    site = round_one.sites["aa"]
+    assert status.status(site.root, round_one.now).approved == []  # model 0 is sealed before anybody can
+    site.judge(round_one.coordinator.posted("model-r0001"), round_one.now)
+    assert status.status(site.root, round_one.now).approved == list(round_one.names)
 
 
 def test_a_replayed_model_is_a_duplicate(round_one: Simulation) -> None:

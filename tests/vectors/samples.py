@@ -111,7 +111,7 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
     """The statement of a kind, and its payloads."""
     payloads: Payloads = {
         "federation": [("recipe.json", RECIPE), ("tensors.json", shapes.table_to_bytes(TABLE))],
-        "model": [("model.safetensors", MODEL)],
+        "model": [("model.safetensors", MODEL), ("approvals.json", approvals() if kind == "model" else b"")],
         "update": [("update.safetensors", UPDATE)],
         "state": [("state.safetensors", STATE)],
         "unmask-request": [("request.json", b'{"included":[]}')],
@@ -155,6 +155,24 @@ def _about(kind: str) -> dict[str, Any]:
         "report": ("model", sha256(MODEL)),
     }[kind]
     return {"name": name, "digest": {"sha256": digest}}
+
+
+def approval(by: str = "st-olav", change: Callable[[dict[str, Any]], object] = lambda _: None) -> dict[str, str]:
+    """An approval as a model carries it."""
+    statement, _ = of_kind("approval")
+    statement["predicate"]["sender"] = actor(by)
+    change(statement["predicate"])
+    statement["subject"][0]["digest"]["sha256"] = statement["predicate"]["federation"]["digest"]
+    raw = canonical.encode(statement)
+    return {
+        "statement": raw.decode(),
+        "signature": sshsig.to_line(sshsig.sign(key(by), "approval@fedmed.v1", raw)),
+    }
+
+
+def approvals(*brought: dict[str, str]) -> bytes:
+    """The payload of a model; of itself with the approval of the one site that has consented so far."""
+    return canonical.encode({"approvals": list(brought or [approval()])})
 
 
 def membership() -> dict[str, Any]:
@@ -361,13 +379,14 @@ def resigned(
     change: Callable[[dict[str, Any]], object] = lambda _: None,
     *,
     payload: bytes | None = None,
+    place: int = 0,
     namespace: str | None = None,
 ) -> bytes:
-    """The same file after `change(predicate)`, with its first payload replaced if there is another, signed again."""
+    """The same file after `change(predicate)`, with the payload at `place` replaced if one is given, signed again."""
     statement, payloads = copy.deepcopy(statement_in(data)), members(data)[2:]
     if payload is not None:
-        payloads[0] = (payloads[0][0], payload)
-        statement["subject"][0]["digest"]["sha256"] = sha256(payload)
-        statement["predicate"]["payload"][0]["bytes"] = len(payload)
+        payloads[place] = (payloads[place][0], payload)
+        statement["subject"][place]["digest"]["sha256"] = sha256(payload)
+        statement["predicate"]["payload"][place]["bytes"] = len(payload)
     change(statement["predicate"])
     return signed(statement, payloads, by=by, namespace=namespace)

@@ -37,6 +37,8 @@ def test_there_are_many_small_ones_of_every_kind() -> None:
         "update-with-a-state.fedmed",
         "state-of-the-coordinator.fedmed",
         "update-bf16-largest.fedmed",
+        "model-approved-by-all.fedmed",
+        "model-approved-by-nobody-yet.fedmed",
     }
     good |= {f"{name}.fedmed" for form in encoded.SETTINGS for name in (f"federation-{form}", f"update-{form}-ok")}
     assert good == {name for name, expected in INDEX if expected == "ok"}

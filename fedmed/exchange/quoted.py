@@ -1,0 +1,48 @@
+"""A statement inside of another file, with its signature: said by its sender, whoever brings it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import sshsig, statement
+from fedmed.exchange.admission import agrees
+from fedmed.exchange.artifact import Envelope
+from fedmed.exchange.fields import Sent
+
+if TYPE_CHECKING:
+    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.statement import Statement
+
+
+class Quoted(Sent):
+    """`statement.json` as it was signed, and the base64 of its signature's blob."""
+
+    statement: Annotated[str, Field(max_length=statement.MAX_BYTES)]
+    signature: Annotated[str, Field(max_length=sshsig.MAX_BYTES)]
+
+
+def quote(envelope: Envelope) -> Quoted:
+    return Quoted(statement=envelope.raw.decode(), signature=sshsig.to_line(envelope.armour))
+
+
+def opened(quoted: Quoted) -> Envelope:
+    """Decoded, not verified. Raises FedmedError FM-SIG-02."""
+    armour = sshsig.from_line(quoted.signature)
+    return Envelope(quoted.statement.encode(), armour, sshsig.decode(armour))
+
+
+def verified(quoted: Quoted, federation: "Federation") -> "tuple[Envelope, Statement]":
+    """Signed by a key of the roster that may sign this kind, and in agreement with itself.
+
+    Raises FedmedError FM-SIG-*, FM-FRM-02, FM-FRM-03.
+    """
+    envelope = opened(quoted)
+    sshsig.verify(envelope.signature, envelope.raw)
+    owner = federation.owner(envelope.signature.public_key)
+    kind = statement.kind_of(envelope.signature.namespace)
+    if owner is None or kind not in owner.kinds:
+        raise FedmedError("FM-SIG-03", "a statement inside: signed by nobody of the roster, or for another kind")
+    said = statement.decode(envelope.raw)
+    agrees(said, envelope, owner, kind)
+    return envelope, said
