@@ -20,6 +20,7 @@ from fedmed.exchange.seeds import Context, Masks
 UNMASK = "unmask.json"
 Share = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[str, Field(pattern=r"^[0-9a-f]{62}$")]
+_Opened = dict[tuple[str, str], bytes]
 
 
 class Shown(Sent):
@@ -135,11 +136,10 @@ def recover(
         require_about(context, said, names, holder)
     absent = _absent(context, names)
     proofs: list[Proof] = []
-    own = {name: _secret(context, name, name, tables[name], replies, proofs) for name in names}
+    opened = {holder: _opened(context, replies[holder]) for holder in sorted(replies)}
+    own = {name: _secret(context, name, name, tables[name], opened, proofs) for name in names}
     pairs = {
-        (name, other): _secret(context, name, other, tables[name], replies, proofs)
-        for name in names
-        for other in absent
+        (name, other): _secret(context, name, other, tables[name], opened, proofs) for name in names for other in absent
     }
     complaints = [
         (holder, each.dealer) for holder, said in sorted(replies.items()) for each in said.shown if each.own is None
@@ -155,12 +155,12 @@ def recover(
 
 
 def _secret(
-    context: Context, dealer: str, secret: str, table: Table, replies: Mapping[str, Reply], proofs: list[Proof]
+    context: Context, dealer: str, secret: str, table: Table, opened: Mapping[str, _Opened], proofs: list[Proof]
 ) -> bytes | None:
     """One seed, out of the first shares that are good; who spoiled it is added to `proofs`."""
     good: dict[str, bytes] = {}
-    for holder in sorted(replies):
-        share = _share(context, replies[holder], dealer, secret)
+    for holder, shares in opened.items():
+        share = shares.get((dealer, secret))
         if share is None:
             continue
         if _is_good(context, dealer, secret, holder, share, table):
@@ -178,7 +178,12 @@ def _secret(
 
 def is_proven(context: Context, proof: Proof, table: Table, replies: Mapping[str, Reply]) -> bool:
     """Whether the dealer's table and the replies, whose signatures were checked, show what the proof says."""
-    shares = {holder: _share(context, replies[holder], proof.dealer, proof.secret) for holder in proof.holders}
+    names = {proof.site, proof.dealer, proof.secret, *proof.holders}
+    if not names <= set(context.sites) or not set(proof.holders) <= set(replies):
+        return False
+    if not all(_has_form(context, replies[holder]) for holder in proof.holders):
+        return False
+    shares = {holder: _opened(context, replies[holder]).get((proof.dealer, proof.secret)) for holder in proof.holders}
     found = {holder: share for holder, share in shares.items() if share is not None}
     good = {
         holder: share
@@ -193,19 +198,27 @@ def is_proven(context: Context, proof: Proof, table: Table, replies: Mapping[str
 
 def require_about(context: Context, said: Reply, names: Sequence[str], holder: str) -> None:
     """The reply of `holder` is about exactly these included sites. Raises FedmedError FM-SHR-10."""
-    count = len(_absent(context, names))
-    fits = all(len(each.pairs) == (0 if each.own is None else count) for each in said.shown)
-    if [each.dealer for each in said.shown] != list(names) or holder not in names or not fits:
+    if [each.dealer for each in said.shown] != list(names) or holder not in names or not _has_form(context, said):
         raise FedmedError("FM-SHR-10", f"reply of {holder}: it is not about the {len(names)} sites that are included")
 
 
-def _share(context: Context, said: Reply, dealer: str, secret: str) -> bytes | None:
-    """None where the holder says that it has none."""
-    shown = next(each for each in said.shown if each.dealer == dealer)
-    if shown.own is None:
-        return None
+def _has_form(context: Context, said: Reply) -> bool:
+    """Each site once, by name, and of each a share for every site that is not there, or none at all."""
     names = [each.dealer for each in said.shown]
-    return bytes.fromhex(shown.own if secret == dealer else shown.pairs[_absent(context, names).index(secret)])
+    count = len(_absent(context, names))
+    fits = all(len(each.pairs) == (0 if each.own is None else count) for each in said.shown)
+    return fits and names == sorted(set(names)) and set(names) <= set(context.sites)
+
+
+def _opened(context: Context, said: Reply) -> _Opened:
+    """The shares of a reply, by dealer and by the secret's other end; none of a dealer whose bundle held none."""
+    absent = _absent(context, [each.dealer for each in said.shown])
+    found: _Opened = {}
+    for each in said.shown:
+        if each.own is not None:
+            found[each.dealer, each.dealer] = bytes.fromhex(each.own)
+            found |= {(each.dealer, name): bytes.fromhex(share) for name, share in zip(absent, each.pairs, strict=True)}
+    return found
 
 
 def _is_good(context: Context, dealer: str, secret: str, holder: str, share: bytes, table: Table) -> bool:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     Read = Callable[[int, int], np.ndarray]
 
 Ring = Literal[32, 64]
-PIECE = 1 << 16  # elements that are worked on at once: they stay in the processor's cache
+PIECE = 1 << 15  # elements that are worked on at once: they stay in the processor's cache
+MASK_PIECE = 1 << 18  # the same where each seed's mask costs a call
+SPAN = 1 << 20  # elements that a thread takes at a time
 MAX_SUM = 2**31  # of all case counts: they are added up in the ring
 
 
@@ -106,6 +108,10 @@ class Quantiser:
         """Little-endian, as it travels."""
         return np.dtype(f"<u{self.ring // 8}")
 
+    @property
+    def _signed(self) -> np.dtype:
+        return np.dtype(f"<i{self.ring // 8}")
+
     def quantise(self, change: np.ndarray, num_cases: int) -> Quantised:
         """`change`: the flat vector of an update, float32 [elements], as `shapes` orders it.
 
@@ -114,22 +120,25 @@ class Quantiser:
         counted = min(num_cases, self.max_num_cases)
         vector = np.empty(len(change) + 1, self.dtype)
         vector[-1] = counted
+        signed = vector.view(self._signed)  # modulo 2^ring the same numbers
         # w * Q, rounded: a product in float64 may lie above it in the ring of 64 bits
         most = (2 * counted * self.largest + self.max_num_cases) // (2 * self.max_num_cases)
-        firsts = range(0, len(change), PIECE)
+        spans = range(0, len(change), SPAN)
         with _threads() as pool:
-            norm = math.sqrt(sum(pool.map(lambda first: _squared(change[first : first + PIECE]), firsts)))
+            norm = math.sqrt(sum(pool.map(lambda first: _squared(change[first : first + SPAN]), spans)))
             factor = self.clip / norm if norm > self.clip else 1.0
+            scale = np.float64(factor * counted / self.max_num_cases * self.scale)
 
-            def work(first: int) -> None:
-                scaled = change[first : first + PIECE].astype(np.float64)
-                scaled *= factor * counted / self.max_num_cases * self.scale
-                np.rint(scaled, out=scaled)
-                whole = scaled.astype(np.int64)
-                np.clip(whole, -most, most, out=whole)
-                vector[first : first + len(whole)] = whole.view(np.uint64).astype(self.dtype)  # modulo 2^ring
+            def work(span: int) -> None:
+                scaled = np.empty(PIECE)
+                for first in range(span, min(span + SPAN, len(change)), PIECE):
+                    piece = change[first : first + PIECE]
+                    here, there = scaled[: len(piece)], signed[first : first + len(piece)]
+                    np.rint(np.multiply(piece, scale, out=here, dtype=np.float64), out=here)
+                    there[:] = here
+                    np.clip(there, -most, most, out=there)
 
-            for _ in pool.map(work, firsts):
+            for _ in pool.map(work, spans):
                 pass
         return Quantised(vector, factor)
 
@@ -145,7 +154,7 @@ class Quantiser:
 
         Raises FedmedError FM-SHR-12 where no updates within the clip can add up to it.
         """
-        signed = total.view(np.dtype(f"<i{self.ring // 8}"))
+        signed = total.view(self._signed)
         most = (2 * self.largest * cases + included * self.max_num_cases) // (2 * self.max_num_cases)
         if len(signed) and not -most <= int(signed.min()) <= int(signed.max()) <= most:
             raise FedmedError("FM-SHR-12", f"sum of updates: expected no element beyond {most}, got one")
@@ -172,13 +181,14 @@ def mask(vector: np.ndarray, added: Sequence[bytes], subtracted: Sequence[bytes]
 
     `keystream(seed, offset, size)` gives bytes of a seed's mask; it is called by several threads.
     """
-    firsts = range(0, len(vector), PIECE)
 
-    def work(first: int) -> None:
-        mask_piece(vector[first : first + PIECE], first, added, subtracted, keystream)
+    def work(span: int) -> None:
+        for first in range(span, min(span + SPAN, len(vector)), MASK_PIECE):
+            stop = min(first + MASK_PIECE, len(vector))
+            mask_piece(vector[first:stop], first, added, subtracted, keystream)
 
     with _threads() as pool:
-        for _ in pool.map(work, firsts):
+        for _ in pool.map(work, range(0, len(vector), SPAN)):
             pass
 
 
@@ -195,7 +205,7 @@ def mask_piece(
 
 @dataclass(frozen=True)
 class Pooled:
-    """The mean of masked updates: `cases` of all sites together, and float32 pieces of at most PIECE elements."""
+    """The mean of masked updates: `cases` of all sites together, and float32 pieces of at most MASK_PIECE elements."""
 
     cases: int
     pieces: Iterator[np.ndarray]
@@ -227,12 +237,12 @@ def pooled(
     cases = quantiser.cases(int(total(aligned, elements + 1 - aligned)[-1]), included)
 
     def work(first: int) -> tuple[np.ndarray, float]:
-        mean = quantiser.mean(total(first, min(PIECE, elements - first)), cases, included)
+        mean = quantiser.mean(total(first, min(MASK_PIECE, elements - first)), cases, included)
         return mean.astype(np.float32), float(mean @ mean)
 
     def pieces() -> Iterator[np.ndarray]:
         squared = 0.0
-        firsts = range(0, elements, PIECE)
+        firsts = range(0, elements, MASK_PIECE)
         with _threads() as pool:
             for batch in range(0, len(firsts), 16):  # so that few pieces wait for whoever takes them
                 for piece, norm in pool.map(work, firsts[batch : batch + 16]):
@@ -252,11 +262,16 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _squared(piece: np.ndarray) -> float:
+def _squared(span: np.ndarray) -> float:
     """Raises FedmedError FM-TEN-02."""
-    params.require_finite("update", piece)
-    wide = piece.astype(np.float64)
-    return float(wide @ wide)
+    wide, total = np.empty(PIECE), 0.0
+    for first in range(0, len(span), PIECE):
+        piece = span[first : first + PIECE]
+        params.require_finite("update", piece)
+        here = wide[: len(piece)]
+        here[:] = piece
+        total += float(here @ here)
+    return total
 
 
 def _unsafe(message: str) -> FedmedError:

@@ -303,6 +303,12 @@ def test_nobody_is_named_for_what_the_files_do_not_show() -> None:
     assert not proven("holder", "site-ab", ["site-ab"])
     assert not proven("dealer", "site-aa", of.names[:4]), "one of the shares is not the dealer's"
     assert not proven("dealer", "site-ab", of.names[:4]), "another site than the dealer"
+    assert not proven("holder", "site-zz", ["site-zz"]), "a site that does not exist"
+    del said["site-ab"]
+    assert not proven("dealer", "site-aa", of.names[:4]), "a reply that is not there"
+    first = said["site-ac"].shown[0].model_copy(update={"pairs": ["00" * 32]})
+    said["site-ac"] = said["site-ac"].model_copy(update={"shown": [first, *said["site-ac"].shown[1:]]})
+    assert not proven("holder", "site-ac", ["site-ac"]), "a reply that has another form"
 
 
 def test_a_bundle_that_does_not_open_is_a_complaint_that_names_two() -> None:

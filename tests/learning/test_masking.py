@@ -80,6 +80,17 @@ def test_numbers_by_hand() -> None:
     assert [quantiser(n).bits for n in (3, 4, 5, 8, 9, 100)] == [29, 29, 28, 28, 27, 24]
 
 
+def test_it_does_not_matter_where_pieces_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    change = np.random.RandomState(1).normal(0, 0.1, 1001).astype(np.float32)
+    whole = quantiser().quantise(change, 700)
+    monkeypatch.setattr(masking, "PIECE", 8)
+    monkeypatch.setattr(masking, "SPAN", 24)
+    parts = quantiser().quantise(change, 700)
+    assert np.array_equal(whole.vector, parts.vector)
+    assert parts.factor == pytest.approx(whole.factor, rel=1e-12)
+    assert whole.factor < 1
+
+
 def test_an_update_longer_than_the_clip_is_shortened() -> None:
     found = quantiser(clip=0.5).quantise(np.array([3, -4, 0], np.float32), CASES)
     q = 2**28 - 1
@@ -167,7 +178,8 @@ def test_a_mean_longer_than_the_clip_is_refused() -> None:
 
 @pytest.mark.parametrize("dtype", ["<u4", "<u8"])
 def test_masks_come_off_again(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
-    monkeypatch.setattr(masking, "PIECE", 8)
+    monkeypatch.setattr(masking, "MASK_PIECE", 8)
+    monkeypatch.setattr(masking, "SPAN", 16)
     vector = np.arange(37, dtype=dtype)
     hidden = vector.copy()
     masking.mask(hidden, [b"a", b"b"], [b"c"], stream)
@@ -182,7 +194,7 @@ def test_masks_come_off_again(monkeypatch: pytest.MonkeyPatch, dtype: str) -> No
 
 
 def test_pooled_updates_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masking, "PIECE", 8)
+    monkeypatch.setattr(masking, "MASK_PIECE", 8)
     of = quantiser(3)
     changes = [np.linspace(-0.05, 0.05, 41, dtype=np.float32) * sign for sign in (1, 2, -1)]
     vectors = [of.quantise(change, cases).vector for change, cases in zip(changes, (100, 200, 700), strict=True)]
@@ -199,7 +211,7 @@ def test_pooled_updates_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_mean_is_checked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its numbers is within the clip, all together are too long."""
-    monkeypatch.setattr(masking, "PIECE", 8)
+    monkeypatch.setattr(masking, "MASK_PIECE", 8)
     of = quantiser(3)
     vector = np.array([of.largest // 2] * 40 + [CASES], "<u4")
     read = [lambda first, count: vector[first : first + count]] * 3
