@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedmed.auditor import masked
 from fedmed.auditor.shelf import Shelf
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, keys, statement
@@ -71,9 +72,9 @@ def audit(folder: Path, round_: int, progress: Progress) -> Recomputed:
         strategy = _strategy(found, round_)
         before = _memory(shelf, found.base, strategy, round_ - 1)
         after = _memory(shelf, found.made, strategy, round_)
-        rows = [_vector(stack, each) for each in found.updates]
+        rows, meta = _rows(stack, found), _meta(found)
         base = found.base.numbers(MODEL, len(shapes.wire_table(found.table)), "<f4")
-        weights = strategy.weigh(_meta(found), np.empty((0, 0)))
+        weights = strategy.weigh(meta, np.empty((0, 0)))
         digest, total = hashlib.sha256(shapes.wire_table(found.table)), shapes.elements(found.table)
         for block in replay.blocks(found.table, base, rows, before):
             combined, stop = strategy.combine(block, weights), block.start + len(block.base)
@@ -99,16 +100,16 @@ def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:
 
     Raises FedmedError FM-SHR-13, FM-SHR-14, FM-TRU-11.
     """
-    ids = shelf.models(round_ + 1)
-    if len(ids) != 1:
-        raise FedmedError("FM-SHR-13", f"round {round_}: expected one model that came of it, got {len(ids)}")
-    made = shelf.take(ids[0])
+    made = _made(shelf, round_)
     body = _body(made)
     if body.previous is None or not body.parents:
         raise FedmedError("FM-SHR-13", f"model of round {round_ + 1}: it names no model and updates before it")
     base = shelf.take(body.previous)
-    if _body(base) is None or base.known.federation.founding.id != made.known.federation.founding.id:
+    _body(base)
+    if base.known.federation.founding.id != made.known.federation.founding.id:
         raise _other(round_, "the federation of the model before")
+    if body.is_of_masked != base.known.recipe.aggregation.masks:
+        raise _other(round_, "whether updates came masked")
     updates = []
     for number, parent in enumerate(body.parents, start=1):
         taken = shelf.take(parent.update)
@@ -121,6 +122,18 @@ def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:
         updates.append(taken)
         progress("verifying files", number, len(body.parents))
     return _Round(base, updates, made)
+
+
+def _made(shelf: Shelf, round_: int) -> Taken:
+    """The model that came of a round. Where the next round was void it stands there once for each attempt, with the
+    same weights.
+    """
+    models = [shelf.take(each) for each in shelf.models(round_ + 1)]
+    attempts = {getattr(each.said.predicate, "attempt", 0): each for each in models}
+    weights = {each.said.digest_of(MODEL) for each in models}
+    if len(weights) != 1 or len(attempts) != len(models):
+        raise FedmedError("FM-SHR-13", f"round {round_}: expected one model that came of it, got {len(models)}")
+    return attempts[min(attempts)]
 
 
 def _body(model: Taken) -> bodies.Model:
@@ -143,8 +156,18 @@ def _strategy(found: _Round, round_: int) -> Strategy:
     return strategy
 
 
+def _rows(stack: ExitStack, found: _Round) -> list[Read]:
+    """What the strategy is given: each update, or of masked ones their mean."""
+    if not _body(found.made).is_of_masked:
+        return [_vector(stack, each) for each in found.updates]
+    mean = masked.pooled(found.base, found.updates, found.made)
+    return [_numbers(stack, (piece.astype("<f4", copy=False).tobytes() for piece in mean.pieces))]
+
+
 def _meta(found: _Round) -> list[Meta]:
-    """What each update counts, as the coordinator had it. Raises FedmedError FM-SHR-15."""
+    """What each update counts, as the coordinator had it; the mean of masked ones counts for all of them."""
+    if _body(found.made).is_of_masked:
+        return [Meta("pooled", 1, 1.0, 1)]
     parents = [(each.site, each.weight) for each in _body(found.made).parents if each.weight is not None]
     cap = float(found.base.known.federation.body.limits.max_share)
     parts = strategies.shares([weight for _, weight in parents], cap)
@@ -188,7 +211,11 @@ def _vector(stack: ExitStack, update: Taken) -> Read:
         return update.numbers(UPDATE, len(layout.header), "<f4")
     unpacked = stack.enter_context(_flat(layout.unpacked(update.chunks(UPDATE))))
     numbers = payloads.decoded(layout, unpacked)
-    read = stack.enter_context(_flat(each.astype("<f4", copy=False).tobytes() for each in numbers))
+    return _numbers(stack, (each.astype("<f4", copy=False).tobytes() for each in numbers))
+
+
+def _numbers(stack: ExitStack, chunks: Iterable[bytes]) -> Read:
+    read = stack.enter_context(_flat(chunks))
     return lambda first, count: np.frombuffer(read(4 * first, 4 * count), "<f4")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import bundles, canonical, seeds, shamir
@@ -246,15 +246,24 @@ def to_bytes(said: Unmasking | Reply) -> bytes:
     return canonical.encode(said.model_dump(mode="json"))
 
 
+def from_bytes(data: bytes) -> Unmasking:
+    """`unmask.json`, in its one form. Raises FedmedError FM-SHR-11."""
+    try:
+        canonical.decode(data)
+        return Unmasking.model_validate_json(data, strict=True)
+    except (FedmedError, ValidationError) as error:
+        raise FedmedError("FM-SHR-11", f"{UNMASK}: not in its form", local=str(error)) from error
+
+
 def require_seeds(context: Context, said: Unmasking, tables: Mapping[str, Table]) -> None:
-    """Exactly the seeds that this sum needs, all of them the ones that the sites committed to.
+    """Exactly the seeds that the sum of these sites needs, all of them the ones that they committed to.
 
     Raises FedmedError FM-SHR-11.
     """
     names = [each.site for each in said.included]
     expected = [(name, other) for name in names for other in _absent(context, names)]
     fits = said.context == context.x and [(each.site, each.absent) for each in said.pairs] == expected
-    if not fits or names != sorted(set(names)) or not set(names) <= set(context.sites):
+    if not fits or names != sorted(tables) or not set(names) <= set(context.sites):
         raise FedmedError("FM-SHR-11", f"{UNMASK}: expected one seed for each site, and for each pair of in and out")
     told = [(each.site, each.site, each.seed) for each in said.included]
     told += [(each.site, each.absent, each.seed) for each in said.pairs]
