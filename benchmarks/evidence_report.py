@@ -19,6 +19,11 @@ INTRO = """# Evidence
 What fedmed claims about its files, tried out. Every figure below was written by `make evidence`, which runs all of this
 again; a quick version of each section is among the tests. Each section says when it was run, and on what.
 """
+ELSEWHERE = """
+## Measured elsewhere
+
+What secure aggregation costs: `benchmarks/results/masking.md`.
+"""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -40,7 +45,7 @@ def document(titles: Mapping[str, str], found: Mapping[str, Any]) -> str:
     parts = [INTRO, *overview(titles, found)]
     for name, title in titles.items():
         parts += ["", f"## {title}", ""] + (section(found[name]) if name in found else ["Never run."])
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, ELSEWHERE])
 
 
 def overview(titles: Mapping[str, str], found: Mapping[str, Any]) -> list[str]:

@@ -134,6 +134,22 @@ ATTACKS = (
         ),
     ),
     Attack(
+        "A3",
+        "approvals that the coordinator made up, borrowed, repeated, or took from another federation",
+        "FM-ROS-01",
+        (
+            *_to_a_site(
+                f"{LIE_TO_A_SITE}[approved by a stranger]", f"{LIE_TO_A_SITE}[approved in the name of another]"
+            ),
+            *_vectors(
+                "model-approval-twice",
+                "model-approval-of-a-stranger",
+                "model-approval-with-another-signature",
+                "model-approval-of-another-federation",
+            ),
+        ),
+    ),
+    Attack(
         "A4",
         "numbers of sites and colluders that protect nobody",
         "FM-SHR-06; one below the threshold the difference of two sums is one update",
@@ -305,6 +321,17 @@ ATTACKS = (
             "approval-json-control-character",
             "approval-json-lone-surrogate",
             "approval-json-depth-17",
+        ),
+    ),
+    Attack(
+        "C1",
+        "a model that the sum does not give, or seeds that no site committed to, in the archive",
+        "FM-SHR-11, FM-SHR-14",
+        (
+            "auditor/test_masked.py::test_another_model_than_the_sum_gives_is_found",
+            "auditor/test_masked.py::test_seeds_that_no_site_committed_to_are_found",
+            "auditor/test_masked.py::test_a_model_that_leaves_an_update_out_of_its_parents_is_found",
+            "auditor/test_masked.py::test_a_model_that_says_updates_came_plain_is_found",
         ),
     ),
 )
