@@ -44,7 +44,7 @@ class Included(Sent):
 
     site: SenderName
     update: Digest
-    seed: Seed
+    seed: Seed = Field(repr=False)
 
 
 class PairSeed(Sent):
@@ -52,7 +52,7 @@ class PairSeed(Sent):
 
     site: SenderName
     absent: SenderName
-    seed: Seed
+    seed: Seed = Field(repr=False)
 
 
 class Unmasking(Sent):

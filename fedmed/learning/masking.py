@@ -31,6 +31,7 @@ Ring = Literal[32, 64]
 PIECE = 1 << 15  # elements that are worked on at once: they stay in the processor's cache
 MASK_PIECE = 1 << 18  # the same where each seed's mask costs a call
 SPAN = 1 << 20  # elements that a thread takes at a time
+MAX_SQUARED = float(params.MAX_MAGNITUDE) ** 2
 MAX_SUM = 2**31  # of all case counts: they are added up in the ring
 
 
@@ -267,10 +268,12 @@ def _squared(span: np.ndarray) -> float:
     wide, total = np.empty(PIECE), 0.0
     for first in range(0, len(span), PIECE):
         piece = span[first : first + PIECE]
-        params.require_finite("update", piece)
         here = wide[: len(piece)]
         here[:] = piece
-        total += float(here @ here)
+        squared = float(here @ here)
+        if not squared <= MAX_SQUARED:  # only then can one of them be beyond it, or none at all
+            params.require_finite("update", piece)
+        total += squared
     return total
 
 

@@ -230,6 +230,41 @@ def test_any_bit_of_a_bundle_matters(byte: int, bit: int) -> None:
     assert code_of(lambda: bundles.open_(of.context, own, signed)) == "FM-SHR-09"
 
 
+def test_a_site_that_registers_a_peers_mask_key_makes_no_oracle_of_it() -> None:
+    """The list is refused (tests/exchange/test_certificates.py). Even in a list that nobody checked, the peer opens
+    nothing that was sealed for the other: its own name and certificate are in what a bundle is sealed for.
+    """
+    of = masked.circle(5)
+    thief, peer = of.mask["site-ab"], of.mask["site-ac"]
+    said = {**thief.certificate.model_dump(), "kem": peer.certificate.kem}
+    listed = [each if each.site != "site-ab" else each.model_validate(said) for each in of.certificates]
+    context = seeds.context(masked.MODEL, listed, 4)
+    dealt = bundles.deal(context, of.mask["site-aa"], "0" * 64)
+    stolen = bundles.bundle_of(dealt.bundles, context, "site-aa", "site-ab")
+    row = dealt.table.rows[1]
+    request = bundles.Requested("site-aa", row.digest, row, stolen)
+    assert code_of(lambda: bundles.open_(context, peer, request)) == "FM-SHR-09"
+    as_the_thief = replace(peer, certificate=listed[1])
+    assert code_of(lambda: bundles.open_(context, as_the_thief, request)) == "ok", "the key does fit"
+
+
+def test_an_old_key_that_was_stolen_opens_what_is_sealed_to_it() -> None:
+    """Why no index may fall: rolled back to it, every site would seal its shares to the thief."""
+    of = masked.circle(5)
+    dealt = bundles.deal(masked.context(of), of.mask["site-aa"], "0" * 64)
+    row = dealt.table.rows[2]
+    sealed = bundles.bundle_of(dealt.bundles, masked.context(of), "site-aa", "site-ac")
+    request = bundles.Requested("site-aa", row.digest, row, sealed)
+    assert len(bundles.open_(masked.context(of), of.mask["site-ac"], request)) == 5
+    renewed = replace(of, mask={**of.mask, "site-ac": masked.circle(5, index=2).mask["site-ac"]})
+    later = masked.context(renewed)
+    again = bundles.deal(later, of.mask["site-aa"], "0" * 64)
+    row = again.table.rows[2]
+    sealed = bundles.bundle_of(again.bundles, later, "site-aa", "site-ac")
+    request = bundles.Requested("site-aa", row.digest, row, sealed)
+    assert code_of(lambda: bundles.open_(later, of.mask["site-ac"], request)) == "FM-SHR-09"
+
+
 # --- who spoiled it -------------------------------------------------------------------------------------------------
 
 
@@ -478,7 +513,9 @@ def test_no_secret_is_ever_shown() -> None:
         of.context, of.of(of.names[:4]), replies(of.context, of.circle, of.of(of.names[:4]), of.names[:4])
     )
     assert found.unmasking is not None
-    texts = [repr(each) + str(each) for each in (dealt, dealt.masks, own, request, said, said.shown[0], found)]
+    secrets += [each.seed for each in (*found.unmasking.included, *found.unmasking.pairs)]
+    shown = (dealt, dealt.masks, own, request, said, said.shown[0], found, found.unmasking)
+    texts = [repr(each) + str(each) for each in shown]
     assert len(secrets) > 10
     assert not [secret for secret in secrets for text in texts if secret in text or repr(bytes.fromhex(secret)) in text]
 
