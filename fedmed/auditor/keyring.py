@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import federation, intake, keys
+from fedmed.exchange import federation, intake, keys, pins
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
@@ -15,12 +15,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A site of the roster. `is_pinned`: this workspace's operator has confirmed it with that hospital."""
+
+    name: str
+    key: str
+    is_pinned: bool
+
+
+@dataclass(frozen=True)
 class Fingerprints:
-    """`key` is what `ssh-keygen -lf` prints; `join` and `federation` are what people read over the phone."""
+    """`key` is what `ssh-keygen -lf` prints; `join` and `federation` are what people read over the phone. `peers` are
+    the other sites.
+    """
 
     key: str
     join: str
     federation: str
+    peers: list[Peer]
 
 
 def fingerprints(root: Path) -> Fingerprints:
@@ -30,8 +42,21 @@ def fingerprints(root: Path) -> Fingerprints:
     own = next((known.id for known in record.said if known.kind == "join"), "")
     agreed = min(record.of("federation"), key=lambda known: known.seq, default=None)  # the version people compared
     return Fingerprints(
-        keys.fingerprint(key), keys.spoken(own) if own else "", keys.spoken(agreed.id) if agreed else ""
+        keys.fingerprint(key),
+        keys.spoken(own) if own else "",
+        keys.spoken(agreed.id) if agreed else "",
+        _peers(root, record, keys.fingerprint(key)),
     )
+
+
+def _peers(root: Path, record: Record, own: str) -> list[Peer]:
+    agreed = record.newest("federation")
+    if agreed is None:
+        return []
+    _, envelope, said = intake.open_self_signed(root / "archive" / f"{agreed.id}.fedmed", "federation")
+    in_force = federation.from_statement(said, envelope.id)
+    pinned = pins.confirmed(record, in_force)
+    return [Peer(each.name, each.key, each.name in pinned) for each in in_force.sites() if each.key != own]
 
 
 def allowed_signers(root: Path, federation_path: Path | None) -> str:

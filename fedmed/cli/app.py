@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from fedmed import __version__, files, logs
-from fedmed.cli import audit, cache, check, experiments, partition, rounds, screen, setup, unattended
+from fedmed.cli import audit, cache, check, experiments, partition, rounds, screen, setup, trust, unattended
 from fedmed.codes.code import USAGE
 from fedmed.errors import CODES, FedmedError
 
@@ -29,6 +29,7 @@ rounds.register(app)
 unattended.register(app)
 experiments.register(app)
 audit.register(app)
+trust.register()
 cache.register(app)
 
 

@@ -136,9 +136,12 @@ def fingerprint(workspace: Workspace = Path(), as_json: Json = False) -> None:
     found = keyring.fingerprints(workspace)
     out.say(f"key {found.key}")
     if found.join:
-        out.say(f"join, to read to the coordinator: {found.join}")
+        out.say(f"join, to read to the coordinator and to other sites: {found.join}")
     if found.federation:
         out.say(f"federation in force here: {found.federation}")
+    for peer in found.peers:
+        pinned = f", {'pinned' if peer.is_pinned else 'not pinned'}" if found.join else ""
+        out.say(f"site {peer.name}: key {peer.key}{pinned}")
     out.result(found)
 
 

@@ -174,6 +174,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
         out.say(f"one site after another in this round: {', '.join(found.lap)}")
     if found.approved:
         out.say(f"approved, as the newest model shows: {', '.join(found.approved)}")
+    if found.unpinned:
+        out.say(f"not confirmed by phone (fedmed keys pin SITE): {', '.join(found.unpinned)}")
     if found.ack:
         out.say(f"the coordinator says of the last {'update' if found.round else 'fingerprint'}: {found.ack}")
     _waiting(out, found.waiting)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedmed.codes.code import TRUST, Code
+from fedmed.codes.code import TRUST, USAGE, Code
 
 CODES: dict[str, Code] = {
     "FM-ROS-01": Code(
@@ -10,4 +10,10 @@ CODES: dict[str, Code] = {
         "a model carries an approval that is not good",
         "call the coordinator: hospitals agreed to another federation than this one, or did not agree",
     ),
+    "FM-ROS-02": Code(
+        TRUST,
+        "the fingerprint typed is not that of the site's join",
+        "have it read again there (fedmed keys fingerprint); if it stays another, call the coordinator",
+    ),
+    "FM-ROS-03": Code(USAGE, "there is no other site of that name in the federation", "fedmed status"),
 }

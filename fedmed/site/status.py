@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
-from fedmed.exchange import approvals, bodies, intake, keys, sealing, statement
+from fedmed.exchange import approvals, bodies, intake, keys, pins, sealing, statement
 from fedmed.site import desk, laps
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TUNED = "tuned"  # what a note is called that says what became of fine-tuning
 class Status:
     """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update, and `lap`
     who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps not of the last round.
-    `approved`: the sites whose approvals came with the newest model, by name.
+    `approved`: the sites whose approvals came with the newest model, by name; `unpinned`: those that nobody called.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Status:
     lap: list[str] = field(default_factory=list)
     is_over: bool = False
     approved: list[str] = field(default_factory=list)
+    unpinned: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def status(root: Path, now: datetime) -> Status:
         lap=list(model.order) if model else [],
         is_over=model is not None and model.last,
         approved=_approved(site, consent),
+        unpinned=pins.unpinned(site.workspace, federation),
     )
 
 

@@ -1,0 +1,32 @@
+"""Pinned peers: sites whose join this operator has compared with that hospital itself, not by the coordinator's word.
+
+The coordinator alone says who is in the roster. A site that nobody here has called could be its own invention, and is
+counted among those that may collude. Source: PRIVACY.md section 1, Roster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.record import Record
+    from fedmed.exchange.workspace import Workspace
+
+PIN = "pin"  # what the ledger's note is called
+
+
+def confirmed(record: Record, federation: Federation) -> list[str]:
+    """The sites of the roster, by name, that are pinned with the join and the key that they have there.
+
+    A version of the federation that gives a site another key, without its old key's word for it, voids the pin.
+    """
+    pinned = {(facts["site"], facts["join"], facts["key"]) for _, facts in record.notes if facts.get("what") == PIN}
+    members = sorted(federation.body.roster, key=lambda member: member.name)
+    return [member.name for member in members if (member.name, member.join, member.key) in pinned]
+
+
+def unpinned(workspace: Workspace, federation: Federation) -> list[str]:
+    """The other sites of the roster, by name, that this site's operator has not confirmed."""
+    known = {*confirmed(workspace.record, federation), workspace.name}
+    return [name for name in federation.site_names if name not in known]

@@ -1,0 +1,45 @@
+"""`keys pin`: the operator has called another hospital, and types the fingerprint of its join that is read there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import keys, pins
+from fedmed.site import desk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """`unpinned` are the other sites that are still to be called."""
+
+    site: str
+    is_new: bool
+    unpinned: list[str]
+
+
+def pin(root: Path, name: str, now: datetime, ask: Callable[[], str]) -> Pinned:
+    """`ask` returns the fingerprint that the operator typed; it is not shown before.
+
+    Raises FedmedError FM-TRU-07, FM-ROS-02 (another fingerprint), FM-ROS-03 (no other site of that name).
+    """
+    with desk.opened(root, now) as site:
+        found, federation = site.workspace, desk.require_approved(site).agreement.federation
+        if name == found.name or name not in federation.site_names:
+            others = ", ".join(each for each in federation.site_names if each != found.name)
+            raise FedmedError("FM-ROS-03", f"expected one of {others}, got {name[:40]!r}")
+        is_new = name in pins.unpinned(found, federation)
+        if is_new:
+            member = federation.member(name)
+            if keys.normalise_spoken(ask()) != member.join[:32]:
+                raise FedmedError(
+                    "FM-ROS-02", f"{name}: the fingerprint typed is not that of its join in this federation"
+                )
+            found.write_entry("keys pin", "note", now, what=pins.PIN, site=name, join=member.join, key=member.key)
+        return Pinned(name, is_new, pins.unpinned(found, federation))
