@@ -61,12 +61,14 @@ def aggregate(
     """`include` names sites whose held update counts after all, for the `reason` that a person gives.
 
     Raises FedmedError FM-WAI-03 or FM-STR-01 with the list of sites that are missing or held, FM-SCR-03, FM-FED-03,
-    FM-TIM-01, FM-TRU-*, FM-NRM-*, FM-RES-*.
+    FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-NRM-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
         terms = _terms(found, running, trust_clock, now)
         agreement.require_valid(found, running.agreement, now)
+        if not trust_clock:
+            agreement.require_clock(found, now)
         arrivals = intake.receive_all(found, terms, now, "aggregate")
         if fingerprints.is_open(found, running):
             screening.include(found, [], include, reason, now)  # nothing is held

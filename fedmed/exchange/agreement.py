@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import federation, sealing, statement
+from fedmed.exchange import admission, federation, sealing, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,3 +45,11 @@ def require_valid(workspace: Workspace, agreement: Agreement, now: datetime) -> 
     if max(statement.to_time(now), workspace.record.floor) > agreement.federation.expires:
         next_ = "ask the coordinator to found a new federation"
         raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}", next=next_)
+
+
+def require_clock(workspace: Workspace, now: datetime) -> None:
+    """Raises FedmedError FM-TIM-02 when this clock is behind what is signed already: a model would be over too soon."""
+    signed = workspace.record.floor
+    if signed and statement.from_time(signed) > now + admission.AHEAD:
+        words = f"this workspace signed something {signed}, this clock says {statement.to_time(now)}"
+        raise FedmedError("FM-TIM-02", words, next="set this computer's clock, or aggregate --trust-clock REASON")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
 from fedmed.exchange import sealing
 from fedmed.learning import params
@@ -283,3 +284,21 @@ def test_reports_are_admitted_for_any_round_that_was(simulation: Simulation) -> 
     simulation.coordinator.aggregate(simulation.now)
     assert simulation.coordinator.judge(report, simulation.now)[0].value == "accepted"
     assert simulation.coordinator.workspace().record.of("report", sender="aa")[0].round == 0
+
+
+def test_a_clock_that_is_years_behind_signs_no_model(simulation: Simulation) -> None:
+    """It would be over before it arrives, and the round could not be closed again."""
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.look(simulation.now)
+    past = simulation.now - timedelta(days=3653)
+    assert code_of(lambda: simulation.coordinator.aggregate(past)) == "FM-TIM-02"
+    assert code_of(lambda: simulation.coordinator.aggregate(simulation.now - timedelta(hours=25))) == "ok"
+
+
+def test_a_person_may_say_that_the_clock_is_right(simulation: Simulation) -> None:
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.look(simulation.now)
+    past, root = simulation.now - timedelta(days=30), simulation.coordinator.root
+    assert code_of(lambda: aggregate.aggregate(root, past, trust_clock="it ran ahead at the start")) == "ok"
