@@ -239,7 +239,7 @@ def pooled(
 
     def work(first: int) -> tuple[np.ndarray, float]:
         mean = quantiser.mean(total(first, min(MASK_PIECE, elements - first)), cases, included)
-        return mean.astype(np.float32), float(mean @ mean)
+        return mean.astype(np.float32), float(np.square(mean).sum())
 
     def pieces() -> Iterator[np.ndarray]:
         squared = 0.0
@@ -268,9 +268,8 @@ def _squared(span: np.ndarray) -> float:
     wide, total = np.empty(PIECE), 0.0
     for first in range(0, len(span), PIECE):
         piece = span[first : first + PIECE]
-        here = wide[: len(piece)]
-        here[:] = piece
-        squared = float(here @ here)
+        # no product of vectors: BLAS would start threads of its own under each of these
+        squared = float(np.multiply(piece, piece, out=wide[: len(piece)], dtype=np.float64).sum())
         if not squared <= MAX_SQUARED:  # only then can one of them be beyond it, or none at all
             params.require_finite("update", piece)
         total += squared
