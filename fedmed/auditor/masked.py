@@ -25,17 +25,18 @@ def pooled(base: Taken, updates: Sequence[Taken], made: Taken) -> Pooled:
     Every seed is held against what its site committed to before anybody knew who would be in the sum. Raises
     FedmedError FM-SHR-01, FM-SHR-02, FM-SHR-07, FM-SHR-11, FM-SHR-12, the last one also while its pieces are taken.
     """
-    federation, aggregation = base.known.federation, base.known.recipe.aggregation
+    federation, recipe = base.known.federation, base.known.recipe
     body = _model(base)
     certificates.check_signed(body.masks, federation)
-    most = max(member.max_num_cases for member in federation.body.roster)
-    parameters = masking.parameters(len(federation.site_names), aggregation.colluders, most)
+    counts = [member.max_num_cases for member in federation.body.roster]
+    most = 1 if recipe.strategy.weight == "equal" else max(counts)
+    parameters = masking.parameters(len(counts), recipe.aggregation.colluders, most)
     context = seeds.context(base.envelope.id, body.masks, parameters.threshold)
     tables = {each.said.sender: _table(context, each) for each in updates}
     revealed = unmasking.from_bytes(made.payload(unmasking.UNMASK))
     unmasking.require_seeds(context, revealed, tables)
     _require_parents(revealed, updates, parameters.threshold)
-    quantiser = masking.Quantiser(parameters.num_sites, aggregation.ring, float(body.clip or 0), most)
+    quantiser = masking.Quantiser(parameters.num_sites, recipe.aggregation.ring, float(body.clip or 0), most)
     return _without_masks(context, quantiser, updates, revealed)
 
 

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from tests.masked import Circle, Masked
 
 CLIP, MOST = 2.0, 100
-RECIPE = recipe.to_bytes(
-    recipe.Segmentation.model_validate(
-        {**yaml.safe_load(samples.RECIPE), "aggregation": {"masking": "dm2", "clip": {"norm": CLIP}}}
-    )
-)
+AGGREGATION = {"masking": "dm2", "clip": {"norm": CLIP}}
 CASES = {"site-aa": 30, "site-ab": 80, "site-ad": 55}  # site-ac has not sent anything
 HEADER = len(shapes.wire_table(samples.TABLE))
 
@@ -40,8 +36,13 @@ def quiet(_what: str, done: int, total: int) -> None:
 class Archive:
     """Federation, model r0, three masked updates and model r1 of a federation of four."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, weight: str = "cases") -> None:
+        self.folder, self.most = folder, 1 if weight == "equal" else MOST
+        self.recipe = {
+            **yaml.safe_load(samples.RECIPE),
+            "aggregation": AGGREGATION,
+            "strategy": {"name": "fedavg", "weight": weight},
+        }
         folder.mkdir()
         circle = masked.circle(4)
         self.federation = self._say("federation", "coordinator", self._federation(circle), self._founding())
@@ -66,7 +67,7 @@ class Archive:
 
     @property
     def _quantiser(self) -> masking.Quantiser:
-        return masking.Quantiser(4, 32, CLIP, MOST)
+        return masking.Quantiser(4, 32, CLIP, self.most)
 
     def weights(self, mean: np.ndarray) -> bytes:
         """The payload of model r0 plus this."""
@@ -124,7 +125,8 @@ class Archive:
         ])  # fmt: skip
 
     def _founding(self) -> list[tuple[str, bytes]]:
-        return [("recipe.json", RECIPE), ("tensors.json", shapes.table_to_bytes(samples.TABLE))]
+        chosen = recipe.to_bytes(recipe.Segmentation.model_validate(self.recipe))
+        return [("recipe.json", chosen), ("tensors.json", shapes.table_to_bytes(samples.TABLE))]
 
     def _federation(self, circle: Circle) -> dict[str, Any]:
         statement, _ = samples.of_kind("federation")
@@ -192,6 +194,13 @@ def test_anyone_with_the_files_computes_the_model_again(archive: Archive) -> Non
     weights = params.from_payload(archive.weights(archive.mean), samples.TABLE)
     flat = np.concatenate([weights[tensor.name].ravel() for tensor in shapes.in_wire_order(samples.TABLE)])
     assert np.abs(flat - before - exact).max() < 1e-6
+
+
+def test_where_all_sites_count_the_same_each_counts_one(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "equal", weight="equal")
+    assert audited(archive) == "ok"
+    exact = np.mean([change.astype(np.float64) for change in archive.changes.values()], axis=0)
+    assert np.abs(archive.mean - exact).max() < 1e-7
 
 
 def test_another_model_than_the_sum_gives_is_found(archive: Archive) -> None:
