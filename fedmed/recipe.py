@@ -16,6 +16,7 @@ from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.recipe_aggregation import Aggregation
 from fedmed.recipe_augment import Augment, RandFlip, RandRotate90
+from fedmed.recipe_dp import DP
 from fedmed.recipe_fields import (
     ClassificationEvaluation,
     Cohort,
@@ -62,12 +63,15 @@ class Recipe(Strict):
     stopping: Stopping | None = None
     update: Update = Field(default_factory=Update)
     aggregation: Aggregation = Field(default_factory=Aggregation)
+    dp: DP | None = None
     evaluation: Evaluation
 
     @model_validator(mode="after")
     def _strategy_fits(self) -> Self:
         self.strategy.check(self.training)
         self.aggregation.check(self)
+        if self.dp is not None:
+            self.dp.check(self)
         if self.strategy.name in ("median", "trimmed_mean") and self.update.encoding == "topk":
             words = "where most numbers of most updates are zero, their middle is"
             raise ValueError(f"strategy {self.strategy.name} cannot have update.encoding topk: {words}")

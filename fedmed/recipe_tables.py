@@ -14,15 +14,30 @@ Level = Annotated[int, Field(strict=True)] | ColumnName
 
 
 class Column(Strict):
-    """A number; or, with `levels`, a category, whose first level is the one that the others are compared with."""
+    """A number; or, with `levels`, a category, whose first level is the one that the others are compared with.
+
+    `mean` and `sd` are known without looking at the patients, from a textbook or a published table.
+    """
 
     name: ColumnName
     levels: tuple[Level, ...] | None = Field(default=None, min_length=2, max_length=64)
+    mean: float = 0.0
+    sd: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _levels_differ(self) -> Self:
         if self.levels and len({str(level) for level in self.levels}) != len(self.levels):
             raise ValueError("a level stands twice")
+        return self
+
+    @property
+    def is_scaled(self) -> bool:
+        return (self.mean, self.sd) != (0.0, 1.0)
+
+    @model_validator(mode="after")
+    def _only_numbers_are_scaled(self) -> Self:
+        if self.levels and self.is_scaled:
+            raise ValueError("mean and sd belong to numbers, not to levels")
         return self
 
     @property
@@ -32,11 +47,13 @@ class Column(Strict):
 
 
 class Table(Cohort):
-    """Which columns of a row the network sees. `imputation` fills gaps from the site's own training rows."""
+    """Which columns of a row the network sees. `imputation` fills gaps from the site's own training rows, or by each
+    column's `mean` and first level (`constant`).
+    """
 
     columns: tuple[Column, ...] = Field(min_length=1, max_length=256)
     normalisation: Literal["none", "site", "federated"] = "site"
-    imputation: Literal["median", "mean", "drop"] = "median"
+    imputation: Literal["median", "mean", "constant", "drop"] = "median"
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Self:
@@ -44,6 +61,14 @@ class Table(Cohort):
             raise ValueError("a column stands twice, or is both input and outcome")
         if self.width > MAX_INPUTS:
             raise ValueError(f"columns and levels make {self.width} inputs, expected at most {MAX_INPUTS}")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_are_scaled_once(self) -> Self:
+        if self.normalisation != "none" and any(column.is_scaled for column in self.columns):
+            raise ValueError("mean and sd of a column belong to normalisation: none")
+        if self.normalisation != "none" and self.imputation == "constant":
+            raise ValueError("imputation: constant belongs to normalisation: none")
         return self
 
     @property

@@ -413,3 +413,76 @@ def test_what_fednova_knows_of_a_round():
     recipe = with_strategy(training, name="fednova")
     found = recipe.strategy.settings(recipe.training, 1, 4, num_sites=7)
     assert found == {"momentum": 0.5, "proximal_mu": 0.2, "client_lr": pytest.approx(0.075)}
+
+
+DP = {"clip_norm": 1.0, "patients_per_step": 8}
+OPEN_FILM = {"training": {**FILM["training"], "balance": "none"}}
+
+
+def test_images_with_dp_have_the_defaults_of_the_readme():
+    recipe = recipes.parse({**FILM, **OPEN_FILM, "dp": DP}, "recipe")
+    assert (recipe.dp.target_epsilon, recipe.dp.delta, recipe.dp.max_images) == (8.0, 1e-5, 1)
+    assert recipes.from_bytes(recipes.to_bytes(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "words"),
+    [
+        (FILM, {}, "training.balance: sampling"),
+        (FILM, {"training": {**FILM["training"], "balance": "loss"}}, "training.balance: loss"),
+        (FILM, {**OPEN_FILM, "network": {**RESNET, "norm": "batch", "batch_norm": "average"}}, "network.norm: batch"),
+        (FILM, {**OPEN_FILM, "data": {**FILM["data"], "normalisation": "site"}}, "data.normalisation: site"),
+        (FILM, {**OPEN_FILM, "data": {**FILM["data"], "normalisation": "federated"}}, "normalisation: federated"),
+        (FILM, {**OPEN_FILM, "stopping": {"patience": 2}}, "stopping"),
+        (FILM, {"training": {**OPEN_FILM["training"], "logit_calibration": 0.5}}, "logit_calibration"),
+        (FILM, {"training": {**OPEN_FILM["training"], "grad_clip": 1.0}}, "grad_clip"),
+        (FILM, {"training": {**OPEN_FILM["training"], "ditto_lambda": 0.1}}, "ditto_lambda"),
+        (BASE, {"training": {**BASE["training"], "local_steps": None, "local_epochs": 1}}, "local_epochs"),
+        (ROW, {}, "imputation: median .*fine_tune_steps"),
+        (SGD_ROW, {"strategy": {"name": "scaffold"}}, "strategy scaffold"),
+        (BREAST, {}, "task: survival"),
+    ],
+)
+def test_what_tells_more_of_patients_than_the_noise_covers_is_refused(base, change, words):
+    refused({**base, "dp": DP}, change, words)
+
+
+def test_all_that_dp_excludes_is_named_at_once():
+    training = {**FILM["training"], "grad_clip": 1.0, "fine_tune_steps": 5}
+    with pytest.raises(FedmedError) as caught:
+        recipes.parse({**FILM, "training": training, "stopping": {"patience": 2}, "dp": DP}, "recipe")
+    named = ["training.balance: sampling", "training.grad_clip", "training.fine_tune_steps", "stopping"]
+    assert [words in caught.value.message for words in named] == [True] * 4
+    assert "data.normalisation" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "dp",
+    [
+        {},
+        {"clip_norm": 1.0},
+        {**DP, "clip_norm": 0},
+        {**DP, "patients_per_step": 0},
+        {**DP, "target_epsilon": 10.1},
+        {**DP, "target_epsilon": 0},
+        {**DP, "delta": 0},
+        {**DP, "delta": 0.1},
+        {**DP, "max_images": 0},
+        {**DP, "noise_multiplier": 0.1},
+    ],
+)
+def test_dp_has_bounds(dp):
+    with pytest.raises(FedmedError) as caught:
+        recipes.parse({**FILM, **OPEN_FILM, "dp": dp}, "recipe")
+    assert caught.value.code in ("FM-RCP-02", "FM-RCP-03")
+
+
+def test_a_table_with_dp_brings_its_own_numbers():
+    columns = [{"name": "age", "mean": 55, "sd": 10}, {"name": "cp", "levels": [1, 2]}]
+    data = {**ROW["data"], "columns": columns, "normalisation": "none", "imputation": "constant"}
+    assert recipes.parse({**SGD_ROW, "data": data, "dp": DP}, "recipe").data.columns[0].sd == 10
+    refused(SGD_ROW, {"data": {**data, "normalisation": "site"}}, "belong to normalisation: none")
+    unscaled = {**data, "normalisation": "site", "columns": columns[1:]}
+    refused(SGD_ROW, {"data": unscaled}, "constant belongs to normalisation: none")
+    scaled_levels = {**data, "columns": [{"name": "cp", "levels": [1, 2], "mean": 1}]}
+    refused(SGD_ROW, {"data": scaled_levels}, "belong to numbers")

@@ -1,7 +1,8 @@
 """From a row of a table to the numbers that a network sees: gaps filled, categories as 0 and 1, numbers standardised.
 
 What fills a gap is the hospital's own: the median or mean of a column's known cells in its training rows, of a category
-the most frequent level. `normalisation: site` takes mean and standard deviation from the same cells.
+the most frequent level. `normalisation: site` takes mean and standard deviation from the same cells. With
+`imputation: constant` and `normalisation: none` nothing is taken from the rows: the recipe says each column's numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def needs_fit(table: Table) -> bool:
     """Whether rows can be encoded only with numbers fitted before."""
-    return table.normalisation != "none" or table.imputation != "drop"
+    return table.normalisation != "none" or table.imputation in ("median", "mean")
 
 
 def encode(row: Row, table: Table, preprocessing: Preprocessing | None) -> list[float]:
@@ -36,7 +37,7 @@ def encode(row: Row, table: Table, preprocessing: Preprocessing | None) -> list[
         raise FedmedError("FM-NRM-02", f"normalisation: {table.normalisation}: expected fitted numbers of each column")
     found: list[float] = []
     for column, value in zip(table.columns, row.inputs, strict=True):
-        numbers = ColumnNumbers(fill=0.0) if fitted is None else fitted[column.name]
+        numbers = fitted[column.name] if fitted else ColumnNumbers(fill=column.mean, mean=column.mean, sd=column.sd)
         known = numbers.fill if value is None else value
         if column.levels is None:
             found.append((known - numbers.mean) / numbers.sd)
@@ -69,6 +70,6 @@ def _fit(column: Column, cells: Sequence[float | None], table: Table) -> ColumnN
     mean = statistics.fmean(known)
     fill = mean if table.imputation == "mean" else statistics.median(known)
     if table.normalisation == "none":
-        return ColumnNumbers(fill=fill)
+        return ColumnNumbers(fill=fill, mean=column.mean, sd=column.sd)
     spread = statistics.stdev(known) if len(known) > 1 else 0.0
     return ColumnNumbers(fill=fill, mean=mean, sd=spread or 1.0)  # a constant column becomes 0

@@ -102,7 +102,7 @@ def _of_each_hospital(chosen: recipe.Recipe) -> str:
         return "last layer"
     if getattr(chosen.data, "normalisation", "") == "site":
         return "numbers to normalise by (normalisation: site)"
-    gaps = isinstance(chosen, recipe.Rowwise) and chosen.data.imputation != "drop" and not chosen.data.pools
+    gaps = isinstance(chosen, recipe.Rowwise) and chosen.data.imputation in ("median", "mean") and not chosen.data.pools
     return "numbers to fill gaps with (imputation)" if gaps else ""
 
 

@@ -65,6 +65,16 @@ def test_where_nothing_is_fitted_none_is_needed():
     assert encoding.encode(Row(1, (60.0, 100.0, 2.0)), rules, None) == [60.0, 100.0, 0.0, 1.0]
 
 
+def test_numbers_of_the_recipe_need_no_patient():
+    columns = [{"name": "age", "mean": 55.0, "sd": 10.0}, {"name": "pressure"}, {"name": "pain", "levels": [1, 2, 3]}]
+    rules = table(normalisation="none", imputation="constant", columns=columns)
+    assert encoding.fitted(TRAINING, rules) is None
+    assert encoding.encode(ROW, rules, None) == [1.0, 0.0, 0.0, 0.0]
+    assert encoding.encode(Row(1, (None, 120.0, 2.0)), rules, None) == [0.0, 120.0, 0.0, 1.0]
+    fitted = encoding.fitted(TRAINING, table(normalisation="none", columns=columns))
+    assert fitted.columns["age"] == ColumnNumbers(fill=65.0, mean=55.0, sd=10.0)
+
+
 @pytest.mark.parametrize("changed", [{}, {"normalisation": "none"}, {"imputation": "drop"}])
 def test_rows_are_never_encoded_without_the_numbers_they_need(changed):
     for numbers in (None, Preprocessing()):
