@@ -177,7 +177,10 @@ def seal(site_root: Path, coordinator: Path, change: dict[str, np.ndarray]) -> t
         encoded = payloads.encode(change, consent.layout)
         content = artifact.streamed_content(train.PAYLOAD, encoded.size, encoded.chunks)
         body = bodies.Update(
-            chain=None, num_cases=1, num_patients=1, num_steps=1, train_loss="0.5", base_metrics=[], exclusions=[],
+            chain=None,
+            facts=bodies.UpdateFacts(
+                num_cases=1, num_patients=1, num_steps=1, train_loss="0.5", base_metrics=[], exclusions=[]
+            ),
             data="0" * 64, label_map="0" * 64, preprocessing=None, state=None, masked=None, versions=[],
         )  # fmt: skip
         known = train._say(site, consent, model, body, content, small.now())  # noqa: SLF001

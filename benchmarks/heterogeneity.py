@@ -319,7 +319,7 @@ def scored(job: Job, setting: Setting) -> dict[str, dict[str, Any]]:
         n, value = report.body.overall("global", metric)
         found[report.site] = {"n": n, "global": value}
         for model in ("personal", "alone"):
-            if any(row.model == model for row in report.body.scores):
+            if any(row.model == model for row in report.body.told.scores):
                 found[report.site][model] = report.body.overall(model, metric)[1]
     return found
 

@@ -203,12 +203,14 @@ def seal_update(
         content = artifact.tensor_content(train.PAYLOAD, encoded.payload, consent.layout.coding)
         body = bodies.Update(
             chain=laps.turn(site, model).chain,
-            num_cases=num_cases,
-            num_patients=num_cases,
-            num_steps=2,
-            train_loss="0.5",
-            base_metrics=[_on_validation_cases(dice)],
-            exclusions=[],
+            facts=bodies.UpdateFacts(
+                num_cases=num_cases,
+                num_patients=num_cases,
+                num_steps=2,
+                train_loss="0.5",
+                base_metrics=[_on_validation_cases(dice)],
+                exclusions=[],
+            ),
             data="0" * 64,
             label_map="0" * 64,
             preprocessing=None,
@@ -251,4 +253,6 @@ def report(
 ) -> bodies.Report:
     rows = [bodies.Score.figure("global", "dice", "all", n, mean)]
     rows += [] if alone is None else [bodies.Score.figure("alone", "dice", "all", n, alone)]
-    return bodies.Report(split=split, opening=0, num_cases=n, scores=rows, curves=[], frocs=[], exclusions=[])
+    return bodies.Report(
+        split=split, opening=0, facts=bodies.ReportFacts(num_cases=n, scores=rows, curves=[], frocs=[], exclusions=[])
+    )

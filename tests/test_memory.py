@@ -69,12 +69,9 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
             content = artifact.tensor_content(train.PAYLOAD, payload)
             body = bodies.Update(
                 chain=None,
-                num_cases=1,
-                num_patients=1,
-                num_steps=1,
-                train_loss="0.5",
-                base_metrics=[],
-                exclusions=[],
+                facts=bodies.UpdateFacts(
+                    num_cases=1, num_patients=1, num_steps=1, train_loss="0.5", base_metrics=[], exclusions=[]
+                ),
                 data="0" * 64,
                 label_map="0" * 64,
                 preprocessing=None,

@@ -179,7 +179,7 @@ def _meta(found: _Round) -> list[Meta]:
 
 def _steps(update: Taken) -> int:
     body = update.said.predicate.body
-    return body.num_steps if isinstance(body, bodies.Update) else 0
+    return body.told.num_steps if isinstance(body, bodies.Update) else 0
 
 
 def _memory(shelf: Shelf, model: Taken, strategy: Strategy, round_: int) -> Mapping[str, Read | None]:

@@ -52,7 +52,8 @@ def inspect(file: SignedFile, as_json: Json = False) -> None:
     for part in predicate.payload:
         coding = f" of {part.coding}" if part.coding != "none" else ""
         out.say(f"payload {part.name}: {part.bytes} bytes{coding}, sha256 {found.statement.digest_of(part.name)}")
-    for key, value in plain(predicate.body).items():
+    body = plain(predicate.body)
+    for key, value in {**body, **(body.pop("facts", None) or {})}.items():
         out.say(f"  {key}: {_words(value)}")
     out.result(found)
 

@@ -80,11 +80,11 @@ def train_local(
         out.say(f"the federation is over: round {trained.round} is the last")
         out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
     elif trained.body is not None:
-        body = trained.body
+        facts = trained.body.told
         what = "trained" if trained.is_new else "was trained before"
-        loss = screen.number(body.train_loss)
-        out.say(f"round {trained.round}: {what}, {body.num_steps} steps on {body.num_cases} cases, loss {loss}")
-        received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in body.base_metrics)
+        loss = screen.number(facts.train_loss)
+        out.say(f"round {trained.round}: {what}, {facts.num_steps} steps on {facts.num_cases} cases, loss {loss}")
+        received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in facts.base_metrics)
         out.say(f"the model received, on this site's validation cases: {received or '-'}")
         behind = f", for {trained.behind}, who goes on from it" if trained.behind else ""
         out.say(f"next: bring {trained.posted} to the coordinator{behind}")

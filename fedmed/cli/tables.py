@@ -93,8 +93,8 @@ def pooled_fingerprints(out: Screen, made: Aggregated) -> None:
 
 def report(out: Screen, found: Evaluated) -> None:
     opened = f", opening {found.body.opening} of the test fold" if found.body.opening else ""
-    title = f"model r{found.round:04d} on {found.body.num_cases} {_fold(found.split)} cases{opened}"
-    scores = found.body.scores
+    title = f"model r{found.round:04d} on {found.body.told.num_cases} {_fold(found.split)} cases{opened}"
+    scores = found.body.told.scores
     if all(row.sd is None and row.histogram is None and not row.missed + row.spurious + row.empty for row in scores):
         rows = [[_model(row), row.label, row.metric, str(row.n), number(row.mean)] for row in scores]
         out.table(title, ["model", "label", "metric", "n ", "value "], rows)  # figures of the fold, not of its cases
@@ -126,7 +126,7 @@ def pooled(out: Screen, table: PooledTable) -> None:
     rows = []
     for site in table.reports:
         name = _marked(site.site, table.worst)
-        rows += [[name, _model(row), row.label, *_numbers(row)] for row in site.body.scores if row.label == "all"]
+        rows += [[name, _model(row), row.label, *_numbers(row)] for row in site.body.told.scores if row.label == "all"]
     for model, metrics in table.pooled.items():
         rows += [
             ["pooled", "local-only" if model == "alone" else model, row.label, *_numbers(row)]

@@ -100,14 +100,16 @@ def _trained(out: Screen, begin: str, found: Any) -> None:
     if found.body is None:  # a later model came in the meantime, and it is the last
         out.say(f"{begin} the federation is over, round {found.round} is the last")
         return
-    loss = screen.number(found.body.train_loss)
-    out.say(f"{begin} round {found.round}, {found.body.num_steps} steps on {found.body.num_cases} cases, loss {loss}")
+    facts = found.body.told
+    loss = screen.number(facts.train_loss)
+    out.say(f"{begin} round {found.round}, {facts.num_steps} steps on {facts.num_cases} cases, loss {loss}")
 
 
 def _scored(out: Screen, begin: str, found: Any) -> None:
-    scores = [row for row in found.body.scores if (row.model, row.label) == ("global", "all")]
+    facts = found.body.told
+    scores = [row for row in facts.scores if (row.model, row.label) == ("global", "all")]
     metrics = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in scores)
-    out.say(f"{begin} model r{found.round:04d} on {found.body.num_cases} test cases: {metrics or '-'}")
+    out.say(f"{begin} model r{found.round:04d} on {facts.num_cases} test cases: {metrics or '-'}")
     tables.hurt(out, found.hurt)
 
 

@@ -53,7 +53,7 @@ def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
         names = running.agreement.federation.site_names
         if not reports:
             raise FedmedError("FM-WAI-02", f"no report on the {split} cases has arrived from {', '.join(names)}")
-        scores = [score for report in reports for score in report.body.scores]
+        scores = [score for report in reports for score in report.body.told.scores]
         metric = hurt.watched(running.recipe.evaluation.metrics)
         return PooledTable(
             round=round_,

@@ -20,7 +20,7 @@ def of_updates(found: Workspace, updates: Sequence[Known]) -> list[bodies.Metric
     for update in updates:
         body = sealing.read_archived(found, update.id).predicate.body
         if isinstance(body, bodies.Update):
-            metrics += body.base_metrics
+            metrics += body.told.base_metrics
     return pool(metrics)
 
 
@@ -42,8 +42,8 @@ def binned(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
     What no site alone could say: how one threshold tells cases apart across hospitals.
     """
     found = []
-    for label in sorted({curve.label for report in reports for curve in report.curves if curve.model == model}):
-        curves = [c for report in reports for c in report.curves if (c.model, c.label) == (model, label)]
+    for label in sorted({curve.label for report in reports for curve in report.told.curves if curve.model == model}):
+        curves = [c for report in reports for c in report.told.curves if (c.model, c.label) == (model, label)]
         if len(curves) == len(reports):
             positives = [sum(counts) for counts in zip(*(curve.positives for curve in curves), strict=True)]
             negatives = [sum(counts) for counts in zip(*(curve.negatives for curve in curves), strict=True)]
@@ -56,8 +56,8 @@ def binned(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
 def binned_froc(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
     """FROC of all images together, by label, from the counts: exact but for the width of a bin; as above."""
     found = []
-    for label in sorted({froc.label for report in reports for froc in report.frocs if froc.model == model}):
-        parts = [each for report in reports for each in report.frocs if (each.model, each.label) == (model, label)]
+    for label in sorted({froc.label for report in reports for froc in report.told.frocs if froc.model == model}):
+        parts = [each for report in reports for each in report.told.frocs if (each.model, each.label) == (model, label)]
         if len(parts) == len(reports):
             hits, false_positives = (
                 [sum(counts) for counts in zip(*lists, strict=True)]

@@ -80,9 +80,9 @@ def standing(found: Workspace, name: str, round_: int, chosen: Known | None = No
         return Standing(name, "missing", "no update of this round has arrived", None, 0)
     if not found.record.of("approval", sender=name):
         return Standing(name, "unapproved", "FM-TRU-07: its approval has not arrived", None, 0)
-    body = update_body(found, update)
+    facts = update_body(found, update).told
     reason = f"a later one was refused, {refusal}" if refused and refused.seq > update.seq else ""
-    return Standing(name, "used", reason, update, body.num_cases, body.num_patients, body.num_steps)
+    return Standing(name, "used", reason, update, facts.num_cases, facts.num_patients, facts.num_steps)
 
 
 def _with_true_steps(running: Started, standing: Standing) -> Standing:

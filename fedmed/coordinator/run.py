@@ -147,7 +147,7 @@ def _as_csv(table: PooledTable) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["site", "model", "label", "metric", "n", "mean", "sd"])
-    rows = [(each.site, score.model, score) for each in table.reports for score in each.body.scores]
+    rows = [(each.site, score.model, score) for each in table.reports for score in each.body.told.scores]
     pooled = [("pooled", model, row) for model, metrics in table.pooled.items() for row in metrics]
     for site, model, row in (*rows, *pooled):
         writer.writerow([site, model, row.label, row.metric, row.n, row.mean or "", row.sd or ""])

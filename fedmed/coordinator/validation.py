@@ -93,7 +93,7 @@ def best(found: Workspace, running: Started) -> Best | None:
     values = lineage.history(found, metric)
     reports = {} if newest is None else _reports(found, newest)
     if newest is not None and reports.keys() == set(running.agreement.federation.site_names):
-        rows = [row for body in reports.values() for row in body.scores if row.model == "global"]
+        rows = [row for body in reports.values() for row in body.told.scores if row.model == "global"]
         _, value = bodies.overall(pooled.pool(rows), metric)
         values |= {} if value is None else {newest.round_number: value}
     round_ = lineage.improved(values, lower_is_better=metric in statistics.LOWER_IS_BETTER)

@@ -9,6 +9,7 @@ from fedmed.exchange import attempts, laps, statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
+    from fedmed.exchange import bodies
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.record import Known
     from fedmed.exchange.statement import Statement
@@ -84,12 +85,12 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     if isinstance(predicate, statement.UnmaskReplyPredicate):
         return attempts.reply(said.sender, predicate, situation)
     if isinstance(predicate, statement.ReportPredicate):
+        if predicate.body.facts is None:
+            raise FedmedError("FM-FRM-03", f"report of {said.sender}: statement.json: body.facts: a report tells them")
         return Outcome.ACCEPTED
     if predicate.tensor_table != situation.tables["update"]:
         raise FedmedError("FM-TEN-01", f"update of {said.sender}: the table of tensors is not the federation's")
-    _within_bound(said, predicate.body.num_cases, situation.federation)
-    if predicate.body.num_patients > predicate.body.num_cases:
-        raise FedmedError("FM-TEN-03", f"update of {said.sender}: expected at most as many patients as cases")
+    _plausible(said, predicate.body.facts, situation.federation)
     numbers = situation.federation.preprocessing
     if numbers is not None and predicate.body.preprocessing != numbers:
         raise FedmedError("FM-NRM-06", f"update of {said.sender}: not made with the federation's fitted numbers")
@@ -97,6 +98,15 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     attempts.require_masked(said.sender, predicate, situation)
     is_over = attempts.is_over(predicate, situation)
     return Outcome.LATE if is_over else _newest_of(said.sender, predicate, situation)
+
+
+def _plausible(said: Statement, facts: bodies.UpdateFacts | None, federation: Federation) -> None:
+    """As many cases and patients as a site of this federation may have. Raises FedmedError FM-TEN-03."""
+    if facts is None:
+        return
+    _within_bound(said, facts.num_cases, federation)
+    if facts.num_patients > facts.num_cases:
+        raise FedmedError("FM-TEN-03", f"update of {said.sender}: expected at most as many patients as cases")
 
 
 def _within_bound(said: Statement, num_cases: int, federation: Federation) -> None:

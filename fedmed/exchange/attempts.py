@@ -68,6 +68,8 @@ def require_masked(sender: str, predicate: UpdatePredicate, situation: Situation
         expected, got = ("a masked one", "a plain one")[:: 1 if situation.masks else -1]
         raise FedmedError("FM-MSK-05", f"update of {sender}: expected {expected}, got {got}")
     if masked is None:
+        if predicate.body.facts is None:
+            raise FedmedError("FM-FRM-03", f"update of {sender}: statement.json: body.facts: a plain update tells them")
         return
     if masked.context != seeds.binding(model.id) or len(masked.dealt) != len(federation.body.roster):
         raise FedmedError("FM-MSK-05", f"update of {sender}: masked for another model, or for another number of sites")

@@ -4,7 +4,7 @@ Numbers that are not counts are decimal strings, because canonical JSON has no f
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -26,6 +26,7 @@ from fedmed.exchange.fields import (
 
 ModelName = Literal["global", "alone", "personal"]
 ALL = "all"  # over all labels
+_Facts = TypeVar("_Facts")
 
 
 SiteStatus = Literal["used", "missing", "excluded", "unapproved", "held", "refused", "late", "unused", "void"]
@@ -183,16 +184,24 @@ class Exclusion(Sent):
     count: Count
 
 
-class Update(Sent):
-    """`chain`: in a lap the update that this one goes on from; null for the first of the order, and outside of laps."""
+class UpdateFacts(Sent):
+    """What an update tells of the hospital's data and training, beside the tensors."""
 
-    chain: Digest | None
     num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
     num_patients: Annotated[int, Field(ge=1, le=1_000_000)]
     num_steps: Annotated[int, Field(ge=1)]
     train_loss: Decimal
     base_metrics: list[Metric] = Field(max_length=200)
     exclusions: list[Exclusion] = Field(max_length=64)
+
+
+class Update(Sent):
+    """`chain`: in a lap the update that this one goes on from; null for the first of the order, and outside of laps.
+    `facts` are null in a masked update, where nobody learns them.
+    """
+
+    chain: Digest | None
+    facts: UpdateFacts | None
     data: Digest
     label_map: Digest
     preprocessing: Digest | None
@@ -200,9 +209,20 @@ class Update(Sent):
     masked: Masked | None
     versions: list[Version] = Field(max_length=16)
 
+    @model_validator(mode="after")
+    def _told_or_masked(self) -> Self:
+        if self.masked is not None and self.facts is not None:
+            raise ValueError("a masked update tells no facts")
+        return self
+
+    @property
+    def told(self) -> UpdateFacts:
+        """Its facts, where it must have told them."""
+        return _told(self.facts)
+
     def overall(self, metric: str) -> tuple[int, float | None]:
         """Number of cases and value over all labels of the model it started from; (0, None) where it does not say."""
-        return overall(self.base_metrics, metric)
+        return overall(self.facts.base_metrics if self.facts else [], metric)
 
 
 class StatePart(Sent):
@@ -322,18 +342,35 @@ class Froc(Sent):
         return self
 
 
-class Report(Sent):
-    split: Literal["validation", "testing"]
-    opening: Count
+class ReportFacts(Sent):
+    """What a report tells of the hospital's cases."""
+
     num_cases: Count
     scores: list[Score] = Field(max_length=600)
     curves: list[Curve] = Field(max_length=96)
     frocs: list[Froc] = Field(max_length=96)
     exclusions: list[Exclusion] = Field(max_length=64)
 
+
+class Report(Sent):
+    split: Literal["validation", "testing"]
+    opening: Count
+    facts: ReportFacts | None
+
+    @property
+    def told(self) -> ReportFacts:
+        """Its facts, where it must have told them."""
+        return _told(self.facts)
+
     def overall(self, model: ModelName, metric: str) -> tuple[int, float | None]:
         """Number of cases and value over all labels; (0, None) where the report has no such row."""
-        return overall([row for row in self.scores if row.model == model], metric)
+        return overall([row for row in self.told.scores if row.model == model], metric)
+
+
+def _told(facts: _Facts | None) -> _Facts:
+    if facts is None:
+        raise ValueError("facts are asked for where a statement tells none")
+    return facts
 
 
 def overall(rows: Sequence[Metric], metric: str) -> tuple[int, float | None]:

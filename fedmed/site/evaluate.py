@@ -196,7 +196,7 @@ def _earlier(
     for known in reversed(site.workspace.record.of("report", sender=site.workspace.name, round=model.round)):
         body = sealing.read_archived(site.workspace, known.id).predicate.body
         if isinstance(body, bodies.Report) and body.split == split:
-            says_all = wanted <= {score.model for score in body.scores}
+            says_all = wanted <= {score.model for score in body.told.scores}
             return (known, body) if says_all and _bound(site, known.seq) == rounds.binding(site, cases) else None
     return None
 
@@ -236,11 +236,13 @@ def _body(
     return bodies.Report(
         split=split,
         opening=opening,
-        num_cases=cases.header.counts[split],
-        scores=[row for name in models for row in results.rows(name, scored[name], chosen, min_count, above[name])],
-        curves=[curve for name in models for curve in results.curves(name, scored[name], chosen, min_count)],
-        frocs=[froc for name in models for froc in results.frocs(name, scored[name], chosen, min_count)],
-        exclusions=train.exclusions(cases),
+        facts=bodies.ReportFacts(
+            num_cases=cases.header.counts[split],
+            scores=[row for name in models for row in results.rows(name, scored[name], chosen, min_count, above[name])],
+            curves=[curve for name in models for curve in results.curves(name, scored[name], chosen, min_count)],
+            frocs=[froc for name in models for froc in results.frocs(name, scored[name], chosen, min_count)],
+            exclusions=train.exclusions(cases),
+        ),
     )
 
 

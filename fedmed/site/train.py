@@ -157,12 +157,14 @@ def _train(
     made = change.changed(consent, entered, fitted)
     body = bodies.Update(
         chain=turn.chain,
-        num_cases=fitted.num_cases,
-        num_patients=cases.header.patients["training"],
-        num_steps=fitted.num_steps,
-        train_loss=bodies.decimal(fitted.train_loss),
-        base_metrics=results.overall(scored, consent.recipe),
-        exclusions=exclusions(cases),
+        facts=bodies.UpdateFacts(
+            num_cases=fitted.num_cases,
+            num_patients=cases.header.patients["training"],
+            num_steps=fitted.num_steps,
+            train_loss=bodies.decimal(fitted.train_loss),
+            base_metrics=results.overall(scored, consent.recipe),
+            exclusions=exclusions(cases),
+        ),
         data=datalist.digest(cases),
         label_map=rounds.label_map_digest(site),
         preprocessing=preprocessings.digest_of(preprocessing.current(site)),

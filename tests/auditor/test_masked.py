@@ -104,6 +104,7 @@ class Archive:
         header = shapes.header([("masked", "U32", sent.vector.shape, sent.vector.nbytes)])
         statement, _ = samples.of_kind("update")
         body = statement["predicate"]["body"]
+        body["facts"] = None
         body["masked"] = {
             "context": self.context.x,
             "dealt": sent.table.dealt,

@@ -30,7 +30,9 @@ def curve(positives: Sequence[float], negatives: Sequence[float], label: str, mo
 
 def report(*curves: bodies.Curve) -> bodies.Report:
     return bodies.Report(
-        split="testing", opening=1, num_cases=9, scores=[], curves=list(curves), frocs=[], exclusions=[]
+        split="testing",
+        opening=1,
+        facts=bodies.ReportFacts(num_cases=9, scores=[], curves=list(curves), frocs=[], exclusions=[]),
     )
 
 
@@ -103,7 +105,9 @@ def froc(hits: Sequence[float], wrong: Sequence[float], boxes: int, images: int,
 
 def with_frocs(*frocs: bodies.Froc) -> bodies.Report:
     return bodies.Report(
-        split="testing", opening=1, num_cases=9, scores=[], curves=[], frocs=list(frocs), exclusions=[]
+        split="testing",
+        opening=1,
+        facts=bodies.ReportFacts(num_cases=9, scores=[], curves=[], frocs=list(frocs), exclusions=[]),
     )
 
 

@@ -207,7 +207,9 @@ class Hospital(Actor):
             consent = site_desk.require_approved(site)
             model = site_desk.newest_model(site, [])
             body = bodies.Report(
-                split="validation", opening=0, num_cases=4, scores=[], curves=[], frocs=[], exclusions=[]
+                split="validation",
+                opening=0,
+                facts=bodies.ReportFacts(num_cases=4, scores=[], curves=[], frocs=[], exclusions=[]),
             )
             known = evaluate._say(site, consent, model, body, now)
             return sealing.post(site.workspace, known).read_bytes()
@@ -223,12 +225,14 @@ def measured(mean: float, num_cases: int) -> Fingerprint:
 def _update_body(num_cases: int, num_patients: int, num_steps: int) -> bodies.Update:
     return bodies.Update(
         chain=None,
-        num_cases=num_cases,
-        num_patients=num_patients,
-        num_steps=num_steps,
-        train_loss="0.5",
-        base_metrics=[],
-        exclusions=[],
+        facts=bodies.UpdateFacts(
+            num_cases=num_cases,
+            num_patients=num_patients,
+            num_steps=num_steps,
+            train_loss="0.5",
+            base_metrics=[],
+            exclusions=[],
+        ),
         data="0" * 64,
         label_map="0" * 64,
         preprocessing=None,

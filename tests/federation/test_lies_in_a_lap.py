@@ -35,6 +35,10 @@ def inside(**fields: Any) -> Any:
     return lambda simulation, honest: simulation.change(honest, "cc", lambda p: p["body"].update(fields))
 
 
+def telling(**fields: Any) -> Any:
+    return lambda simulation, honest: simulation.change(honest, "cc", lambda p: p["body"]["facts"].update(fields))
+
+
 def nan(simulation: Simulation, honest: bytes) -> bytes:
     payload = samples.members(honest)[2][1][:-4] + np.float32(math.nan).tobytes()
     return samples.resigned(honest, simulation.sites["cc"].key, payload=payload)
@@ -62,7 +66,7 @@ AT_THE_NEXT_SITE: dict[str, tuple[Any, End]] = {
     "another base": (put(base_model=ZEROS), (REJECTED, "FM-RND-02", 5)),
     "another table": (put(tensor_table=ZEROS), (REJECTED, "FM-TEN-01", 5)),
     "not a number": (nan, (REJECTED, "FM-TEN-02", 5)),
-    "too many cases": (inside(num_cases=101), (REJECTED, "FM-TEN-03", 5)),
+    "too many cases": (telling(num_cases=101), (REJECTED, "FM-TEN-03", 5)),
     "to the coordinator alone": (to("coordinator"), (Outcome.NOT_FOR_ME, "", 0)),
     "to aa alone": (to("aa"), (REJECTED, "FM-CYC-03", 5)),
     "to everybody": (to("coordinator", "aa", "bb"), (REJECTED, "FM-CYC-03", 5)),
@@ -116,7 +120,7 @@ def test_the_clock_of_a_neighbour_moves_no_time(lap: Simulation) -> None:
 def test_two_updates_with_one_number_end_the_lap_before_their_sender(lap: Simulation) -> None:
     """aa has the proof too, and does not train on either; the coordinator excludes cc, who comes last the next time."""
     honest = lap.update("cc", 1.0)
-    other = lap.change(honest, "cc", lambda p: p["body"].update(num_cases=11))
+    other = lap.change(honest, "cc", lambda p: p["body"]["facts"].update(num_cases=11))
     for actor in (lap.sites["aa"], lap.coordinator):
         assert actor.judge(honest, lap.now) == (Outcome.ACCEPTED, "", 0)
         assert actor.judge(other, lap.now) == (Outcome.CONFLICT, "FM-TRU-03", 4)

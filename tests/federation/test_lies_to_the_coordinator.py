@@ -30,6 +30,12 @@ def put(**fields: Any) -> Any:
     return lambda simulation, honest: simulation.change(honest, "cc", lambda predicate: predicate.update(fields))
 
 
+def telling(**fields: Any) -> Any:
+    return lambda simulation, honest: simulation.change(
+        honest, "cc", lambda predicate: predicate["body"]["facts"].update(fields)
+    )
+
+
 def inside(**fields: Any) -> Any:
     return lambda simulation, honest: simulation.change(
         honest, "cc", lambda predicate: predicate["body"].update(fields)
@@ -125,8 +131,9 @@ LIES: dict[str, tuple[Any, End]] = {
     "huge header": (with_payload(huge_header), (REJECTED, "FM-TEN-01", 5)),
     "another model": (with_payload(bigger_model), (REJECTED, "FM-TEN-01", 5)),
     "other table named": (put(tensor_table=ZEROS), (REJECTED, "FM-TEN-01", 5)),
-    "too many cases": (inside(num_cases=101, num_patients=1), (REJECTED, "FM-TEN-03", 5)),
-    "more patients than cases": (inside(num_cases=10, num_patients=11), (REJECTED, "FM-TEN-03", 5)),
+    "too many cases": (telling(num_cases=101, num_patients=1), (REJECTED, "FM-TEN-03", 5)),
+    "no facts": (inside(facts=None), (REJECTED, "FM-FRM-03", 5)),
+    "more patients than cases": (telling(num_cases=10, num_patients=11), (REJECTED, "FM-TEN-03", 5)),
     "another base": (put(base_model=ZEROS), (REJECTED, "FM-RND-02", 5)),
     "attempt 2": (put(attempt=2), (REJECTED, "FM-RND-01", 5)),
     "a round to come": (put(round=1), (Outcome.EARLY, "FM-WAI-05", 75)),
@@ -141,7 +148,14 @@ LIES: dict[str, tuple[Any, End]] = {
 
 TOLD = {  # what cc signed itself, to this coordinator and about this round: it gets a receipt
     *("payload swapped", "not a number", "other shape", "huge header", "another model", "other table named"),
-    *("too many cases", "more patients than cases", "another base", "attempt 2", "with something at the end"),
+    *(
+        "too many cases",
+        "more patients than cases",
+        "no facts",
+        "another base",
+        "attempt 2",
+        "with something at the end",
+    ),
 }
 
 
@@ -210,7 +224,7 @@ def test_a_replay_is_a_duplicate(simulation: Simulation, kind: str) -> None:
 
 def test_one_number_for_two_statements_excludes_the_sender_from_this_round_only(simulation: Simulation) -> None:
     first = simulation.update("cc", 1.0)
-    second = simulation.change(first, "cc", lambda predicate: predicate["body"].update(train_loss="0.6"))
+    second = simulation.change(first, "cc", lambda predicate: predicate["body"]["facts"].update(train_loss="0.6"))
     assert simulation.coordinator.judge(first, simulation.now) == (Outcome.ACCEPTED, "", 0)
     assert simulation.coordinator.judge(second, simulation.now) == (Outcome.CONFLICT, "FM-TRU-03", 4)
     assert close_with_the_others(simulation)["cc"] == "excluded"
@@ -235,7 +249,7 @@ def test_a_conflict_after_the_round_is_evidence_and_changes_nothing(simulation: 
     for name in ("aa", "bb"):
         simulation.send_update(name, 2.0)
     simulation.coordinator.aggregate(simulation.now)
-    second = simulation.change(first, "cc", lambda predicate: predicate["body"].update(train_loss="0.6"))
+    second = simulation.change(first, "cc", lambda predicate: predicate["body"]["facts"].update(train_loss="0.6"))
     assert simulation.coordinator.judge(second, simulation.now) == (Outcome.CONFLICT, "FM-TRU-03", 4)
     assert len(simulation.coordinator.workspace().record.conflicts) == 1
     simulation.carry_down()

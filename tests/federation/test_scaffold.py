@@ -197,7 +197,7 @@ def test_who_uses_a_model_gets_the_weights_alone(begun: small.Federation, tmp_pa
     world = begun.copy(tmp_path / "world")
     root = world.site("aa")
     evaluated = evaluate.evaluate(root, small.now(), "validation", "cpu", quiet)
-    assert evaluated.body.scores
+    assert evaluated.body.told.scores
     assert alone.train_alone(root, small.now(), "cpu", quiet).is_new
     site, consent = opened(root)
     assert desk.model_params(site, consent, site.workspace.record.model(1)).keys() == {

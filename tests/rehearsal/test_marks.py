@@ -35,7 +35,7 @@ def test_from_a_table_of_boxes_to_the_pooled_table(tmp_path: Path, monkeypatch: 
     table = acts.pool_reports(setting)
     names = [row.metric for row in table.pooled["global"]]
     assert names == [*sorted(["froc", *RATES, "auroc"]), "auroc_binned", "froc_binned"]
-    assert all(report.body.frocs for report in table.reports), "min_count is 1 here"
+    assert all(report.body.told.frocs for report in table.reports), "min_count is 1 here"
     (kept,) = (setting.site("north") / "reports").glob("cases-*.csv")
     with kept.open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -74,7 +74,7 @@ def story(training_fedmed: Fedmed, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_two_hospitals_from_init_to_the_test_fold(story: Story) -> None:
     table = story.type("evaluate -w coordinator --split test --json").json
-    assert [(each["site"], each["body"]["num_cases"]) for each in table["reports"]] == [("aa", 1), ("bb", 1)]
+    assert [(each["site"], each["body"]["facts"]["num_cases"]) for each in table["reports"]] == [("aa", 1), ("bb", 1)]
     for model in ("global", "alone"):
         dice = next(row for row in table["pooled"][model] if (row["metric"], row["label"]) == ("dice", "all"))
         assert dice["n"] == 2

@@ -110,8 +110,8 @@ def test_a_round_and_a_report_of_a_hospital_that_labels_one_class_of_two(tmp_pat
         partition.partition(site, small.now())
         trained = train.train(site, small.now(), train.Options("cpu"), quiet)
         done = evaluate.evaluate(site, small.now(), "validation", "cpu", quiet)
-        losses.add(trained.body.train_loss)
-        told[name] = trained.body.label_map, {score.label for score in done.body.scores}
+        losses.add(trained.body.told.train_loss)
+        told[name] = trained.body.label_map, {score.label for score in done.body.told.scores}
     assert told["declared"] == (artifact.sha256(canonical.encode([[], ["core"]])), {"all", "ball"})
     assert told["silent"] == (artifact.sha256(canonical.encode([])), {"all", "ball", "core"})
     assert len(losses) == 2, "the same weights, cases and draws: the loss is another one"

@@ -110,7 +110,7 @@ def test_it_goes_on_from_its_own_and_is_pulled_to_the_rounds_model(
     assert same(trained[1]["anchor"], model(world, 1))
     site = desk.peek(world.site("aa"))
     found = evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", lambda *_: None)
-    assert {row.model for row in found.body.scores} == {"global", "personal"}
+    assert {row.model for row in found.body.told.scores} == {"global", "personal"}
     kept = memory.load(desk.peek(world.site("aa")), desk.require_approved(site), 2)[ditto.PART]
     assert same(kept, trained[1]["end"])
     again = evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", lambda *_: None)

@@ -197,8 +197,8 @@ def test_its_update_then_says_nothing_of_the_model_it_started_from(
     assert known
     body = sealing.read_archived(site.workspace, known.id).predicate.body
     assert isinstance(body, bodies.Update)
-    assert body.base_metrics
-    assert {(each.n, each.mean) for each in body.base_metrics} == {(0, None)}
+    assert body.told.base_metrics
+    assert {(each.n, each.mean) for each in body.told.base_metrics} == {(0, None)}
 
 
 def test_evaluation_uses_the_sites_own(world: small.Federation, starts: list[Params]) -> None:

@@ -67,7 +67,7 @@ def test_a_whole_federation(tmp_path: Path, recipe: dict, metrics: list[str], he
     play(world)
     for name in world.sites:
         made = evaluate.evaluate(world.site(name), small.now(), "testing", "cpu", quiet)
-        scores = {(row.model, row.metric): row for row in made.body.scores}
+        scores = {(row.model, row.metric): row for row in made.body.told.scores}
         models = ["global", "alone"] if name == "aa" else ["global"]
         assert sorted(scores) == sorted((model, metric) for model in models for metric in metrics)
         assert all(row.n == 6 and row.mean is not None and 0 <= float(row.mean) <= 1 for row in scores.values())

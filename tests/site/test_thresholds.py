@@ -60,7 +60,7 @@ def noted(root: Path) -> list[dict[str, str]]:
 
 
 def overall(found: Evaluated) -> dict[str, str | None]:
-    return {row.metric: row.mean for row in found.body.scores if row.label == "all"}
+    return {row.metric: row.mean for row in found.body.told.scores if row.label == "all"}
 
 
 def test_the_test_fold_is_judged_by_the_threshold_of_validation(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_the_test_fold_is_judged_by_the_threshold_of_validation(site: Path, monk
     last = desk.peek(site).workspace.record.newest("model")
     assert last
     assert note["weights"] == last.payload, "of these very weights"
-    assert found.body.num_cases == 5, "the fold of the report is the test fold"
+    assert found.body.told.num_cases == 5, "the fold of the report is the test fold"
     table = found.case_table.read_text().splitlines()
     assert len(table) == 1 + len(TESTING), "and the table has no validation case"
 
@@ -104,9 +104,9 @@ def test_without_a_threshold_nothing_is_claimed(site: Path, monkeypatch: pytest.
 
 def test_a_real_report_of_the_test_fold(site: Path) -> None:
     found = run(site, "testing")
-    rows = {row.metric: row for row in found.body.scores}
+    rows = {row.metric: row for row in found.body.told.scores}
     assert set(rows) >= {"auroc", "auprc", "balanced_accuracy", "sensitivity_at_spec90", "specificity_at_spec90"}
-    assert len(found.case_table.read_text().splitlines()) == 1 + found.body.num_cases
+    assert len(found.case_table.read_text().splitlines()) == 1 + found.body.told.num_cases
     assert len(noted(site)) == 1
     again = run(site, "testing")
     assert not again.is_new

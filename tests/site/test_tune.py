@@ -56,7 +56,7 @@ def scored(root: Path, split: evaluate.Split = "validation") -> evaluate.Evaluat
 
 
 def overall(found: evaluate.Evaluated) -> dict[tuple[str, str], str | None]:
-    return {(row.model, row.metric): row.mean for row in found.body.scores}
+    return {(row.model, row.metric): row.mean for row in found.body.told.scores}
 
 
 def weights_of(root: Path) -> Params | None:
@@ -219,18 +219,18 @@ def test_other_numbers_of_classes_are_another_model(site: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("label_map")]
     path.write_text("\n".join([*lines, "label_map: {0: 0, 1: 1, 2: 1}", ""]))
     report = scored(site)
-    assert {row.model for row in report.body.scores} == {"global"}
+    assert {row.model for row in report.body.told.scores} == {"global"}
     assert (report.tuned, report.is_to_tune) == (None, True)
     assert tuned(site).is_new
 
 
 def test_a_report_from_before_is_followed_by_one_with_both(site: Path) -> None:
     first = scored(site)
-    assert {row.model for row in first.body.scores} == {"global"}
+    assert {row.model for row in first.body.told.scores} == {"global"}
     tuned(site)
     second = scored(site)
     assert second.is_new
-    assert {row.model for row in second.body.scores} == {"global", "personal"}
+    assert {row.model for row in second.body.told.scores} == {"global", "personal"}
     assert not scored(site).is_new
 
 
@@ -255,7 +255,7 @@ def test_run_tunes_before_it_opens_the_test_fold(site: Path) -> None:
     (report,) = desk.peek(site).workspace.record.of("report")
     body = sealing.read_archived(desk.peek(site).workspace, report.id).predicate.body
     assert isinstance(body, bodies.Report)
-    assert {row.model for row in body.scores} == {"global", "personal"}
+    assert {row.model for row in body.told.scores} == {"global", "personal"}
 
 
 def test_without_validation_cases_nothing_is_trained(site: Path) -> None:

@@ -167,7 +167,7 @@ def test_an_update_names_no_patient_no_case_and_no_path(world: small.Federation)
 
 def test_validation_is_not_counted_and_found_again(world: small.Federation) -> None:
     first = evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", quiet)
-    assert (first.is_new, first.body.opening, first.body.num_cases) == (True, 0, 1)
+    assert (first.is_new, first.body.opening, first.body.told.num_cases) == (True, 0, 1)
     data = first.posted.read_bytes()
     first.posted.unlink()
     second = evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", quiet)
@@ -211,7 +211,7 @@ def test_every_opening_of_the_test_fold_is_counted(world: small.Federation) -> N
     alone.train_alone(site, small.now(), "cpu", quiet)  # now there is more to say, and the fold is opened again
     second = evaluate.evaluate(site, small.now(), "testing", "cpu", quiet)
     assert (second.is_new, second.body.opening) == (True, 2)
-    assert {score.model for score in second.body.scores} == {"global", "alone"}
+    assert {score.model for score in second.body.told.scores} == {"global", "alone"}
     assert evaluate.evaluate(site, small.now(), "testing", "cpu", quiet).body == second.body
 
 

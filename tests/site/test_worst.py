@@ -83,7 +83,7 @@ def test_evaluate_draws_validation_images_and_never_the_test_fold(
     assert made.worst is not None
     assert made.worst.read_bytes().startswith(b"\x89PNG")
     assert made.worst.stat().st_mode & 0o777 == 0o600
-    assert len(shown) == made.body.num_cases
+    assert len(shown) == made.body.told.num_cases
     again = evaluate.evaluate(world.site("aa"), small.now(), "validation", "cpu", lambda *_: None)
     assert (again.is_new, again.worst) == (False, None)
     consent: Any = SimpleNamespace(recipe=boxed.recipe())

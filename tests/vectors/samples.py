@@ -270,12 +270,14 @@ def _federation_body() -> dict[str, Any]:
 def _update_body() -> dict[str, Any]:
     return {
         "chain": None,
-        "num_cases": 30,
-        "num_patients": 29,
-        "num_steps": 4,
-        "train_loss": "0.731",
-        "base_metrics": [{"metric": "dice", "label": "ball", "n": 5, "mean": "0.5", "sd": "0.1"}],
-        "exclusions": [{"code": "FM-DAT-22", "count": 1}],
+        "facts": {
+            "num_cases": 30,
+            "num_patients": 29,
+            "num_steps": 4,
+            "train_loss": "0.731",
+            "base_metrics": [{"metric": "dice", "label": "ball", "n": 5, "mean": "0.5", "sd": "0.1"}],
+            "exclusions": [{"code": "FM-DAT-22", "count": 1}],
+        },
         "data": ZEROS,
         "label_map": ZEROS,
         "preprocessing": None,
@@ -302,8 +304,8 @@ def _report_body() -> dict[str, Any]:
         "empty": 0,
         "histogram": [0] * 9 + [6, 6] + [0] * 9,
     }
-    said = {"split": "validation", "opening": 0, "num_cases": 12, "scores": [score]}
-    return {**said, "curves": [], "frocs": [], "exclusions": []}
+    facts = {"num_cases": 12, "scores": [score], "curves": [], "frocs": [], "exclusions": []}
+    return {"split": "validation", "opening": 0, "facts": facts}
 
 
 def _fingerprint_body() -> dict[str, Any]:
