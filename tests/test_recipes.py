@@ -357,6 +357,7 @@ SGD_ROW = {**ROW, "training": {**PLAIN_ROW, "optimizer": {"name": "SGD", "client
     ("change", "words"),
     [
         ({"aggregation": {"masking": "dm2"}}, "needs clip"),
+        ({"aggregation": {"masking": "ckks"}}, "'none' or 'dm2'"),
         ({"aggregation": {**MASKED, "ring": 16}}, "ring"),
         ({"aggregation": {**MASKED, "colluders": 0}}, "colluders"),
         ({"aggregation": {**MASKED, "clip": {"norm": 0}}}, "norm"),

@@ -150,6 +150,15 @@ ATTACKS = (
         ),
     ),
     Attack(
+        "A3",
+        "a peer confirmed by another fingerprint, or with another key or join since",
+        "FM-ROS-02",
+        (
+            "federation/test_pins.py::test_only_the_whole_fingerprint_of_that_site_pins_it",
+            "federation/test_pins.py::test_another_key_or_join_under_the_same_name_is_not_the_one_that_was_pinned",
+        ),
+    ),
+    Attack(
         "A4",
         "numbers of sites and colluders that protect nobody",
         "FM-SHR-06; one below the threshold the difference of two sums is one update",
@@ -218,6 +227,15 @@ ATTACKS = (
         ),
     ),
     Attack(
+        "A11",
+        "a recipe that asks for CKKS; objects or code in what is received",
+        "FM-RCP-03; no function of fedmed reads objects, code or CKKS contexts",
+        (
+            "test_recipes.py::test_what_masks_would_hide_from_a_recipe_that_needs_it_is_refused",
+            "test_gate.py::test_no_file_does_any_of_it",
+        ),
+    ),
+    Attack(
         "B1",
         "a virtual machine that repeats its random numbers",
         "another seed for another vector",
@@ -252,6 +270,15 @@ ATTACKS = (
             "learning/test_masking.py::test_a_sum_beyond_what_honest_updates_give_is_refused",
             "learning/test_masking.py::test_a_mean_longer_than_the_clip_is_refused",
             "learning/test_masking.py::test_with_a_mask_left_on_the_sum_is_refused",
+        ),
+    ),
+    Attack(
+        "B5",
+        "a recipe under masking in which some coordinates are of one hospital, or which needs single updates",
+        "FM-RCP-03",
+        (
+            "test_recipes.py::test_what_masks_would_hide_from_a_recipe_that_needs_it_is_refused",
+            "test_recipes.py::test_layers_that_stay_at_the_sites_cannot_be_masked",
         ),
     ),
     Attack(
@@ -301,6 +328,15 @@ ATTACKS = (
         "mask keys that come back with a backup",
         "no part of a backup",
         _certificates("test_keys_are_the_owners_alone_and_no_part_of_a_backup"),
+    ),
+    Attack(
+        "B12",
+        "a recipe with DP in which something tells more of patients than the noise covers",
+        "FM-RCP-03",
+        (
+            "test_recipes.py::test_what_tells_more_of_patients_than_the_noise_covers_is_refused",
+            "test_recipes.py::test_all_that_dp_excludes_is_named_at_once",
+        ),
     ),
     Attack(
         "B15",
