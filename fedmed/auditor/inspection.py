@@ -203,7 +203,7 @@ def _of_this_federation(statement_id: str, said: Statement, known: Federation) -
         if getattr(membership, "previous", None) != known.digest:
             raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
         federation.require_successor(known, said)
-    earlier = known.earlier if said.kind in ("approval", "fingerprint") else None
+    earlier = None if isinstance(said.predicate, statement.RoundPredicate) else known.earlier
     if isinstance(membership, statement.Membership) and membership not in (known.membership, earlier):
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
 

@@ -29,7 +29,7 @@ rounds.register(app)
 unattended.register(app)
 experiments.register(app)
 audit.register(app)
-trust.register()
+trust.register(app)
 cache.register(app)
 
 

@@ -39,6 +39,7 @@ OPENS_A_WORKSPACE = (
     "evaluate",
     "run",
     "status",
+    "recover",
     "keys",
     "ledger",
     "cache",

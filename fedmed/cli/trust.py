@@ -1,10 +1,10 @@
-"""Trust in the roster: pinned peers."""
+"""Trust in the roster: pinned peers, and workspaces that were restored."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,13 @@ from fedmed.cli.audit import keys_app
 from fedmed.cli.screen import Json, Screen, Workspace
 from fedmed.errors import FedmedError
 
+if TYPE_CHECKING:
+    from types import ModuleType
 
-def register() -> None:
+
+def register(app: typer.Typer) -> None:
     keys_app.command("pin")(pin)
+    app.command()(recover)
 
 
 def pin(
@@ -45,3 +49,59 @@ def pin(
     out.say(f"{site}: {'pinned' if pinned.is_new else 'was pinned before'}")
     out.say(f"not pinned yet: {', '.join(pinned.unpinned) or 'nobody'}")
     out.result(pinned)
+
+
+def recover(
+    workspace: Workspace = Path(),
+    restored: Annotated[
+        str,
+        typer.Option(
+            "--for", metavar="NAME", help="Tell who was restored where it was: a site's name, or coordinator."
+        ),
+    ] = "",
+    dismiss: Annotated[
+        str, typer.Option(metavar="NAME", help="Refuse what NAME acknowledges and cannot prove that this side signed.")
+    ] = "",
+    reason: Annotated[str, typer.Option(help="With --dismiss: why; recorded in the ledger.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Go on with a workspace that was restored from a backup, from the receipt of the other side in inbox/.
+
+    Example: fedmed recover --for st-olav -w coord
+
+    Example: fedmed recover -w st-olav
+
+    Example: fedmed recover --dismiss riks --reason "it has no such file, said Dr. Ek" -w coord
+    """
+    out = Screen(as_json=as_json)
+    if (restored and dismiss) or bool(dismiss) != bool(reason.strip()):
+        raise FedmedError("FM-USE-01", "--for and --dismiss exclude each other, and --dismiss needs --reason")
+    action = _recovering(workspace)
+    if restored:
+        posted = action.vouch(workspace, restored, screen.now())
+        out.say(f"next: bring {' and '.join(map(str, posted))} to {restored}, and there: fedmed recover")
+        out.result({"posted": posted})
+    elif dismiss:
+        action.dismiss(workspace, dismiss, reason, screen.now())
+        out.say(f"what {dismiss} acknowledges and this workspace never signed is refused from now on")
+        out.result({"dismissed": dismiss})
+    else:
+        found = action.recover(workspace, screen.now())
+        what = "found again" if found.is_new else "was recovered before"
+        out.say(f"{what}: {found.statements} statements that this workspace signed and its backup did not hold")
+        out.say(f"it goes on with number {found.next_seq}")
+        if found.answered >= 0:
+            out.say(f"rounds up to {found.answered} were answered and are not answered again")
+        out.say(f"next: {screen.hint('status', workspace)}")
+        out.result(found)
+
+
+def _recovering(workspace: Path) -> ModuleType:
+    """The room whose workspace it is."""
+    if screen.is_coordinator(workspace):
+        from fedmed.coordinator import recover as desk  # noqa: PLC0415
+
+        return desk
+    from fedmed.site import recover as bedside  # noqa: PLC0415
+
+    return bedside

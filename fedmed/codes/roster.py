@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedmed.codes.code import TRUST, USAGE, Code
+from fedmed.codes.code import TRUST, USAGE, WAITING, Code
 
 CODES: dict[str, Code] = {
     "FM-ROS-01": Code(
@@ -16,4 +16,39 @@ CODES: dict[str, Code] = {
         "have it read again there (fedmed keys fingerprint); if it stays another, call the coordinator",
     ),
     "FM-ROS-03": Code(USAGE, "there is no other site of that name in the federation", "fedmed status"),
+    "FM-ROS-04": Code(
+        TRUST,
+        "the key that signed was revoked, and this statement has a later number than its owner's last",
+        "nothing: it counts nowhere; a site whose own key was revoked calls the coordinator",
+    ),
+    "FM-ROS-05": Code(
+        TRUST,
+        "the sender goes on from a backup, and nobody here has told it where it was",
+        "call the sender; if it restored its workspace, have it told with: fedmed recover --for NAME",
+    ),
+    "FM-ROS-06": Code(
+        TRUST,
+        "the file acknowledges what this workspace never signed, and its sender could not prove otherwise",
+        "nothing: the file does not count; found a new federation if its sender goes on so",
+    ),
+    "FM-ROS-07": Code(
+        WAITING,
+        "this round was answered before the workspace was restored, and is not answered twice",
+        "wait for the next model",
+    ),
+    "FM-ROS-08": Code(
+        TRUST,
+        "a receipt holds no statement that this workspace signed, or is not in its form",
+        "ask its sender for another one: fedmed recover --for NAME",
+    ),
+    "FM-ROS-09": Code(
+        TRUST,
+        "this workspace signed a later model or federation than it has",
+        "put a copy of the file that is named, from a site's inbox/ or archive/, into inbox/ and run: fedmed recover",
+    ),
+    "FM-ROS-10": Code(
+        USAGE,
+        "nothing is here that this name has signed, so there is nothing to tell it",
+        "fedmed status",
+    ),
 }

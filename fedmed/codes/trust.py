@@ -50,7 +50,7 @@ CODES: dict[str, Code] = {
     "FM-TRU-06": Code(
         TRUST,
         "this workspace went back in time, as after a restored backup",
-        "stop here and call the other side: files you signed are missing from archive/",
+        "call the other side; with its receipt (there: fedmed recover --for NAME) in inbox/, run: fedmed recover",
     ),
     "FM-TRU-07": Code(TRUST, "the site has not approved the federation", "fedmed approve"),
     "FM-TRU-08": Code(

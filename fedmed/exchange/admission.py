@@ -8,6 +8,7 @@ follow (`artifact.read_payloads`) once a statement is accepted. Nothing is parse
 from __future__ import annotations
 
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
@@ -34,8 +35,10 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
         decoded = statement.decode(envelope.raw)
         agrees(decoded, envelope, owner, kind)
         said = decoded  # from here on it is certain who speaks
+        _not_revoked(said, envelope, situation)
         _for_me(said, envelope, situation)
         _in_sequence(said, envelope.id, situation)
+        _goes_on(said, situation)
         _acknowledges(said, situation)
         _in_time(said, situation)
         outcome = (answers.of_coordinator if kind in statement.COORDINATOR_KINDS else answers.of_site)(said, situation)
@@ -103,6 +106,14 @@ def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) 
         raise FedmedError("FM-SIG-05", f"{kind} cannot come from {sender.name}")
 
 
+def _not_revoked(said: Statement, envelope: Envelope, situation: Situation) -> None:
+    """A key that was taken back counts up to the last number that its owner says is his. Acts at once."""
+    last = situation.record.revoked(sha256(sshsig.key_blob(envelope.signature.public_key)).hexdigest())
+    if last is not None and said.predicate.seq > last:
+        words = f"number {said.predicate.seq} of a key that counts up to {last} since it was revoked"
+        raise FedmedError("FM-ROS-04", f"{said.kind} of {said.sender}: {words}")
+
+
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
     """New here, of this federation and addressed to this actor."""
     if envelope.signature.public_key == situation.public_key:
@@ -123,6 +134,8 @@ Spoken = (
     statement.FederationPredicate
     | statement.ApprovalPredicate
     | statement.FingerprintPredicate
+    | statement.RevocationPredicate
+    | statement.ReceiptPredicate
     | statement.RoundPredicate
 )
 
@@ -165,12 +178,9 @@ def _another_version(
     require_successor(federation, said)
 
 
-def _is_of_version(
-    predicate: statement.ApprovalPredicate | statement.FingerprintPredicate | statement.RoundPredicate,
-    federation: Federation,
-) -> bool:
-    """Made under the version in force; what was said before the first round may be of the version before."""
-    was_before = isinstance(predicate, statement.ApprovalPredicate | statement.FingerprintPredicate)
+def _is_of_version(predicate: Spoken, federation: Federation) -> bool:
+    """Made under the version in force; what is about no round may be of the version before."""
+    was_before = not isinstance(predicate, statement.RoundPredicate)
     known = [federation.membership, *([federation.earlier] if was_before and federation.earlier else [])]
     return predicate.federation in known
 
@@ -183,7 +193,7 @@ def _in_sequence(said: Statement, statement_id: str, situation: Situation) -> No
         raise Decided(Outcome.CONFLICT, "FM-TRU-03", f"{said.sender} signed two statements with number {predicate.seq}")
     before = next((known for known in mine if known.seq == predicate.seq - 1), None)
     after = next((known for known in mine if known.seq == predicate.seq + 1), None)
-    forked = any(known.prev == predicate.prev for known in mine)
+    forked = any((known.prev, known.resumes) == (predicate.prev, predicate.resumes) for known in mine)
     forked = forked or (before is not None and before.id != predicate.prev)
     forked = forked or (after is not None and after.prev != statement_id)
     if forked:
@@ -194,6 +204,21 @@ def _in_sequence(said: Statement, statement_id: str, situation: Situation) -> No
         )
 
 
+def _goes_on(said: Statement, situation: Situation) -> None:
+    """A sender whose workspace was restored goes on where this actor's operator vouched for, by a receipt."""
+    if said.sender != COORDINATOR and situation.role == "site":  # of a neighbour in a lap: the coordinator judges
+        return
+    record, resumes = situation.record, said.predicate.resumes
+    mine = [known for known in record.received if known.sender == said.sender]
+    if resumes <= max((known.resumes for known in mine), default=0):
+        return
+    newest = max(mine, key=lambda known: known.seq, default=None)
+    vouched = {known.ack for known in record.said if known.kind == "receipt"}
+    if newest is None or newest.id not in vouched:
+        words = f"{said.kind} of {said.sender}: it goes on from a backup, and nobody here has told it where it was"
+        raise Decided(Outcome.ROLLBACK, "FM-ROS-05", words)
+
+
 def _acknowledges(said: Statement, situation: Situation) -> None:
     """What the sender last had from me must be mine, and must not go backwards while its own numbers rise."""
     ack = acknowledged(said, situation.name)
@@ -201,6 +226,8 @@ def _acknowledges(said: Statement, situation: Situation) -> None:
         return
     record = situation.record
     position = record.own_seq(ack)
+    if position is None and said.sender in record.dismissed:
+        raise FedmedError("FM-ROS-06", f"{said.kind} of {said.sender}: acknowledges what was never signed here")
     if position is None:
         raise Decided(
             Outcome.ROLLBACK,
@@ -208,7 +235,7 @@ def _acknowledges(said: Statement, situation: Situation) -> None:
             f"{said.sender} has a file of this workspace that its ledger does not know",
         )
     for known in record.received:
-        if known.sender != said.sender or known.ack is None:
+        if known.sender != said.sender or known.ack is None or known.resumes != said.predicate.resumes:
             continue
         older = (record.own_seq(known.ack) or 0) - position
         if older * (known.seq - said.predicate.seq) < 0:
@@ -224,7 +251,7 @@ def acknowledged(said: Statement, name: str) -> str | None:
     predicate = said.predicate
     if isinstance(predicate, statement.ModelPredicate):
         return next((ack.id for ack in predicate.ack if ack.site == name), None)
-    if isinstance(predicate, statement.UnmaskRequestPredicate):  # to one site, which it speaks of
+    if isinstance(predicate, statement.UnmaskRequestPredicate | statement.ReceiptPredicate):  # to one, of which it is
         return predicate.ack
     return None if isinstance(predicate, statement.JoinPredicate) or name != COORDINATOR else predicate.ack
 

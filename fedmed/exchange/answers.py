@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from fedmed.exchange.verdict import Situation
 
 
+Standing = statement.FederationPredicate | statement.RevocationPredicate | statement.ReceiptPredicate
 Answer = statement.UpdatePredicate | statement.UnmaskReplyPredicate | statement.ReportPredicate
 
 
 def of_coordinator(said: Statement, situation: Situation) -> Outcome:
-    """A model at a site, the version of the federation that comes before the first one, or a request to unmask."""
+    """What the coordinator sends, at a site."""
     predicate = said.predicate
-    if isinstance(predicate, statement.FederationPredicate):
+    if isinstance(predicate, Standing):
         return Outcome.ACCEPTED
     if isinstance(predicate, statement.UnmaskRequestPredicate):
         return attempts.request(predicate, situation)
@@ -75,7 +76,7 @@ def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
 def of_site(said: Statement, situation: Situation) -> Outcome:
     """What a site sends, at the coordinator; in a lap also an update, at the next site."""
     predicate = said.predicate
-    if isinstance(predicate, statement.ApprovalPredicate):
+    if isinstance(predicate, statement.ApprovalPredicate | statement.ReceiptPredicate):
         return Outcome.ACCEPTED
     if isinstance(predicate, statement.FingerprintPredicate):
         return _fingerprint(said, predicate, situation)

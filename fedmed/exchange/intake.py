@@ -279,5 +279,7 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) ->
         created=predicate.created,
         order=tuple(predicate.body.order) if isinstance(predicate, statement.ModelPredicate) else (),
         last=isinstance(predicate, statement.ModelPredicate) and predicate.body.last,
+        last_seq=predicate.body.last_seq if isinstance(predicate, statement.RevocationPredicate) else None,
+        resumes=predicate.resumes,
         attempt=getattr(predicate, "attempt", 1),
     )

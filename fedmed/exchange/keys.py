@@ -78,6 +78,14 @@ def fingerprint(public_key: bytes) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
+def digest_in(fingerprint_: str) -> str:
+    """The SHA-256 in a fingerprint, in hex. Raises ValueError."""
+    digest = base64.b64decode(fingerprint_.removeprefix("SHA256:") + "=", validate=True)
+    if "SHA256:" + base64.b64encode(digest).decode().rstrip("=") != fingerprint_:
+        raise ValueError("not a fingerprint")
+    return digest.hex()
+
+
 def spoken(statement_id: str) -> str:
     """The first 128 bits of a statement's SHA-256 as eight groups of four hex digits, to read over the phone."""
     return " ".join(statement_id[i : i + 4] for i in range(0, 32, 4))

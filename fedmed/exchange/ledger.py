@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FIRST = "0" * 64
 MAX_BYTES = 1 << 30
-EVENTS = ("founded", "intent", "said", "posted", "received", "note")
+EVENTS = ("founded", "intent", "said", "posted", "received", "recovered", "note")
 
 
 @dataclass(frozen=True)

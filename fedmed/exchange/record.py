@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.ledger import Entry
 
+SPARED = 1000  # numbers that a restored workspace leaves out: its files of before may still be on their way
+ANSWERS = ("update", "unmask-reply")
+
 
 @dataclass(frozen=True)
 class Known:
@@ -31,6 +34,8 @@ class Known:
     created: str
     order: tuple[str, ...] = ()
     last: bool = False
+    last_seq: int | None = None
+    resumes: int = 0
     attempt: int = 1
 
     @property
@@ -68,6 +73,9 @@ class Record:
 
     `refused` by sender and round: such a file was not received. Its number stays free and its bytes may come again,
     whole or corrected. `late` by sender: updates that came after their round, since this actor's newest model.
+    `lost` are own statements that a backup did not hold and of which the other side has proof, and not the file;
+    `answered` is the last round that was answered then, -1 if none, and `resumes` how often that happened. `dismissed`
+    are senders who could not prove that this workspace signed what they acknowledged.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -81,6 +89,11 @@ class Record:
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.intent: Intent | None = None
         self.floor = ""
+        self.lost: list[Known] = []
+        self.resumes = 0
+        self.answered = -1
+        self.dismissed: set[str] = set()
+        self._free = 1
         for entry in entries:
             self.add(entry)
 
@@ -94,12 +107,16 @@ class Record:
             self.refused.setdefault((facts["sender"], facts["round"]), _refusal(facts))
         elif entry.event == "received":
             self._receive(_known(facts, facts["outcome"]))
+        elif entry.event == "recovered":
+            self._recover(facts)
         elif entry.event == "posted":
             self.posted.add(facts["id"])
         elif entry.event == "note":
             self.notes.append((entry.time, facts))
             if facts.get("what") == "trust-clock":
                 self.floor = entry.time
+            if facts.get("what") == "dismissed":
+                self.dismissed.add(facts["sender"])
         self.floor = max(self.floor, facts.get("floor", ""))
 
     def _say(self, known: Known) -> None:
@@ -107,6 +124,16 @@ class Record:
         self.intent = None
         if known.kind == "model":  # it told the senders of late updates; what comes from here on is for the next
             self.late = {}
+
+    def _recover(self, facts: dict[str, Any]) -> None:
+        """Own statements are known again; their numbers, and some behind them, are used: files may be on their way."""
+        found = [_known(each, each["outcome"]) for each in facts["statements"]]
+        self.said += [known for known in found if known.outcome == "said"]
+        self.lost += [known for known in found if known.outcome != "said"]
+        self.resumes, self.intent = facts["resumes"], None
+        self._free = self.next_seq + SPARED
+        rounds = [known.round for known in found if known.kind in ANSWERS and known.round is not None]
+        self.answered = max([self.answered, *rounds])
 
     def _receive(self, known: Known) -> None:
         if known.kind == "join":  # a later join of a name was admitted in place of the one before
@@ -118,14 +145,20 @@ class Record:
 
     @property
     def next_seq(self) -> int:
-        return len(self.said) + 1
+        return max([self._free, *(known.seq + 1 for known in (*self.said, *self.lost))])
 
     @property
     def last_said(self) -> str | None:
-        return self.said[-1].id if self.said else None
+        newest = max((*self.said, *self.lost), key=lambda known: known.seq, default=None)
+        return newest.id if newest else None
 
     def own_seq(self, statement_id: str) -> int | None:
-        return next((known.seq for known in self.said if known.id == statement_id), None)
+        return next((known.seq for known in (*self.said, *self.lost) if known.id == statement_id), None)
+
+    def revoked(self, public_key: str) -> int | None:
+        """Up to which number a key, by the digest of its wire form, still counts; None where it was not taken back."""
+        numbers = [each.last_seq for each in self.of("revocation") if each.payload == public_key]
+        return min((number for number in numbers if number is not None), default=None)
 
     def ids(self) -> set[str]:
         """Every statement that this ledger speaks of and that the archive, or the quarantine, holds for good."""

@@ -37,6 +37,7 @@ class Opening:
     sender: statement.Actor
     seq: int
     prev: str | None
+    resumes: int
     created: str
     ledger: statement.LedgerHead
 
@@ -110,6 +111,7 @@ def _open(workspace: Workspace, command: str, kind: str, round_: int | None, now
         sender=statement.actor(workspace.name, workspace.public_key),
         seq=intent.seq,
         prev=record.last_said,
+        resumes=record.resumes,
         created=intent.created,
         ledger=statement.LedgerHead(length=ledger.length, head=ledger.head),
     )
@@ -185,14 +187,8 @@ def _copy_verified(target: Path, fd: int, envelope: artifact.Envelope, said: Sta
 def file_name(said: Statement) -> str:
     """Convenience for people, never trusted: update-r0003-st-olav.fedmed, report-r0010-st-olav-test.fedmed."""
     predicate = said.predicate
-    if isinstance(predicate, statement.JoinPredicate):
-        return f"join-{said.sender}.fedmed"
-    if isinstance(predicate, statement.FederationPredicate):
-        return f"federation-v{predicate.federation.version:04d}.fedmed"
-    if isinstance(predicate, statement.ApprovalPredicate):
-        return f"approval-v{predicate.federation.version:04d}-{said.sender}.fedmed"
-    if isinstance(predicate, statement.FingerprintPredicate):
-        return f"fingerprint-{said.sender}.fedmed"
+    if not isinstance(predicate, statement.RoundPredicate):
+        return f"{_name_without_round(said)}.fedmed"
     about = "" if said.kind == "model" else f"-{said.sender}"
     if isinstance(predicate, statement.UnmaskRequestPredicate):
         about = f"-{predicate.recipients[0].name}"
@@ -200,6 +196,19 @@ def file_name(said: Statement) -> str:
         about += "-test"
     attempt = f"-a{predicate.attempt}" if predicate.attempt > 1 else ""
     return f"{said.kind}-r{predicate.round:04d}{attempt}{about}.fedmed"
+
+
+def _name_without_round(said: Statement) -> str:
+    predicate = said.predicate
+    if isinstance(predicate, statement.FederationPredicate):
+        return f"federation-v{predicate.federation.version:04d}"
+    if isinstance(predicate, statement.ApprovalPredicate):
+        return f"approval-v{predicate.federation.version:04d}-{said.sender}"
+    if isinstance(predicate, statement.RevocationPredicate):
+        return f"revocation-{predicate.body.site}"
+    if isinstance(predicate, statement.ReceiptPredicate):
+        return f"receipt-{predicate.recipients[0].name}-by-{said.sender}"
+    return f"{said.kind}-{said.sender}"
 
 
 def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifact.Envelope, Statement]:
@@ -223,6 +232,13 @@ def read_archived(workspace: Workspace, statement_id: str) -> Statement:
     fd, _, said = open_archived(workspace, statement_id)
     os.close(fd)
     return said
+
+
+def read_envelope(workspace: Workspace, statement_id: str) -> artifact.Envelope:
+    """Statement and signature as they were signed. Raises FedmedError FM-TRU-11."""
+    fd, envelope, _ = open_archived(workspace, statement_id)
+    os.close(fd)
+    return envelope
 
 
 def read_payload(workspace: Workspace, statement_id: str, name: str) -> bytes:

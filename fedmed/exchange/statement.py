@@ -11,12 +11,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, bodies_masking, canonical, container, keys, sshsig
+from fedmed.exchange import bodies, bodies_masking, bodies_roster, canonical, container, keys, sshsig
 from fedmed.exchange.fields import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
 
 MAX_BYTES = 1 << 20
-SITE_KINDS = ("join", "approval", "fingerprint", "update", "unmask-reply", "report", "state")
-COORDINATOR_KINDS = ("federation", "model", "unmask-request", "state")
+SITE_KINDS = ("join", "approval", "fingerprint", "update", "unmask-reply", "report", "receipt", "state")
+COORDINATOR_KINDS = ("federation", "model", "unmask-request", "revocation", "receipt", "state")
 KINDS = tuple(dict.fromkeys((*SITE_KINDS, *COORDINATOR_KINDS)))
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 
@@ -82,10 +82,13 @@ class Payload(Sent):
 
 
 class Predicate(Sent):
+    """`resumes`: how often the sender's workspace went on from a backup, before this statement."""
+
     format: Literal["fedmed/1"]
     sender: Actor
     seq: Annotated[int, Field(ge=1)]
     prev: Digest | None
+    resumes: Count
     created: Time
     ledger: LedgerHead
     payload: list[Payload] = Field(max_length=8)
@@ -119,6 +122,24 @@ class FingerprintPredicate(Predicate):
     recipients: list[Actor] = Field(min_length=1, max_length=1)
     ack: Digest | None
     body: bodies.DataFingerprint
+
+
+class RevocationPredicate(Predicate):
+    kind: Literal["revocation"]
+    federation: Membership
+    recipients: list[Actor] = Field(min_length=1, max_length=100)
+    ack: None
+    body: bodies_roster.Revocation
+
+
+class ReceiptPredicate(Predicate):
+    """`ack` is the newest statement of the recipient that its sender has, and the last one in the payload."""
+
+    kind: Literal["receipt"]
+    federation: Membership
+    recipients: list[Actor] = Field(min_length=1, max_length=1)
+    ack: Digest
+    body: bodies_roster.Receipt
 
 
 class RoundPredicate(Predicate):
@@ -192,6 +213,8 @@ AnyPredicate = Annotated[
     | FederationPredicate
     | ApprovalPredicate
     | FingerprintPredicate
+    | RevocationPredicate
+    | ReceiptPredicate
     | ModelPredicate
     | UpdatePredicate
     | UnmaskRequestPredicate
@@ -200,12 +223,15 @@ AnyPredicate = Annotated[
     | StatePredicate,
     Field(discriminator="kind"),
 ]
+ANSWERED = "answered.json"  # the recipient's own statements
 APPROVALS = "approvals.json"  # who agreed to the federation
 PAYLOADS = {
     "join": [],
     "federation": ["recipe.json", "tensors.json"],
     "approval": [],
     "fingerprint": [],
+    "revocation": [],
+    "receipt": [ANSWERED],
     "model": ["model.safetensors", APPROVALS],
     "update": ["update.safetensors"],
     "unmask-request": ["request.json"],
@@ -270,16 +296,24 @@ def payload_names(predicate: AnyPredicate) -> list[str]:
 
 def _spoken_about(predicate: AnyPredicate) -> str:
     """What a kind without payload is about: the key that joins, the federation that is approved or waits for
-    fingerprints, the model that was scored.
+    fingerprints, the key that is taken back, the model that was scored.
     """
     if isinstance(predicate, JoinPredicate):
         return hashlib.sha256(sshsig.key_blob(keys.parse_public_line(predicate.body.key))).hexdigest()
     if isinstance(predicate, ApprovalPredicate | FingerprintPredicate):
         return predicate.federation.digest
+    if isinstance(predicate, RevocationPredicate):
+        return keys.digest_in(predicate.body.key)
     return predicate.base_model if isinstance(predicate, ReportPredicate) else ""
 
 
-SUBJECTS = {"join": "signing-key", "approval": "federation", "fingerprint": "federation", "report": "model"}
+SUBJECTS = {
+    "join": "signing-key",
+    "approval": "federation",
+    "fingerprint": "federation",
+    "revocation": "signing-key",
+    "report": "model",
+}
 
 
 def predicate_type(kind: str) -> str:

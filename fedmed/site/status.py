@@ -183,7 +183,7 @@ def _after(site: Site, consent: Approved, round_: int, *, is_last: bool, is_new:
     if is_last:
         return Due("nothing left to do")
     model = record.model(round_)
-    if round_ >= 0 and record.newest("update", sender=name, round=round_) is None:
+    if round_ > record.answered and record.newest("update", sender=name, round=round_) is None:
         if model and not has_hop and (words := laps.waits_for(site, model)):
             return Due(f"wait for {words}", waiting=f"round {round_}: {words}")
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")

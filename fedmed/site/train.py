@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedmed import __version__, files
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
+from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.exchange.laps import recipients
 from fedmed.site import (
@@ -101,6 +102,8 @@ def train(
         said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
         if said is not None and not options.again:
             return _found(site, said, arrivals)
+        if round_ <= site.workspace.record.answered:
+            raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored")
         turn = laps.turn(site, model)
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 Payloads = list[tuple[str, bytes]]
 KINDS = (
     "join", "federation", "approval", "model", "update", "report", "fingerprint", "state", "unmask-request",
-    "unmask-reply",
+    "unmask-reply", "revocation", "receipt",
 )  # fmt: skip
-OF_COORDINATOR = ("federation", "model", "unmask-request")
+OF_COORDINATOR = ("federation", "model", "unmask-request", "revocation", "receipt")
 SITES = ("riks", "st-olav")
 CREATED, EXPIRES = "2031-03-01T08:00:00Z", "2033-02-28T08:00:00Z"
 FEDERATION_ID = "5eed" * 8
@@ -116,6 +116,7 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
         "state": [("state.safetensors", STATE)],
         "unmask-request": [("request.json", b'{"included":[]}')],
         "unmask-reply": [("reply.json", b'{"shown":[]}')],
+        "receipt": [("answered.json", canonical.encode({"answered": [approval()]}) if kind == "receipt" else b"")],
     }.get(kind, [])
     sender = "coordinator" if kind in OF_COORDINATOR else "st-olav"
     predicate = {
@@ -124,6 +125,7 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
         "sender": actor(sender),
         "seq": 1 + KINDS.index(kind),
         "prev": None if kind in ("join", "federation") else ZEROS,
+        "resumes": 0,
         "created": CREATED,
         "ledger": {"length": 2, "head": ZEROS},
         "payload": [
@@ -152,6 +154,7 @@ def _about(kind: str) -> dict[str, Any]:
         "join": ("signing-key", sha256(sshsig.key_blob(public("st-olav")))),
         "approval": ("federation", membership()["digest"] if kind != "join" else ""),
         "fingerprint": ("federation", membership()["digest"] if kind != "join" else ""),
+        "revocation": ("signing-key", sha256(sshsig.key_blob(public("riks")))),
         "report": ("model", sha256(MODEL)),
     }[kind]
     return {"name": name, "digest": {"sha256": digest}}
@@ -195,10 +198,11 @@ def _of_kind(kind: str) -> dict[str, Any]:
         "federation": membership(),
         "recipients": [actor(site) for site in SITES] if kind == "model" else [actor("coordinator")],
     }
-    if kind == "approval":
-        return {**common, "ack": membership()["digest"], "body": {"by": "Dr. Ada Bø"}}
-    if kind == "fingerprint":
-        return {**common, "ack": membership()["digest"], "body": _fingerprint_body()}
+    if kind in ("approval", "fingerprint"):
+        body = {"by": "Dr. Ada Bø"} if kind == "approval" else _fingerprint_body()
+        return {**common, "ack": membership()["digest"], "body": body}
+    if kind in ("revocation", "receipt"):
+        return {**common, **_about_keys(kind)}
     in_round = {**common, "round": 0, "attempt": 1, "ack": membership()["digest"]}
     if kind == "model":
         body = {
@@ -229,6 +233,14 @@ def _of_kind(kind: str) -> dict[str, Any]:
         body = {"request": ZEROS, "included": ZEROS}
         return {**in_round, "base_model": sha256(MODEL), "body": body}
     return {**in_round, "base_model": sha256(MODEL), "body": _report_body()}
+
+
+def _about_keys(kind: str) -> dict[str, Any]:
+    if kind == "revocation":
+        body = {"site": "riks", "key": actor("riks")["key"], "last_seq": 3, "reason": "a stolen laptop"}
+        return {"recipients": [actor(site) for site in SITES], "ack": None, "body": body}
+    newest = sha256(approval()["statement"].encode())
+    return {"recipients": [actor("st-olav")], "ack": newest, "body": {"seq": 3}}
 
 
 def _request_body() -> dict[str, Any]:

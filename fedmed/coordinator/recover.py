@@ -1,0 +1,44 @@
+"""`recover` at the coordinator: tell a restored site where it was, or go on after a backup of its own."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fedmed import logs
+from fedmed.coordinator import desk
+from fedmed.errors import FedmedError
+from fedmed.exchange import receipts, recovery, sealing, workspace
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.recovery import Recovered
+
+
+def recover(root: Path, now: datetime) -> Recovered:
+    """From the sites' receipts in the inbox and its own files that they still have.
+
+    Raises FedmedError FM-FED-03, FM-WAI-02, FM-ROS-08, FM-ROS-09.
+    """
+    with workspace.locked(root):
+        logs.open_logs(root / "logs")
+        found = desk.peek(root)
+        with suppress(FedmedError):  # that its ledger forgot a statement is why it is restored
+            sealing.complete_intent(found, now)
+        return recovery.recover(found, desk.require_started(found).agreement.federation, now)
+
+
+def vouch(root: Path, name: str, now: datetime) -> list[Path]:
+    """The receipt for a site. Raises FedmedError FM-FED-03, FM-ROS-10."""
+    with desk.opened(root, now) as found:
+        federation = desk.require_started(found).agreement.federation
+        receipts.require_counterpart(found, federation, name)
+        return [sealing.post(found, receipts.give(found, federation, name, now))]
+
+
+def dismiss(root: Path, name: str, reason: str, now: datetime) -> None:
+    """As at a site. Raises FedmedError FM-FED-03, FM-ROS-10."""
+    with desk.opened(root, now) as found:
+        receipts.dismiss(found, desk.require_started(found).agreement.federation, name, reason, now)

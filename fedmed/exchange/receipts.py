@@ -1,0 +1,104 @@
+"""A receipt: the recipient's own statements with their signatures, for a workspace that was restored from a backup.
+
+It asks for no trust in its sender: who was restored believes its own signatures, and nothing else in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, canonical, quoted, sealing, statement
+from fedmed.exchange.bodies_roster import Receipt
+from fedmed.exchange.federation import COORDINATOR
+from fedmed.exchange.fields import Sent
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.workspace import Workspace
+
+PAYLOAD = statement.ANSWERED
+MAX_BYTES = 8 << 20
+MOST = 1000
+
+
+class Answered(Sent):
+    """By number, the newest last."""
+
+    answered: list[quoted.Quoted] = Field(min_length=1, max_length=MOST)
+
+
+def give(workspace: Workspace, federation: Federation, name: str, now: datetime) -> Known:
+    """Seal a receipt for `name`, or find the one that says the same. Raises FedmedError FM-ROS-10, FM-TRU-11."""
+    mine = sorted((each for each in workspace.record.received if each.sender == name), key=lambda each: each.seq)
+    if not mine:
+        raise FedmedError("FM-ROS-10", f"{name[:40]}: no statement of that name is here")
+    newest = mine[-1]
+    for said in workspace.record.of("receipt", sender=workspace.name):
+        if said.ack == newest.id:
+            return said
+    actors = [federation.coordinator(), *federation.sites()]
+    recipient = next(each for each in actors if each.name == name)
+
+    def build(
+        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+    ) -> statement.Statement:
+        predicate = statement.ReceiptPredicate(
+            **opening.fields(),
+            kind="receipt",
+            federation=federation.membership,
+            recipients=[recipient],
+            ack=newest.id,
+            payload=payload,
+            body=Receipt(seq=newest.seq),
+        )
+        return statement.make("receipt", subject, predicate)
+
+    content = artifact.json_content(PAYLOAD, to_bytes(_quotes(workspace, mine)))
+    return sealing.say(workspace, "recover", "receipt", None, [content], build, now)
+
+
+def _quotes(workspace: Workspace, mine: list[Known]) -> list[quoted.Quoted]:
+    """As many of the newest as the payload may hold."""
+    found: list[quoted.Quoted] = []
+    size = 0
+    for known in reversed(mine[-MOST:]):
+        each = quoted.quote(sealing.read_envelope(workspace, known.id))
+        size += len(canonical.encode(each.model_dump(mode="json"))) + 1
+        if size > MAX_BYTES - 100 and found:
+            break
+        found.append(each)
+    return found[::-1]
+
+
+def to_bytes(quotes: list[quoted.Quoted]) -> bytes:
+    """Canonical JSON."""
+    return canonical.encode(Answered(answered=quotes).model_dump(mode="json"))
+
+
+def read(data: bytes) -> list[quoted.Quoted]:
+    """Raises FedmedError FM-ROS-08."""
+    try:
+        canonical.decode(data)
+        return Answered.model_validate_json(data, strict=True).answered
+    except (FedmedError, ValidationError) as error:
+        raise FedmedError("FM-ROS-08", f"{PAYLOAD}: not in its form", local=str(error)) from error
+
+
+def require_counterpart(workspace: Workspace, federation: Federation, name: str) -> None:
+    """Files go between the coordinator and each site. Raises FedmedError FM-ROS-10."""
+    others = federation.site_names if workspace.name == COORDINATOR else [COORDINATOR]
+    if name not in others:
+        raise FedmedError("FM-ROS-10", f"expected one of {', '.join(others)}, got {name[:40]!r}")
+
+
+def dismiss(workspace: Workspace, federation: Federation, name: str, reason: str, now: datetime) -> None:
+    """Its sender could not prove that this workspace signed what it acknowledges. Raises FedmedError FM-ROS-10."""
+    require_counterpart(workspace, federation, name)
+    workspace.write_entry("recover", "note", now, what="dismissed", sender=name, reason=reason)

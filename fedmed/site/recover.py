@@ -1,0 +1,46 @@
+"""`recover` at a site: go on after a restored backup, or tell the coordinator where it was after one of its own."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fedmed import logs
+from fedmed.errors import FedmedError
+from fedmed.exchange import receipts, recovery, sealing, workspace
+from fedmed.site import desk
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.recovery import Recovered
+
+
+def recover(root: Path, now: datetime) -> Recovered:
+    """From receipts in the inbox. Raises FedmedError FM-TRU-07, FM-WAI-02, FM-ROS-08."""
+    with workspace.locked(root):
+        logs.open_logs(root / "logs")
+        site = desk.peek(root)
+        with suppress(FedmedError):  # that its ledger forgot a statement is why it is restored
+            sealing.complete_intent(site.workspace, now)
+        federation = desk.require_approved(site).agreement.federation
+        return recovery.recover(site.workspace, federation, now)
+
+
+def vouch(root: Path, name: str, now: datetime) -> list[Path]:
+    """The receipt for the coordinator, and the newest model, which it may have lost. Raises FedmedError FM-ROS-10."""
+    with desk.opened(root, now) as site:
+        found, federation = site.workspace, desk.require_approved(site).agreement.federation
+        receipts.require_counterpart(found, federation, name)
+        given, model = receipts.give(found, federation, name, now), found.record.newest("model")
+        return [sealing.post(found, each) for each in (given, model) if each is not None]
+
+
+def dismiss(root: Path, name: str, reason: str, now: datetime) -> None:
+    """What `name` acknowledges and this workspace never signed refuses the file from now on, and stops nothing.
+
+    Raises FedmedError FM-ROS-10.
+    """
+    with desk.opened(root, now) as site:
+        receipts.dismiss(site.workspace, desk.require_approved(site).agreement.federation, name, reason, now)
