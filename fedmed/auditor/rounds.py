@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.auditor.shelf import Taken
+    from fedmed.exchange.statement import Statement
     from fedmed.learning.replay import Read
     from fedmed.learning.shapes import Table
     from fedmed.learning.strategy import Strategy
@@ -119,6 +120,7 @@ def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:
         )
         if not answers:
             raise _other(round_, f"what {parent.site} answered")
+        require_readable(taken.said)
         updates.append(taken)
         progress("verifying files", number, len(body.parents))
     return _Round(base, updates, made)
@@ -141,6 +143,12 @@ def _body(model: Taken) -> bodies.Model:
     if not isinstance(body, bodies.Model):
         raise FedmedError("FM-SHR-13", f"{model.envelope.id[:16]}...: expected a model, got the {model.said.kind}")
     return body
+
+
+def require_readable(said: Statement) -> None:
+    """What is encrypted only its recipient can compute with. Raises FedmedError FM-SHR-15."""
+    if any(str(part.enc) != "none" for part in said.predicate.payload):
+        raise _not_from_files(f"{said.kind} of {said.sender}: it is encrypted for the coordinator")
 
 
 def _strategy(found: _Round, round_: int) -> Strategy:
@@ -179,7 +187,7 @@ def _meta(found: _Round) -> list[Meta]:
 
 def _steps(update: Taken) -> int:
     body = update.said.predicate.body
-    return body.told.num_steps if isinstance(body, bodies.Update) else 0
+    return body.facts.num_steps if isinstance(body, bodies.Update) and body.facts else 0
 
 
 def _memory(shelf: Shelf, model: Taken, strategy: Strategy, round_: int) -> Mapping[str, Read | None]:
