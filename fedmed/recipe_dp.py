@@ -18,7 +18,7 @@ class DP(Strict):
     """
 
     target_epsilon: float = Field(default=8.0, ge=0.01, le=HARD_STOP)
-    delta: float = Field(default=1e-5, ge=1e-12, le=1e-3)
+    delta: float = Field(default=1e-5, ge=1e-9, le=1e-3)
     clip_norm: float = Field(ge=1e-6, le=1e6)
     patients_per_step: int = Field(ge=1, le=65536)
     max_images: int = Field(default=1, ge=1, le=64)

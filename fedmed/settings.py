@@ -167,6 +167,13 @@ class DataFolder(Strict):
     layout: Layout
 
 
+class Privacy(Strict):
+    """Where the whole hospital keeps what each patient's privacy has cost, and the most that it may ever cost."""
+
+    budget_dir: Annotated[PlainText, Field(min_length=1, max_length=1000)]
+    max_epsilon: Annotated[float, Field(gt=0, le=10)] = 10.0
+
+
 class WorkspaceSettings(Strict):
     """fedmed.yaml."""
 
@@ -181,6 +188,7 @@ class WorkspaceSettings(Strict):
     checkpoint_minutes: Annotated[float, Field(ge=0, le=1440)] = 10.0
     inbox: str = "inbox"
     outbox: str = "outbox"
+    privacy: Privacy | None = None
 
     @property
     def cache_bytes(self) -> int:

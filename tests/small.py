@@ -215,6 +215,7 @@ def seal_update(
             label_map="0" * 64,
             preprocessing=None,
             state=None,
+            privacy=None,
             masked=None,
             versions=[],
         )

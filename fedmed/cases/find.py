@@ -8,7 +8,7 @@ is what training needs of it.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -53,12 +53,15 @@ NEEDED = {"segmentation": "label", "classification": "labels", "localisation": "
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds. `local` has lines with paths: for local.log only."""
+    """What a folder holds. `local` has lines with paths: for local.log only. `persons`: what each patient is called in
+    the hospital's budget store, by alias, where its key was given.
+    """
 
     cases: list[Case]
     excluded: list[Excluded]
     notes: list[str]
     local: tuple[str, ...] = ()
+    persons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Survey:
     ignored: Mapping[str, int]
     notes: list[str]
     local: tuple[str, ...]
+    persons: Mapping[str, str]
 
     @property
     def judgements(self) -> list[Judgement]:
@@ -114,7 +118,7 @@ class Survey:
         usable = [each.case for each in self.studies if each.case and each.is_usable]
         excluded = [_excluded(each) for each in self.studies if not each.is_usable]
         alike = [f"{one.message} ({one.code})" for one in self.folder if one.code == "FM-DAT-75"]
-        return Found(usable, excluded, [*self.notes, *alike], self.local)
+        return Found(usable, excluded, [*self.notes, *alike], self.local, self.persons)
 
 
 def find(
@@ -124,6 +128,7 @@ def find(
     pseudonym_key: bytes,
     label_map: Mapping[int, int],
     absent: frozenset[int] = frozenset(),
+    store_key: bytes | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Found:
     """Every case below the data root; each is read in full, so that what is broken is found now.
@@ -136,7 +141,10 @@ def find(
     (above the recipe's max_excluded), -10, -15 or -49 (the table of labels), FM-BOX-01 (that of boxes),
     FM-DAT-53, FM-SET-03, FM-TAB-01 to -04.
     """
-    seen = survey(folder, recipe, pseudonym_key=pseudonym_key, label_map=label_map, absent=absent, progress=progress)
+    seen = survey(
+        folder, recipe, pseudonym_key=pseudonym_key, label_map=label_map, absent=absent, store_key=store_key,
+        progress=progress,
+    )  # fmt: skip
     found = seen.found()
     refuse_errors(seen.judgements)
     check_limit(found, recipe.data.max_excluded)
@@ -150,6 +158,7 @@ def survey(
     pseudonym_key: bytes,
     label_map: Mapping[int, int],
     absent: frozenset[int] = frozenset(),
+    store_key: bytes | None = None,
     progress: Callable[[int, int], None] | None = None,
     examine: Callable[[Search, Study], Examined] = Search.examine,
 ) -> Survey:
@@ -160,7 +169,7 @@ def survey(
     check_settings(folder.layout, recipe, label_map)
     tell = progress or (lambda _done, _total: None)
     if isinstance(recipe, Rowwise) and folder.layout.table:
-        rows = Rows(Path(folder.root), recipe, folder.layout.table, pseudonym_key, label_map)
+        rows = Rows(Path(folder.root), recipe, folder.layout.table, pseudonym_key, label_map, store_key)
         seen = []
         for done, number in enumerate(rows.numbers, start=1):
             seen.append(rows.examine(number))
@@ -168,7 +177,7 @@ def survey(
         return judged(rows, seen, recipe)
     if not isinstance(recipe, Imaging):
         raise TypeError(type(recipe).__name__)
-    search = Search(Path(folder.root), recipe, folder.layout, pseudonym_key, label_map)
+    search = Search(Path(folder.root), recipe, folder.layout, pseudonym_key, label_map, store_key)
     total = len(search.studies)
     examined = []
     for index, study in enumerate(search.studies):
@@ -198,7 +207,7 @@ def judged(
     if isinstance(recipe, Segmentation):
         studies = _in_quartiles(studies)
     rows = tuple(f"{code} {path}" for code, astray in search.without_image().items() for path in astray)
-    return Survey(studies, folder, ignored, search.notes(examined), rows)
+    return Survey(studies, folder, ignored, search.notes(examined), rows, search.persons)
 
 
 def judge(data: Cohort, code: str, message: str) -> Judgement:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fedmed.cases import labels, tables
 from fedmed.cases.case import NO_GRID, Case, Row
 from fedmed.cases.examined import Examined, Facts, Finding, without_patient
-from fedmed.cases.search import pseudonym
+from fedmed.cases.search import person, pseudonym
 from fedmed.errors import FedmedError
 from fedmed.recipe_tables import ClassTable, SurvivalTable
 
@@ -33,10 +33,18 @@ class Rows:
     """The rows of a table, as Search has the studies of a folder: `examine` each of `numbers`, then ask for `notes`."""
 
     def __init__(
-        self, root: Path, recipe: Rowwise, layout: TableLayout, key: bytes, label_map: Mapping[int, int]
+        self,
+        root: Path,
+        recipe: Rowwise,
+        layout: TableLayout,
+        key: bytes,
+        label_map: Mapping[int, int],
+        store_key: bytes | None = None,
     ) -> None:
         """Raises FedmedError FM-TAB-01, -02, -04 (no row fits `where`), FM-DAT-15."""
         self.rules, self.layout, self.key, self.label_map = recipe.data, layout, key, label_map
+        self.store_key = store_key
+        self.persons: dict[str, str] = {}
         self.sheet = tables.read(root, layout, recipe.data.names)
         every = range(1, len(self.sheet.rows) + 1)
         self.numbers = [number for number in every if tables.fits(self.sheet.cells(number), layout)]
@@ -85,9 +93,12 @@ class Rows:
         known = {*self.rules.names, self.layout.case, self.layout.patient}
         kept, too_long = labels.covariates({name: cell for name, cell in cells.items() if name and name not in known})
         self.left_out += too_long
+        named = pseudonym(self.key, "patient", patient)
+        if self.store_key is not None:
+            self.persons[named] = person(self.store_key, patient)
         return Case(
             alias,
-            pseudonym(self.key, "patient", patient),
+            named,
             group,
             {},
             label,

@@ -31,10 +31,23 @@ def pseudonym(key: bytes, kind: str, value: str) -> str:
     return f"{kind}-{code[:HEX]}"
 
 
+def person(key: bytes, value: str) -> str:
+    """What a patient is called in a hospital's budget store: HMAC-SHA256 under the store's key, 128 bits of it."""
+    return hmac.new(key, f"person\0{value}".encode(), hashlib.sha256).hexdigest()[: 2 * HEX]
+
+
 class Search:
     """The studies of a folder: `examine` each of them, then ask for `notes` about the whole."""
 
-    def __init__(self, root: Path, recipe: Imaging, layout: Layout, key: bytes, label_map: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        recipe: Imaging,
+        layout: Layout,
+        key: bytes,
+        label_map: Mapping[int, int],
+        store_key: bytes | None = None,
+    ) -> None:
         self.root, self.layout = root, layout
         self.tree = paths.walk(root)
         self.table = labels.read(root, layout.labels) if layout.labels else None
@@ -45,7 +58,8 @@ class Search:
         if layout.dataset:
             self.listed = decathlon.listed(root, layout, self.studies, recipe.data, label_map)
             self.studies = self.listed.studies
-        self.key = key
+        self.key, self.store_key = key, store_key
+        self.persons: dict[str, str] = {}
         self._meaning: dict[str, str] = {}
         self._ground = examine.Ground(
             root, recipe.data, label_map, bool(layout.label), self.table, self.boxes, self.files_below, self._name
@@ -99,4 +113,6 @@ class Search:
         alias = pseudonym(self.key, kind, value)
         if self._meaning.setdefault(alias, value) != value:
             raise FedmedError("FM-DAT-10", f"{alias}: two of them")
+        if kind == "patient" and self.store_key is not None:
+            self.persons[alias] = person(self.store_key, value)
         return alias

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from fedmed import __version__, files, logs
-from fedmed.cli import audit, cache, check, experiments, partition, rounds, screen, setup, trust, unattended
+from fedmed.cli import audit, cache, check, experiments, partition, privacy, rounds, screen, setup, trust, unattended
 from fedmed.codes.code import USAGE
 from fedmed.errors import CODES, FedmedError
 
@@ -31,6 +31,7 @@ experiments.register(app)
 audit.register(app)
 trust.register(app)
 cache.register(app)
+privacy.register(app)
 
 
 @app.callback(invoke_without_command=True)

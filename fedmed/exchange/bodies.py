@@ -184,6 +184,17 @@ class Exclusion(Sent):
     count: Count
 
 
+class PrivacyBlock(Sent):
+    """What a patient of the sender has spent in this federation so far at most: `epsilon` at `delta`, rounded up to a
+    tenth, and with how much noise this round was trained.
+    """
+
+    unit: Literal["patient"]
+    epsilon: Decimal
+    delta: Decimal
+    noise_multiplier: Decimal
+
+
 class UpdateFacts(Sent):
     """What an update tells of the hospital's data and training, beside the tensors."""
 
@@ -206,6 +217,7 @@ class Update(Sent):
     label_map: Digest
     preprocessing: Digest | None
     state: Digest | None
+    privacy: PrivacyBlock | None
     masked: Masked | None
     versions: list[Version] = Field(max_length=16)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedmed import logs, recipe
 from fedmed.cases import datalist, find, likeness, splits
 from fedmed.settings import DataFolder
-from fedmed.site import desk, outgoing
+from fedmed.site import budget, desk, outgoing, private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +46,7 @@ class Partitioned:
 def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | None = None) -> Partitioned:
     """Write cases.json of this site. Patients of an earlier one keep their fold.
 
-    Raises FedmedError FM-TRU-07 before `approve`, FM-DAT-*, FM-CHK-01.
+    Raises FedmedError FM-TRU-07 before `approve`, FM-DAT-*, FM-CHK-01, FM-PRV-*.
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
@@ -58,6 +58,7 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
             pseudonym_key=desk.pseudonym_key(root),
             label_map=labelling.label_map,
             absent=labelling.absent,
+            store_key=budget.person_key(site) if consent.recipe.dp else None,
             progress=progress,
         )
         log(found)
@@ -66,6 +67,8 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         folds = {fold: datalist.cases(cases, fold) for fold in splits.FOLDS}
         find.refuse_errors(find.judge_folds(folds, consent.recipe, labelling.absent))
         datalist.save(site.cases_file, cases)
+        if consent.recipe.dp:
+            private.keep_persons(site, found.persons)
         outgoing.keep(site, outgoing.collect(site, _aliases(found), lambda _done, _all: None))
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))
         share = share_of(site.settings.name, cases)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.site.results import Scored
     from fedmed.training.cache import Cache
+    from fedmed.training.dp_sgd import Mechanism
     from fedmed.training.fit import Fitted
 
 MAX_LOSS = 1e12  # far above any loss, and few enough digits for a statement
@@ -97,13 +98,14 @@ def train_round(
     *,
     correction: Params | None = None,
     anchor: Params | None = None,
+    mechanism: Mechanism | None = None,
     checkpoint: Path,
     device: str,
     progress: Callable[[int, int], None],
     chosen: Recipe | None = None,
 ) -> Fitted:
     """Train from `start`, going on from `checkpoint` if it fits, by the federation's recipe or by `chosen`;
-    `correction` and `anchor` as in `fit`.
+    `correction`, `anchor` and `mechanism` as in `fit`.
 
     Raises FedmedError FM-TRN-*, FM-RES-*, FM-DAT-*.
     """
@@ -126,6 +128,7 @@ def train_round(
         preprocessing=preprocessing.current(site),
         correction=correction,
         anchor=anchor,
+        mechanism=mechanism,
         num_workers=site.settings.num_workers,
         disk=cached(site.workspace.root, site.settings.cache_bytes),
         checkpoint=checkpoint,

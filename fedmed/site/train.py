@@ -27,6 +27,7 @@ from fedmed.site import (
     outgoing,
     own,
     preprocessing,
+    private,
     results,
     rounds,
     tune,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.site.fingerprint import Fingerprinted
     from fedmed.site.laps import Turn
+    from fedmed.site.private import Private
     from fedmed.site.results import Scored
     from fedmed.site.tune import Tuned
 
@@ -83,7 +85,7 @@ def train(
     """Safe to repeat: a killed run goes on at its last checkpoint, also with --again; a finished one finds its update.
 
     In a lap it waits for the update of the site before. Raises FedmedError FM-TRU-07, FM-WAI-02, FM-CYC-01, FM-DAT-*,
-    FM-TRN-01, FM-TEN-02, FM-NRM-*, FM-RES-*, FM-STA-*.
+    FM-TRN-01, FM-TEN-02, FM-NRM-*, FM-PRV-*, FM-RES-*, FM-STA-*.
     """
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
@@ -107,8 +109,9 @@ def train(
         turn = laps.turn(site, model)
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)
-        body, content, kept = _train(site, consent, model, turn, cases, options, progress)
+        body, content, kept, reserved = _train(site, consent, model, turn, cases, options, progress, now)
         known = _say(site, consent, model, body, content, now, kept)
+        private.end(site, reserved, known.id, now)
         for path in (checkpoint(site, round_), checkpoint(site, round_).with_suffix(".personal")):
             path.unlink(missing_ok=True)
         posted = sealing.post(site.workspace, known)
@@ -134,17 +137,19 @@ def _train(
     cases: Datalist,
     options: Options,
     progress: Callable[[str, int, int], None],
-) -> tuple[bodies.Update, artifact.Content, dict[str, Params]]:
-    """What the update says, its tensors, and what this site remembers with it, by part."""
+    now: datetime,
+) -> tuple[bodies.Update, artifact.Content, dict[str, Params], Private | None]:
+    """What the update says, its tensors, what this site remembers with it, by part, and what was reserved for it."""
     entered = change.enter(site, consent, model)
     base = entered.start
     begun = own.entering(change.begin(site, consent, entered.received, turn), entered.remembered)
     path = checkpoint(site, model.round_number)
     files.make_private(path.parent)
     rounds.require_ready(site, cases, ("training", "validation"), options.device, progress)
+    reserved = private.begin(site, consent, cases, model.round_number, path, now)
     fitted = rounds.train_round(
         site, consent, cases, model.round_number, begun, correction=entered.correction, checkpoint=path,
-        device=options.device,
+        device=options.device, mechanism=reserved.mechanism if reserved else None,
         progress=lambda step, total: progress("training", step, total),
     )  # fmt: skip
     scored: Scored = []
@@ -172,11 +177,12 @@ def _train(
         label_map=rounds.label_map_digest(site),
         preprocessing=preprocessings.digest_of(preprocessing.current(site)),
         state=None,
+        privacy=reserved.block if reserved else None,
         masked=None,
         versions=versions(),
     )
     content = artifact.streamed_content(PAYLOAD, made.encoded.size, made.encoded.chunks, consent.layout.coding)
-    return body, content, made.kept | personal
+    return body, content, made.kept | personal, reserved
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:

@@ -22,6 +22,7 @@ from fedmed.errors import FedmedError
 from fedmed.training import (
     devices,
     networks,
+    private,
     resume,
     samples,
     steps,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fedmed.preprocessing import Preprocessing
     from fedmed.recipe import Recipe
     from fedmed.training.cache import Cache
+    from fedmed.training.dp_sgd import Mechanism
     from fedmed.training.networks import Params
 
 
@@ -68,6 +70,7 @@ def fit(
     anchor: Params | None = None,
     num_workers: int | Literal["auto"] = 0,
     disk: Cache | None = None,
+    mechanism: Mechanism | None = None,
     checkpoint: Path | None = None,
     checkpoint_minutes: float = 10.0,
     progress: Callable[[int, int, float], None] | None = None,
@@ -76,7 +79,8 @@ def fit(
 
     `absent` classes are never labelled in these cases, and the loss leaves them out (`objective.loss_function`).
     `correction` is added to the gradient of every step, by the names of what is learned (SCAFFOLD's c - c_i). `anchor`
-    is what the proximal term pulls to, if not to `params` (Ditto's global model).
+    is what the proximal term pulls to, if not to `params` (Ditto's global model). With `mechanism` every step is one of
+    DP-SGD (`private`).
     Prepared cases are kept in `disk`, else in memory; for `num_workers` see `workers.count`.
 
     With `checkpoint` the state is kept there every `checkpoint_minutes` (0: every step) and behind the last step, and
@@ -84,18 +88,14 @@ def fit(
     Raises FedmedError FM-TRN-01 (loss not finite), -03 (no label), -04 (no case), FM-PER-01 (too few steps),
     FM-TEN-01 (params of another network), FM-RES-01, -02 (checkpoint), -04 (memory), and what reading a case raises.
     """
-    if not cases:
-        raise FedmedError("FM-TRN-04", "training: expected at least one case, got none")
-    if recipe.training.head_steps >= num_steps:
-        few = f"expected more steps than the {recipe.training.head_steps} of the head alone, got {num_steps}"
-        raise FedmedError("FM-PER-01", f"training: {few}")
+    _require_work(recipe, cases, num_steps)
     where = (recipe.seed, site, round, attempt)
     drawn = _samples(recipe, cases, root, label_map, where, preprocessing, disk)
     num_workers = workers.count(num_workers, drawn, device)
     drawn.memory_limit //= max(1, num_workers)
     inputs = ""
     if checkpoint is not None:
-        place = (site, round, rounds, attempt, num_steps)
+        place = (site, round, rounds, attempt, num_steps, *(mechanism.facts if mechanism else ()))
         inputs = resume.inputs_digest(
             recipe, params, drawn.cases, label_map, absent, preprocessing, place, correction, anchor
         )
@@ -109,8 +109,11 @@ def fit(
         if checkpoint is not None:
             resume.load(run, checkpoint, inputs)
         saved = time.monotonic()
-        batches = _batches(drawn, run.step, num_steps, num_workers, device)
-        for loss in steps.each(recipe, run, batches, where):
+        if mechanism is None:
+            losses = steps.each(recipe, run, _batches(drawn, run.step, num_steps, num_workers, device), where)
+        else:
+            losses = private.each(recipe, run, drawn, num_steps, mechanism, where, absent)
+        for loss in losses:
             if not math.isfinite(loss):
                 raise _not_finite(drawn, run.step - 1, num_steps, f"the loss is {loss}")
             due = run.step == num_steps or time.monotonic() - saved >= checkpoint_minutes * 60
@@ -123,6 +126,14 @@ def fit(
     if not all(np.isfinite(tensor).all() for tensor in trained.values()):
         raise _not_finite(drawn, num_steps - 1, num_steps, "the params are not finite")
     return Fitted(trained, num_steps, len(cases), run.loss_sum / num_steps)
+
+
+def _require_work(recipe: Recipe, cases: Sequence[Case], num_steps: int) -> None:
+    if not cases:
+        raise FedmedError("FM-TRN-04", "training: expected at least one case, got none")
+    if recipe.training.head_steps >= num_steps:
+        few = f"expected more steps than the {recipe.training.head_steps} of the head alone, got {num_steps}"
+        raise FedmedError("FM-PER-01", f"training: {few}")
 
 
 def _samples(

@@ -31,7 +31,7 @@ def inputs_digest(
     label_map: Mapping[int, int],
     absent: frozenset[int],
     preprocessing: Preprocessing | None,
-    where: tuple[str | int, ...],
+    where: tuple[str | int | float, ...],
     correction: Params | None = None,
     anchor: Params | None = None,
 ) -> str:

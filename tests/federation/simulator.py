@@ -237,6 +237,7 @@ def _update_body(num_cases: int, num_patients: int, num_steps: int) -> bodies.Up
         label_map="0" * 64,
         preprocessing=None,
         state=None,
+        privacy=None,
         masked=None,
         versions=[],
     )

@@ -1,0 +1,38 @@
+"""The privacy of patients: budgets and what may not be spent any more."""
+
+from __future__ import annotations
+
+from fedmed.codes.code import PRIVACY, Code
+
+CODES: dict[str, Code] = {
+    "FM-PRV-01": Code(
+        PRIVACY,
+        "the recipe asks for differential privacy, and this workspace has no budget store of its hospital",
+        "put privacy: {budget_dir: FOLDER} into fedmed.yaml, one folder for the whole hospital and in no workspace",
+    ),
+    "FM-PRV-02": Code(
+        PRIVACY,
+        "the hospital's budget store cannot be read or written",
+        "mount the folder that fedmed.yaml names as privacy.budget_dir, or check its permissions",
+    ),
+    "FM-PRV-03": Code(
+        PRIVACY,
+        "the hospital's budget store is damaged, cut or older than this workspace remembers it",
+        "restore the newest copy of the store: nothing is trained until it holds every reservation",
+    ),
+    "FM-PRV-04": Code(
+        PRIVACY,
+        "the privacy budget does not have what this round would spend",
+        "fedmed privacy status",
+    ),
+    "FM-PRV-05": Code(
+        PRIVACY,
+        "the store cannot tell which patients these are",
+        "fedmed partition",
+    ),
+    "FM-PRV-06": Code(
+        PRIVACY,
+        "there are fewer patients than a step is meant to take",
+        "ask the coordinator for a smaller dp.patients_per_step, or take part without this recipe",
+    ),
+}

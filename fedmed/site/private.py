@@ -1,0 +1,251 @@
+"""A round of training with differential privacy: what it costs is reserved before its first step, or it does not begin.
+
+One reservation, one trajectory, one sealed update. A killed round goes on with the same reservation and fresh noise,
+and steps that the crash threw away are charged again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed import files
+from fedmed.cases import datalist
+from fedmed.errors import FedmedError
+from fedmed.exchange import bodies, secret
+from fedmed.learning import accounting
+from fedmed.learning.accounting import Event
+from fedmed.site import budget
+from fedmed.site.budget import Reserved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.cases.datalist import Datalist
+    from fedmed.recipe_dp import DP
+    from fedmed.site.desk import Approved, Site
+    from fedmed.training.dp_sgd import Mechanism
+
+MAX_BYTES = 512 << 20
+NO_GUARANTEE = "no formal privacy guarantee"
+
+
+@dataclass(frozen=True)
+class Private:
+    """A reserved round; `block` is what its update says of it."""
+
+    reservation: str
+    mechanism: Mechanism
+    block: bodies.PrivacyBlock
+    begun: Path
+
+
+def begin(
+    site: Site, consent: Approved, cases: Datalist, round_: int, checkpoint: Path, now: datetime
+) -> Private | None:
+    """Reserve a round, or go on with the reservation of the one that was killed. None where the recipe has no `dp`.
+
+    Raises FedmedError FM-PRV-01 to -06, before anything is trained.
+    """
+    asked = consent.recipe.dp
+    if asked is None:
+        return None
+    from fedmed.training.dp_sgd import Mechanism  # noqa: PLC0415 - torch, only when there is work
+
+    persons, begun = persons_of(site, cases), checkpoint.with_suffix(".begun")
+    with budget.opened(site) as store:
+        wanted = _wanted(site, consent, store, persons, round_)
+        held = _held(store, begun, wanted)
+        if held is None:
+            _require_affordable(site, store, persons, wanted)
+            store.reserve(wanted, persons, now)
+            site.workspace.write_entry("train-local", "note", now, what="reserved", id=wanted.id, round=round_)
+            _write(begun, wanted.id, 0)
+        taken = held or wanted
+        epsilon = accounting.epsilon(_of_federation(store, taken.federation), asked.delta)
+    mechanism = Mechanism(
+        clip_norm=asked.clip_norm,
+        noise_multiplier=taken.noise_multiplier,
+        expected=taken.patients_per_step,
+        rate=taken.rate,
+        max_images=asked.max_images,
+        reservation=taken.id,
+        take=secret.fresh(),
+        tally=_tally(site, begun, taken, persons, now),
+    )
+    block = bodies.PrivacyBlock(
+        unit="patient",
+        epsilon=bodies.decimal(math.ceil(epsilon * 10) / 10),
+        delta=bodies.decimal(asked.delta),
+        noise_multiplier=bodies.decimal(taken.noise_multiplier),
+    )
+    return Private(taken.id, mechanism, block, begun)
+
+
+def end(site: Site, private: Private | None, sealed: str, now: datetime) -> None:
+    """Its update has been sealed."""
+    if private is not None:
+        with budget.opened(site) as store:
+            store.confirm(private.reservation, sealed, now)
+        private.begun.unlink(missing_ok=True)
+
+
+def keep_persons(site: Site, persons: Mapping[str, str]) -> None:
+    """Who the patients of cases.json are to the budget store: alias to name there. Raises FedmedError FM-RES-*."""
+    files.write_atomic(_persons_file(site), json.dumps(dict(sorted(persons.items()))).encode(), mode=0o600)
+
+
+def persons_of(site: Site, cases: Datalist) -> list[str]:
+    """The training patients, as the budget store calls them. Raises FedmedError FM-PRV-05."""
+    try:
+        known = json.loads(files.read_bounded(_persons_file(site), MAX_BYTES))
+        return sorted({str(known[case.patient]) for case in datalist.cases(cases, "training")})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = "state/persons.json: expected every training patient in it"
+        raise FedmedError("FM-PRV-05", message, local=type(error).__name__) from error
+
+
+def declared(num_patients: int) -> int:
+    """The number of patients that is treated as public: rounded to two digits."""
+    unit: int = 10 ** max(0, len(str(num_patients)) - 2)
+    return unit * ((2 * num_patients + unit) // (2 * unit))
+
+
+def cap(site: Site) -> float:
+    """The most that any patient of this hospital may spend, over everything."""
+    if site.settings.privacy is None:
+        raise FedmedError("FM-PRV-01", "fedmed.yaml: privacy.budget_dir: expected a folder, got nothing")
+    return site.settings.privacy.max_epsilon
+
+
+def rounds_left(
+    site: Site, consent: Approved, store: budget.Store, persons: Sequence[str], round_: int
+) -> tuple[int, float]:
+    """How many of the rounds that the federation plays from `round_` on the patients' budget has, and with how much
+    noise. Raises FedmedError FM-PRV-04, -06.
+    """
+    left = consent.agreement.federation.body.limits.rounds - round_
+    if left <= 0:
+        return 0, 0.0
+    wanted = _wanted(site, consent, store, persons, round_)
+    low, high = 0, left
+    while low < high:
+        middle = (low + high + 1) // 2
+        event = Event(wanted.rate, wanted.noise_multiplier, middle * wanted.steps)
+        fits = store.spent(persons, wanted.delta, [event]) <= cap(site)
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low, wanted.noise_multiplier
+
+
+def _wanted(site: Site, consent: Approved, store: budget.Store, persons: Sequence[str], round_: int) -> Reserved:
+    """What this round would reserve. Raises FedmedError FM-PRV-04, -06."""
+    asked, training = consent.recipe.dp, consent.recipe.training
+    if asked is None or training.local_steps is None:
+        raise ValueError("a recipe with dp has local_steps")
+    number, federation = declared(len(persons)), consent.agreement.federation
+    if number < asked.patients_per_step:
+        message = f"expected at least {asked.patients_per_step} training patients, got about {number}"
+        raise FedmedError("FM-PRV-06", message)
+    rate = min(1.0, asked.patients_per_step / number)
+    left = max(1, federation.body.limits.rounds - round_)
+    mine = [each for each in store.reserved.values() if each.federation == federation.founding.id]
+    noise = _noise(asked, mine, rate, left * training.local_steps)
+    if noise is None:
+        spent = accounting.epsilon(_of_federation(store, federation.founding.id), asked.delta)
+        message = f"this federation's target is epsilon {asked.target_epsilon:g}, and {spent:.2f} of it is spent"
+        raise FedmedError("FM-PRV-04", message)
+    return Reserved(
+        id=budget.new_id(),
+        workspace=site.workspace.name,
+        federation=federation.founding.id,
+        round=round_,
+        patients_per_step=asked.patients_per_step,
+        num_patients=number,
+        noise_multiplier=noise,
+        steps=training.local_steps,
+        delta=asked.delta,
+        cohort=budget.cohort_of(persons),
+    )
+
+
+def _noise(asked: DP, mine: Sequence[Reserved], rate: float, steps: int) -> float | None:
+    """As little noise as the rest of the federation can have; the round before's, while that still reaches."""
+    before = [event for each in mine for event in each.events]
+    last = mine[-1] if mine else None
+    if last is not None and last.rate == rate:
+        rest = Event(rate, last.noise_multiplier, steps)
+        if accounting.epsilon([*before, rest], asked.delta) <= asked.target_epsilon:
+            return last.noise_multiplier
+    return accounting.calibrate(asked.target_epsilon, asked.delta, rate, steps, before)
+
+
+def _of_federation(store: budget.Store, federation: str) -> list[Event]:
+    """Everything that this federation took here, as if every patient had been in all of it."""
+    return [event for each in store.reserved.values() if each.federation == federation for event in each.events]
+
+
+def _require_affordable(site: Site, store: budget.Store, persons: Sequence[str], wanted: Reserved) -> None:
+    would = store.spent(persons, wanted.delta, wanted.events)
+    if would > cap(site):
+        spent = store.spent(persons, wanted.delta)
+        words = f"epsilon {spent:.2f} is spent, this round would make it {would:.2f}, expected at most {cap(site):g}"
+        raise FedmedError("FM-PRV-04", f"{words}; rounds left: 0")
+
+
+def _held(store: budget.Store, begun: Path, wanted: Reserved) -> Reserved | None:
+    """The reservation of a killed round that may go on: not sealed yet, and of the same patients and constants."""
+    name, _ = _read(begun)
+    found = store.reserved.get(name)
+    if found is None or found.sealed:
+        return None
+    same = ("federation", "round", "patients_per_step", "num_patients", "steps", "delta", "cohort")
+    return found if all(getattr(found, field) == getattr(wanted, field) for field in same) else None
+
+
+def _tally(site: Site, begun: Path, taken: Reserved, persons: Sequence[str], now: datetime) -> Callable[[int], None]:
+    """Told of every step before it: how many were begun is on the disk first, and what a crash threw away is charged.
+
+    It raises FedmedError FM-PRV-04 where the budget does not have that.
+    """
+    is_first = True
+
+    def told(step: int) -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            lost = _read(begun)[1] - step
+            if lost > 0:
+                _charge(site, taken, lost, persons, now)
+        _write(begun, taken.id, step + 1)
+
+    return told
+
+
+def _charge(site: Site, taken: Reserved, lost: int, persons: Sequence[str], now: datetime) -> None:
+    with budget.opened(site) as store:
+        store.charge(taken.id, lost, now)
+        spent = store.spent(persons, taken.delta)
+    if spent > cap(site):
+        words = f"with {lost} steps that were taken again epsilon {spent:.2f} is spent"
+        raise FedmedError("FM-PRV-04", f"{words}, expected at most {cap(site):g}; rounds left: 0")
+
+
+def _read(begun: Path) -> tuple[str, int]:
+    """Reservation and steps begun; nothing where no round was killed."""
+    try:
+        name, _, steps = files.read_bounded(begun, 200).decode("ascii").partition(" ")
+        return name, int(steps)
+    except (OSError, ValueError):
+        return "", 0
+
+
+def _write(begun: Path, reservation: str, steps: int) -> None:
+    files.write_atomic(begun, f"{reservation} {steps}".encode(), mode=0o600)
+
+
+def _persons_file(site: Site) -> Path:
+    return site.workspace.root / "state" / "persons.json"

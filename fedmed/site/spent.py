@@ -1,0 +1,88 @@
+"""`privacy status`: what this hospital's patients have spent, what is left, and how many rounds that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedmed.learning import accounting
+from fedmed.site import budget, desk, private, rounds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Spending:
+    """One federation's part: what its own trainings come to, by themselves, for a patient who was in all of them."""
+
+    federation: str
+    workspace: str
+    trainings: int
+    steps: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """`epsilon` of the patient of this workspace who has spent most, over everything, of `most`. Of the `rounds` that
+    the federation still plays the budget has `rounds_left`. All of it is empty without `dp` in the recipe.
+    """
+
+    is_private: bool
+    delta: float = 0.0
+    epsilon: float = 0.0
+    most: float = 0.0
+    left: float = 0.0
+    target: float = 0.0
+    noise_multiplier: float = 0.0
+    patients: int = 0
+    rounds: int = 0
+    rounds_left: int = 0
+    federations: list[Spending] = field(default_factory=list)
+
+
+def status(root: Path) -> Spent:
+    """Nothing is written. Raises FedmedError FM-TRU-07, FM-DAT-43, FM-PRV-*."""
+    site = desk.peek(root)
+    consent = desk.require_approved(site)
+    asked = consent.recipe.dp
+    if asked is None:
+        return Spent(False)
+    store, cases = budget.peek(site), rounds.require_cases(site, consent)
+    persons = private.persons_of(site, cases)
+    model = site.workspace.record.newest("model")
+    round_ = 0 if model is None else model.round_number
+    is_answered = site.workspace.record.newest("update", sender=site.workspace.name, round=round_) is not None
+    begins = min(consent.agreement.federation.body.limits.rounds, round_ + is_answered)
+    affordable, noise = private.rounds_left(site, consent, store, persons, begins)
+    spent = store.spent(persons, asked.delta)
+    return Spent(
+        is_private=True,
+        delta=asked.delta,
+        epsilon=spent,
+        most=private.cap(site),
+        left=max(0.0, private.cap(site) - spent),
+        target=asked.target_epsilon,
+        noise_multiplier=noise,
+        patients=len(persons),
+        rounds=consent.agreement.federation.body.limits.rounds - begins,
+        rounds_left=affordable,
+        federations=_by_federation(store, asked.delta),
+    )
+
+
+def _by_federation(store: budget.Store, delta: float) -> list[Spending]:
+    found: dict[tuple[str, str], list[budget.Reserved]] = {}
+    for each in store.reserved.values():
+        found.setdefault((each.federation, each.workspace), []).append(each)
+    return [
+        Spending(
+            federation=federation,
+            workspace=workspace,
+            trainings=len(group),
+            steps=sum(event.steps for each in group for event in each.events),
+            epsilon=accounting.epsilon([event for each in group for event in each.events], delta),
+        )
+        for (federation, workspace), group in found.items()
+    ]

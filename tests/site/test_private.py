@@ -1,0 +1,294 @@
+"""Rounds with differential privacy at a hospital: what is reserved, remembered, charged and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from fedmed.coordinator import aggregate
+from fedmed.exchange import sealing
+from fedmed.learning import accounting
+from fedmed.learning.accounting import Event
+from fedmed.site import budget, desk, partition, private, spent, train
+from fedmed.site.train import Options
+from tests import small, tables
+from tests.coded import code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+GIVEN = {
+    "columns": [
+        {"name": "age", "mean": 65, "sd": 15},
+        {"name": "pressure", "mean": 140, "sd": 25},
+        {"name": "pain", "levels": ["none", "mild", "severe"]},
+    ],
+    "normalisation": "none",
+    "imputation": "constant",
+}
+DP = {"target_epsilon": 8, "clip_norm": 1.0, "patients_per_step": 4}
+RECIPE = {**tables.TABULAR, "data": {**tables.TABULAR["data"], **GIVEN}, "dp": DP}
+PATIENTS = tuple(f"person-{number:03d}" for number in range(60))
+
+
+def told(_what: str, _done: int, _total: int) -> None:
+    pass
+
+
+def with_budget(site: Path, folder: Path, **settings: Any) -> None:
+    path = site / "fedmed.yaml"
+    said = {**yaml.safe_load(path.read_text()), "privacy": {"budget_dir": str(folder), **settings}}
+    path.write_text(yaml.safe_dump(said))
+
+
+def world(
+    root: Path, patients: Sequence[str] = PATIENTS, *, store: Path | None = None, **settings: Any
+) -> small.Federation:
+    """Two hospitals behind `partition`; each keeps its budget in `store`, else in a folder of its own."""
+    made = small.founded(
+        root, initial=small.unet_initial, recipe=RECIPE, patients=patients, hospital=tables.write_hospital, channels=(),
+    )  # fmt: skip
+    for name in made.sites:
+        with_budget(made.site(name), store or root / f"budget-{name}", **settings)
+        partition.partition(made.site(name), small.now())
+    return made
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
+    return world(tmp_path_factory.mktemp("private") / "world")
+
+
+@pytest.fixture
+def ready(founded: small.Federation, tmp_path: Path) -> small.Federation:
+    copy = founded.copy(tmp_path / "world")
+    for name in copy.sites:
+        with_budget(copy.site(name), copy.root / f"budget-{name}")
+    return copy
+
+
+def trained(site: Path) -> train.Trained:
+    found = train.train(site, small.now(), Options(device="cpu"), told)
+    assert isinstance(found, train.Trained)
+    return found
+
+
+def store_of(site: Path) -> budget.Store:
+    return budget.peek(desk.peek(site))
+
+
+def test_a_round_is_reserved_trained_and_confirmed(ready: small.Federation) -> None:
+    made = trained(ready.site("aa"))
+    (found,) = store_of(ready.site("aa")).reserved.values()
+    assert (found.workspace, found.round, found.num_patients, found.steps) == ("aa", 0, 36, 4)
+    assert found.patients_per_step == 4
+    assert made.body is not None
+    assert found.sealed == desk.peek(ready.site("aa")).workspace.record.newest("update").id  # type: ignore[union-attr]
+    block = made.body.privacy
+    assert block is not None
+    assert (block.unit, block.delta, block.noise_multiplier) == ("patient", "0.00001", f"{found.noise_multiplier:g}")
+    exact = accounting.epsilon([Event(4 / 36, found.noise_multiplier, 4)], 1e-5)
+    assert exact <= float(block.epsilon) < exact + 0.1
+    assert list((ready.site("aa") / "state" / "checkpoints").iterdir()) == []
+
+
+def test_both_rounds_together_come_to_the_target(ready: small.Federation) -> None:
+    for _ in range(2):
+        for name in ready.sites:
+            trained(ready.site(name))
+        ready.carry()
+        aggregate.aggregate(ready.coordinator, small.now())
+        ready.carry()
+    reserved = list(store_of(ready.site("aa")).reserved.values())
+    assert [each.round for each in reserved] == [0, 1]
+    events = [event for each in reserved for event in each.events]
+    assert accounting.epsilon(events, 1e-5) <= 8
+    less = [Event(event.rate, round(event.noise_multiplier - 0.01, 2), event.steps) for event in events]
+    assert accounting.epsilon(less, 1e-5) > 8
+
+
+def test_no_budget_no_training(ready: small.Federation) -> None:
+    site = ready.site("aa")
+    said = yaml.safe_load((site / "fedmed.yaml").read_text())
+    del said["privacy"]
+    (site / "fedmed.yaml").write_text(yaml.safe_dump(said))
+    assert code_of(lambda: trained(site)) == "FM-PRV-01"
+    assert not list((site / "outbox").glob("update*"))
+
+
+def test_a_store_inside_of_a_workspace_is_none(ready: small.Federation) -> None:
+    with_budget(ready.site("aa"), ready.site("aa") / "budget")
+    assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-01"
+
+
+def test_a_folder_that_cannot_be_written_to(ready: small.Federation, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with_budget(ready.site("aa"), tmp_path / "file" / "budget")
+    assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-02"
+
+
+def test_what_is_spent_is_refused_before_anything_is_trained(ready: small.Federation) -> None:
+    with_budget(ready.site("aa"), ready.root / "budget-aa", max_epsilon=0.5)
+    assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-04"
+    assert store_of(ready.site("aa")).reserved == {}
+    assert not (ready.site("aa") / "state" / "checkpoints" / "r0000-a1.safetensors").exists()
+
+
+def test_another_workspace_of_the_hospital_sees_the_same_patients(ready: small.Federation, tmp_path: Path) -> None:
+    """Two federations, two workspaces with other pseudonym keys, one more patient: nobody's budget begins anew."""
+    trained(ready.site("aa"))
+    store = ready.root / "budget-aa"
+    held = store_of(ready.site("aa"))
+    other = world(tmp_path / "other", (*PATIENTS, "person-new"), store=store)
+    (other.site("aa") / "keys" / "pseudonym.key").write_bytes(b"another".ljust(32, b"-"))
+    (other.site("aa") / "cases.json").unlink()
+    partition.partition(other.site("aa"), small.now())
+    site = desk.peek(other.site("aa"))
+    persons = private.persons_of(site, train.rounds.require_cases(site, desk.require_approved(site)))
+    first = next(iter(held.reserved.values()))
+    assert set(persons) & held.cohorts[first.cohort], "some patients are trained on in both"
+    before = budget.peek(site).spent(persons, 1e-5)
+    assert before == accounting.epsilon(first.events, 1e-5)
+    trained(other.site("aa"))
+    both = list(budget.peek(site).reserved.values())
+    assert [each.federation == first.federation for each in both] == [True, False]
+    assert budget.peek(site).spent(persons, 1e-5) == accounting.epsilon(
+        [event for each in both for event in each.events], 1e-5
+    )
+
+
+def test_patients_who_were_never_together_do_not_compose(tmp_path: Path) -> None:
+    store = budget.Store(tmp_path)
+    for name, persons in (("a", ["1", "2"]), ("b", ["3"]), ("c", ["2", "3"])):
+        cohort = budget.cohort_of(persons)
+        store.reserve(budget.Reserved(name, "w", "f", 0, 4, 40, 1.0, 50, 1e-5, cohort), persons, small.now())
+    event = Event(0.1, 1.0, 50)
+    once, twice = (accounting.epsilon([event] * times, 1e-5) for times in (1, 2))
+    assert [store.spent([person], 1e-5) for person in "1234"] == [once, twice, twice, 0]
+    assert store.spent(["1", "2", "3"], 1e-5) == twice
+    assert budget.Store(tmp_path).spent(["2"], 1e-5) == twice
+
+
+def test_a_killed_round_keeps_its_reservation_and_pays_for_what_was_lost(
+    ready: small.Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = ready.site("aa")
+
+    def killed(what: str, done: int, _total: int) -> None:
+        if what == "training" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(site, small.now(), Options(device="cpu"), killed)
+    checkpoint = site / "state" / "checkpoints" / "r0000-a1.safetensors"
+    begun = checkpoint.with_suffix(".begun")
+    (name,) = store_of(site).reserved
+    assert begun.read_text() == f"{name} 2"
+    begun.write_text(f"{name} 3")  # the power failed in the third step
+    trained(site)
+    (found,) = store_of(site).reserved.values()
+    assert (found.id, found.extra, bool(found.sealed)) == (name, 1, True)
+
+
+def test_from_the_beginning_again_everything_is_paid_twice(ready: small.Federation) -> None:
+    site = ready.site("aa")
+
+    def killed(what: str, done: int, _total: int) -> None:
+        if what == "training" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(site, small.now(), Options(device="cpu"), killed)
+    (site / "state" / "checkpoints" / "r0000-a1.safetensors").unlink()
+    trained(site)
+    (found,) = store_of(site).reserved.values()
+    assert (found.steps, found.extra) == (4, 3)
+
+
+def test_an_older_copy_of_the_store_is_refused(ready: small.Federation) -> None:
+    site, store = ready.site("aa"), ready.root / "budget-aa"
+    shutil.copytree(store, ready.root / "old")
+    trained(site)
+    shutil.rmtree(store)
+    shutil.copytree(ready.root / "old", store)
+    assert code_of(lambda: store_of(site)) == "FM-PRV-03"
+    ready.carry()
+    trained(ready.site("bb"))
+    ready.carry()
+    aggregate.aggregate(ready.coordinator, small.now())
+    ready.carry()
+    assert code_of(lambda: trained(site)) == "FM-PRV-03"
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "entry", "foreign"])
+def test_a_damaged_store_stops_everything(ready: small.Federation, damage: str) -> None:
+    site, path = ready.site("aa"), ready.root / "budget-aa" / "budget.jsonl"
+    trained(site)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if damage == "flip":
+        lines[1] = lines[1].replace(b'"steps":4', b'"steps":1')
+    elif damage == "cut":
+        lines = lines[:1]
+    elif damage == "entry":
+        row = json.loads(lines[1])
+        del row["facts"]["cohort"]
+        lines = [lines[0], json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n"]
+    else:
+        lines = [b"hello\n", *lines]
+    path.write_bytes(b"".join(lines))
+    assert code_of(lambda: store_of(site)) == "FM-PRV-03"
+
+
+def test_a_store_that_lost_its_key_is_no_new_store(ready: small.Federation) -> None:
+    trained(ready.site("aa"))
+    (ready.root / "budget-aa" / "key").unlink()
+    assert code_of(lambda: partition.partition(ready.site("aa"), small.now())) == "FM-PRV-03"
+
+
+def test_patients_that_the_store_has_never_heard_of(ready: small.Federation) -> None:
+    (ready.site("aa") / "state" / "persons.json").unlink()
+    assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-05"
+
+
+def test_too_few_patients_for_a_step(tmp_path: Path) -> None:
+    few = world(tmp_path / "world", PATIENTS[:5])
+    assert code_of(lambda: trained(few.site("aa"))) == "FM-PRV-06"
+
+
+@pytest.mark.parametrize(("patients", "expected"), [(7, 7), (36, 36), (99, 99), (104, 100), (105, 110), (4987, 5000)])
+def test_the_number_that_is_treated_as_public_has_two_digits(patients: int, expected: int) -> None:
+    assert private.declared(patients) == expected
+
+
+def test_the_store_knows_no_patient_by_name(ready: small.Federation) -> None:
+    trained(ready.site("aa"))
+    kept = (ready.root / "budget-aa" / "budget.jsonl").read_text() + (
+        ready.site("aa") / "state" / "persons.json"
+    ).read_text()
+    assert "person-0" not in kept
+    sent = sealing.read_archived(desk.peek(ready.site("aa")).workspace, store_update(ready)).predicate
+    assert "budget" not in repr(sent)
+
+
+def store_update(ready: small.Federation) -> str:
+    found = desk.peek(ready.site("aa")).workspace.record.newest("update")
+    assert found is not None
+    return found.id
+
+
+def test_what_is_spent_and_what_is_left(ready: small.Federation) -> None:
+    site = ready.site("aa")
+    before = spent.status(site)
+    assert (before.epsilon, before.left, before.rounds, before.rounds_left) == (0.0, 10.0, 2, 2)
+    trained(site)
+    after = spent.status(site)
+    assert (after.rounds, after.rounds_left, after.patients) == (1, 1, 36)
+    assert after.epsilon == after.federations[0].epsilon == 10 - after.left
+    assert 0 < after.epsilon < 8
+    with_budget(site, ready.root / "budget-aa", max_epsilon=after.epsilon + 0.01)
+    assert spent.status(site).rounds_left == 0
