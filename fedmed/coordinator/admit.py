@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import settings
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, bodies, intake, keys
+from fedmed.exchange import admission, agekeys, bodies, intake, keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,14 +53,15 @@ def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str) ->
         raise TypeError("a join has the body of a join")
     fresh = all(known.id != envelope.id for known in found.record.received)
     if fresh:
-        _check_free(found, body.name, body.key, may_replace=bool(fingerprint))
+        _check_free(found, body, may_replace=bool(fingerprint))
         known = intake.to_known(envelope.id, said, "accepted", found.name)
-        intake.keep(found, data, known, "admit", now, roster={"name": body.name, "key": body.key})
+        intake.keep(found, data, known, "admit", now, roster={"name": body.name, "key": body.key, "age": body.age})
     key = keys.fingerprint(envelope.signature.public_key)
     return Admitted(body.name, body.contact, key, keys.spoken(envelope.id), fresh)
 
 
-def _check_free(found: Workspace, name: str, key: str, *, may_replace: bool) -> None:
+def _check_free(found: Workspace, body: bodies.Join, *, may_replace: bool) -> None:
+    name, key = body.name, body.key
     if found.record.newest("federation"):
         raise FedmedError("FM-FED-02", f"{name}: the roster is frozen since the federation started")
     if not settings.is_site_name(name):
@@ -69,9 +70,9 @@ def _check_free(found: Workspace, name: str, key: str, *, may_replace: bool) -> 
         if name == other.name and not may_replace:
             next_ = "compare both fingerprints with the site, then fedmed admit the right join with --fingerprint"
             raise FedmedError("FM-SET-06", f"{name}: another join of that name was admitted before", next=next_)
-        if key == other.key and name != other.name:
+        if name != other.name and (key == other.key or body.age == other.age):
             raise FedmedError("FM-SET-06", f"{name}: the key is already in the roster as {other.name}")
-    if key == keys.public_line(found.public_key):
+    if key == keys.public_line(found.public_key) or body.age == agekeys.recipient(found.age_key):
         raise FedmedError("FM-SET-06", f"{name}: the key is the coordinator's own")
 
 
@@ -81,15 +82,14 @@ class Seat:
 
     name: str
     key: str
+    age: str
     join: str
 
 
 def roster(found: Workspace) -> list[Seat]:
     """Admitted sites, by name."""
     seats = {
-        entry.facts["roster"]["name"]: Seat(
-            entry.facts["roster"]["name"], entry.facts["roster"]["key"], entry.facts["id"]
-        )
+        entry.facts["roster"]["name"]: Seat(**entry.facts["roster"], join=entry.facts["id"])
         for entry in found.ledger.entries
         if entry.event == "received" and entry.facts["kind"] == "join"
     }

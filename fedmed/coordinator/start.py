@@ -15,7 +15,7 @@ from fedmed import files, recipe, settings
 from fedmed.coordinator import desk, fingerprints, model, rounds
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, keys, sealing, statement
+from fedmed.exchange import agekeys, artifact, bodies, keys, sealing, statement
 from fedmed.learning import params, shapes
 
 if TYPE_CHECKING:
@@ -123,8 +123,11 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
     ]
     body = bodies.Federation(
         coordinator=keys.public_line(found.public_key),
+        coordinator_age=agekeys.recipient(found.age_key),
         roster=[
-            bodies.Member(name=seat.name, key=seat.key, join=seat.join, max_num_cases=draft.bound(seat.name))
+            bodies.Member(
+                name=seat.name, key=seat.key, age=seat.age, join=seat.join, max_num_cases=draft.bound(seat.name)
+            )
             for seat in seats
         ],
         limits=bodies.Limits(

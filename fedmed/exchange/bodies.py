@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from fedmed.exchange.bodies_masking import Masked
 from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.fields import (
+    AgeRecipient,
     Count,
     Decimal,
     Digest,
@@ -38,10 +39,13 @@ class Version(Sent):
 
 
 class Join(Sent):
-    """A hospital asks to take part. No fact about its data. `mask` is its first mask certificate."""
+    """A hospital asks to take part. No fact about its data. `mask` is its first mask certificate; what is for it alone
+    is encrypted to `age`.
+    """
 
     name: SenderName
     key: PublicKey
+    age: AgeRecipient
     contact: Text
     mask: Certificate
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -53,6 +57,7 @@ class Member(Sent):
 
     name: SenderName
     key: PublicKey
+    age: AgeRecipient
     join: Digest
     max_num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -74,6 +79,7 @@ class Federation(Sent):
     """The trust root: who takes part with which key, under which limits."""
 
     coordinator: PublicKey
+    coordinator_age: AgeRecipient
     roster: list[Member] = Field(min_length=1, max_length=100)
     limits: Limits
 
@@ -81,7 +87,8 @@ class Federation(Sent):
     def _one_seat_each(self) -> Self:
         names = {"coordinator", *(member.name for member in self.roster)}
         owners = {self.coordinator, *(member.key for member in self.roster)}
-        if not len(names) == len(owners) == len(self.roster) + 1:
+        readers = {self.coordinator_age, *(member.age for member in self.roster)}
+        if not len(names) == len(owners) == len(readers) == len(self.roster) + 1:
             raise ValueError("a name or key stands twice")
         return self
 

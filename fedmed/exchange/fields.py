@@ -26,6 +26,16 @@ def _public_line(line: str) -> str:
     return line
 
 
+def _age_recipient(text: str) -> str:
+    from pyrage import RecipientError, x25519  # noqa: PLC0415 - most statements name no key
+
+    try:
+        x25519.Recipient.from_str(text)
+    except RecipientError as error:
+        raise ValueError("not a native age recipient") from error
+    return text
+
+
 def within(lowest: float, highest: float) -> Callable[[str], str]:
     def check(text: str) -> str:
         if not lowest <= float(text) <= highest:
@@ -44,6 +54,7 @@ SenderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_
 Decimal = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?$")]
 Time = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_time)]
 PublicKey = Annotated[str, Field(max_length=100), AfterValidator(_public_line)]
+AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$"), AfterValidator(_age_recipient)]
 ErrorCode = Annotated[str, Field(pattern=r"^FM-[A-Z]{3}-[0-9]{2}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
 TensorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=1000)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys, lock
+from fedmed.exchange import agekeys, keys, lock
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record, facts_of
 
@@ -53,6 +53,11 @@ class Workspace:
         """A site's private halves of its mask certificates (`maskkeys`)."""
         return self.root / "keys" / "mask"
 
+    @property
+    def age_key(self) -> Path:
+        """What opens payloads that are encrypted to this actor (`agekeys`)."""
+        return self.root / "keys" / "age.key"
+
     def archived(self, statement_id: str) -> Path:
         return self.root / "archive" / f"{statement_id}.fedmed"
 
@@ -78,6 +83,8 @@ def founded(root: Path, role: str, name: str, now: datetime) -> Iterator[Workspa
     with locked(root):
         if not (root / "keys" / "signing.key").exists():
             keys.create(root / "keys" / "signing.key")
+        if not (root / "keys" / "age.key").exists():
+            agekeys.create(root / "keys" / "age.key")
         found = _read(root, role, name, "inbox", "outbox")
         begun = next((entry.facts for entry in found.ledger.entries), None)
         if begun is None:

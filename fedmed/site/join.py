@@ -12,7 +12,18 @@ from fedmed import __version__, files, logs, settings
 from fedmed.cases import layout as layouts
 from fedmed.cases import paths, shipped, tables
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, certificates, keys, maskkeys, sealing, sshsig, statement, workspace
+from fedmed.exchange import (
+    agekeys,
+    artifact,
+    bodies,
+    certificates,
+    keys,
+    maskkeys,
+    sealing,
+    sshsig,
+    statement,
+    workspace,
+)
 from fedmed.site import desk
 from fedmed.strict import is_plain_text
 
@@ -138,6 +149,7 @@ def _say_join(found: Workspace, contact: str, now: datetime) -> Known:
     body = bodies.Join(
         name=found.name,
         key=keys.public_line(public_key),
+        age=agekeys.recipient(found.age_key),
         contact=contact,
         mask=maskkeys.make(found.mask_keys, found.key, found.name, None, certificates.FIRST).certificate,
         nonce=secrets.token_hex(16),

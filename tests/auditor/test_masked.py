@@ -134,7 +134,13 @@ class Archive:
         said = statement["predicate"]
         said["recipients"] = [samples.actor(site) for site in circle.names]
         said["body"]["roster"] = [
-            {"name": site, "key": keys.public_line(samples.public(site)), "join": "0" * 64, "max_num_cases": MOST}
+            {
+                "name": site,
+                "key": keys.public_line(samples.public(site)),
+                "age": samples.age(site),
+                "join": "0" * 64,
+                "max_num_cases": MOST,
+            }
             for site in circle.names
         ]
         self.names = circle.names

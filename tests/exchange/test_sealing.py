@@ -171,7 +171,13 @@ def test_a_statement_that_its_schema_refuses_is_never_sealed(root: Path) -> None
     def build(opening: sealing.Opening, payload: list, _: list) -> statement.Statement:
         mask = certificates.create(found.key, "aa", None, 1).certificate
         body = bodies.Join(
-            name="aa", key=keys.public_line(found.public_key), contact="x", mask=mask, nonce="ab" * 16, versions=[]
+            name="aa",
+            key=keys.public_line(found.public_key),
+            age=samples.age("aa"),
+            contact="x",
+            mask=mask,
+            nonce="ab" * 16,
+            versions=[],
         )
         predicate = statement.JoinPredicate(**opening.fields(), kind="join", payload=payload, body=body)
         return statement.Statement.model_construct(

@@ -470,6 +470,16 @@ def _federations() -> Iterator[Vector]:
     )
     yield "federation-of-a-stranger", "FM-SIG-03", _usurped()
     yield "federation-site-twice", "FM-FRM-03", resigned(sample("federation"), coordinator, _seat(name="st-olav"))
+    yield (
+        "federation-age-key-twice",
+        "FM-FRM-03",
+        resigned(sample("federation"), coordinator, _seat(age=samples.age("st-olav"))),
+    )
+    yield (
+        "federation-age-key-not-a-key",
+        "FM-FRM-03",
+        resigned(sample("federation"), coordinator, _seat(age="age1" + "q" * 58)),
+    )
     yield "federation-key-twice", "FM-FRM-03", resigned(sample("federation"), coordinator, _seat(key=_line("st-olav")))
     yield (
         "federation-site-with-the-coordinators-key",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from pyrage import x25519
 
 from fedmed import recipe
 from fedmed.exchange import canonical, certificates, keys, sshsig
@@ -86,6 +87,24 @@ def key(name: str) -> Ed25519PrivateKey:
 
 def public(name: str) -> bytes:
     return key(name).public_key().public_bytes_raw()
+
+
+def age_identity(name: str) -> x25519.Identity:
+    """Always the same age identity for a name; Bech32 as in BIP 173."""
+    number = int.from_bytes(hashlib.sha256(f"fedmed test age {name}".encode()).digest())
+    prefix, data = "age-secret-key-", [(number << 4) >> 5 * (51 - place) & 31 for place in range(52)]
+    check = 1
+    for value in [*(ord(c) >> 5 for c in prefix), 0, *(ord(c) & 31 for c in prefix), *data, *[0] * 6]:
+        top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
+        for place, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            check ^= generator if top >> place & 1 else 0
+    data += [(check ^ 1) >> 5 * (5 - place) & 31 for place in range(6)]
+    text = prefix + "1" + "".join("qpzry9x8gf2tvdw0s3jn54khce6mua7l"[value] for value in data)
+    return x25519.Identity.from_str(text.upper())
+
+
+def age(name: str) -> str:
+    return str(age_identity(name).to_public())
 
 
 def actor(name: str) -> dict[str, str]:
@@ -252,6 +271,7 @@ def _join_body() -> dict[str, Any]:
     return {
         "name": "st-olav",
         "key": keys.public_line(public("st-olav")),
+        "age": age("st-olav"),
         "contact": "radiology",
         "mask": mask_key("st-olav").certificate.model_dump(),
         "nonce": "ab" * 16,
@@ -262,8 +282,15 @@ def _join_body() -> dict[str, Any]:
 def _federation_body() -> dict[str, Any]:
     return {
         "coordinator": keys.public_line(public("coordinator")),
+        "coordinator_age": age("coordinator"),
         "roster": [
-            {"name": site, "key": keys.public_line(public(site)), "join": sha256(site.encode()), "max_num_cases": 100}
+            {
+                "name": site,
+                "key": keys.public_line(public(site)),
+                "age": age(site),
+                "join": sha256(site.encode()),
+                "max_num_cases": 100,
+            }
             for site in SITES
         ],
         "limits": {
