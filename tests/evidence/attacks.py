@@ -46,6 +46,10 @@ def _to_the_coordinator(*names: str) -> tuple[str, ...]:
     return tuple(f"federation/test_lies_to_the_coordinator.py::{name}" for name in names)
 
 
+def _recovered(*names: str) -> tuple[str, ...]:
+    return tuple(f"federation/test_recovered.py::{name}" for name in names)
+
+
 LIE_TO_A_SITE = "test_a_lie_has_its_own_end_and_the_honest_model_is_still_taken"
 LIE_TO_THE_COORDINATOR = "test_a_lie_has_its_own_end_and_the_round_goes_on"
 
@@ -213,6 +217,22 @@ ATTACKS = (
         ),
     ),
     Attack(
+        "A9",
+        "a receipt that this workspace did not sign, or that is somebody else's; one end that goes on alone",
+        "FM-ROS-08, FM-ROS-05",
+        _recovered(
+            "test_a_receipt_proves_nothing_that_this_workspace_did_not_sign",
+            "test_a_receipt_to_somebody_else_is_no_proof",
+            "test_going_on_needs_an_operator_at_both_ends",
+        ),
+    ),
+    Attack(
+        "A9",
+        "an acknowledgement of what was never signed, to stop an honest site for good",
+        "FM-TRU-06 until a person ends it, FM-ROS-06",
+        _recovered("test_an_invented_acknowledgement_stops_and_a_person_ends_it"),
+    ),
+    Attack(
         "A10",
         "a payload called statement.json, con, aux.txt, or with a newline in its name",
         "FM-FRM-03",
@@ -325,9 +345,12 @@ ATTACKS = (
     ),
     Attack(
         "B11",
-        "mask keys that come back with a backup",
-        "no part of a backup",
-        _certificates("test_keys_are_the_owners_alone_and_no_part_of_a_backup"),
+        "a site that was restored answers a round a second time",
+        "FM-ROS-07; its mask keys of before are gone, and are no part of a backup",
+        (
+            *_recovered("test_an_answered_round_is_not_answered_again", "test_mask_keys_of_before_are_thrown_away"),
+            *_certificates("test_keys_are_the_owners_alone_and_no_part_of_a_backup"),
+        ),
     ),
     Attack(
         "B12",
