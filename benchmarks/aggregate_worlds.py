@@ -183,5 +183,5 @@ def seal(site_root: Path, coordinator: Path, change: dict[str, np.ndarray]) -> t
             ),
             data="0" * 64, label_map="0" * 64, preprocessing=None, state=None, masked=None, versions=[],
         )  # fmt: skip
-        known = train._say(site, consent, model, body, content, small.now())  # noqa: SLF001
+        known = train._say(site, consent, model, body, [content], small.now())  # noqa: SLF001
         return known.id, time.perf_counter() - begun

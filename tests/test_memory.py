@@ -80,7 +80,7 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
                 masked=None,
                 versions=[],
             )
-            known = train._say(site, consent, model, body, content, small.now())
+            known = train._say(site, consent, model, body, [content], small.now())
             site.workspace.archived(known.id).rename(world.coordinator / "inbox" / f"update-{name}.fedmed")
 
 

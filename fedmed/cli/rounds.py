@@ -1,4 +1,4 @@
-"""The work of a round: train-local, aggregate, evaluate, status."""
+"""The work of a round: train-local, unmask, aggregate, evaluate, status."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ Expired = Annotated[str, typer.Option(metavar="REASON", help="Use an expired fil
 
 def register(app: typer.Typer) -> None:
     app.command("train-local")(train_local)
+    app.command()(unmask)
     app.command()(aggregate)
     app.command()(evaluate)
     app.command()(status)
@@ -79,6 +80,9 @@ def train_local(
     elif trained.over:
         out.say(f"the federation is over: round {trained.round} is the last")
         out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
+    elif trained.body is not None and trained.body.facts is None:
+        out.say(f"round {trained.round}: was trained before; the update is masked, and tells nothing of this site")
+        out.say(f"next: bring {trained.posted} to the coordinator")
     elif trained.body is not None:
         facts = trained.body.told
         what = "trained" if trained.is_new else "was trained before"
@@ -98,16 +102,34 @@ def aggregate(
         list[str] | None, typer.Option(metavar="SITE", help="Count the held update of a site that you have called.")
     ] = None,
     reason: Annotated[str, typer.Option(help="With --include: why; recorded in the ledger.")] = "",
+    void: Annotated[
+        str, typer.Option(metavar="REASON", help="Masked rounds: declare the attempt void and begin the next one.")
+    ] = "",
     trust_clock: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Admit the updates that arrived and make the next model (coordinator); before the first one, pool fingerprints.
+
+    Where updates are masked it waits, with exit code 75, until enough sites have answered what `unmask` asked them.
 
     Example: fedmed aggregate -w coord
     """
     from fedmed.coordinator import aggregate as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
+    if void:
+        from fedmed.coordinator import void as attempts  # noqa: PLC0415
+
+        if close or include or reason or trust_clock:
+            raise FedmedError("FM-USE-01", "--void stands alone")
+        found = attempts.void(workspace, screen.now(), void)
+        tables.warn(out, found.arrivals)
+        out.say(f"round {found.round}: attempt {found.attempt - 1} is void, attempt {found.attempt} begins")
+        if found.without:
+            out.say(f"it goes without {', '.join(found.without)}: signed files prove what they spoiled")
+        out.say(f"next: bring {found.posted} to every site")
+        out.result(found)
+        return
     if bool(include) != bool(reason.strip()):
         raise FedmedError("FM-USE-01", "--include and --reason belong together")
     with out.progress() as step:
@@ -128,6 +150,42 @@ def aggregate(
         tables.pooled_fingerprints(out, made)
         out.say(f"next: bring {made.federation} and {made.posted} to every site")
     out.result(made)
+
+
+def unmask(
+    workspace: Workspace = Path(),
+    close: Annotated[bool, typer.Option("--close", help="Coordinator: decide without the missing sites.")] = False,
+    consent: Annotated[
+        str, typer.Option(metavar="REASON", help="Site: answer about other sites than before on the same model.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Take the masks off a round's sum: decide who is in it and ask them (coordinator), or answer (site).
+
+    Example: fedmed unmask -w st-olav
+    """
+    out = Screen(as_json=as_json)
+    if screen.is_coordinator(workspace):
+        from fedmed.coordinator import unmask as asking  # noqa: PLC0415
+
+        if consent:
+            raise FedmedError("FM-USE-01", "--consent is for a site")
+        asked = asking.unmask(workspace, screen.now(), close=close)
+        tables.warn(out, asked.arrivals)
+        out.say(tables.asked(asked))
+        names = ", ".join(path.name for path in asked.posted)
+        out.say(f"next: bring each site its request, in {asked.posted[0].parent}: {names}")
+        out.result(asked)
+        return
+    from fedmed.site import unmask as answering  # noqa: PLC0415
+
+    if close:
+        raise FedmedError("FM-USE-01", "--close is for the coordinator")
+    answered = answering.unmask(workspace, screen.now(), consent=consent)
+    tables.warn(out, answered.arrivals)
+    out.say(tables.answered(answered))
+    out.say(f"next: bring {answered.posted} to the coordinator")
+    out.result(answered)
 
 
 def evaluate(

@@ -35,6 +35,7 @@ OPENS_A_WORKSPACE = (
     "check",
     "partition",
     "train-local",
+    "unmask",
     "aggregate",
     "evaluate",
     "run",

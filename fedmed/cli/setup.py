@@ -156,7 +156,9 @@ def start(
     out.say(f"{started.title} has started with {', '.join(started.sites)}")
     out.say(f"fingerprint to read to every site: {started.fingerprint}")
     out.say("next: bring these to every site: " + ", ".join(str(path) for path in started.posted))
-    if started.pools:
+    if started.masks:
+        out.say(f"model r0 follows when all sites have approved: {screen.hint('aggregate', workspace)}")
+    elif started.pools:
         out.say(f"model r0 follows when the sites' fingerprints are in: {screen.hint('aggregate', workspace)}")
     out.result(started)
 

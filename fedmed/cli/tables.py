@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.aggregate import Aggregated
     from fedmed.coordinator.evaluate import PooledTable
     from fedmed.coordinator.status import Status as CoordinatorStatus
+    from fedmed.coordinator.unmask import Asked
     from fedmed.coordinator.validation import Watched
     from fedmed.exchange.bodies import Metric, Score
     from fedmed.exchange.intake import Arrival
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fedmed.site.evaluate import Evaluated
     from fedmed.site.status import Status as SiteStatus
     from fedmed.site.tune import Tuned
+    from fedmed.site.unmask import Answered
 
 QUIET = ("accepted", "duplicate", "not-for-me", "superseded")
 
@@ -36,12 +38,15 @@ def shares(out: Screen, made: Aggregated) -> None:
     out.say(
         f"model r{made.round:04d} {'made' if made.is_new else 'was made before'}{', the last' if made.last else ''}"
     )
+    if made.round == 0:
+        out.say("all sites have approved this federation; nobody has trained yet")
+        return
     parents = {parent.site: parent for parent in made.parents}
     rows = [
         [
             ack.site,
             ack.status,
-            str(parents[ack.site].weight) if ack.site in parents else "-",
+            str(parents[ack.site].weight or "-") if ack.site in parents else "-",
             number(parents[ack.site].share) if ack.site in parents else "-",
             ack.reason,
         ]
@@ -143,9 +148,25 @@ def pooled(out: Screen, table: PooledTable) -> None:
         out.say(f"no report from {', '.join(table.missing)}")
 
 
+def asked(found: Asked) -> str:
+    """Who is in the sum of a masked round, and who has answered."""
+    sites = ", ".join(found.sites)
+    attempt = f", attempt {found.attempt}" if found.attempt > 1 else ""
+    answers = f"{len(found.sites) - len(found.missing)} of {found.needed} answers that open it are in"
+    what = "decided" if found.is_new else "was decided before"
+    return f"round {found.round}{attempt}: {what}: in the sum are {sites}; {answers}"
+
+
+def answered(found: Answered) -> str:
+    """What a site helped to open."""
+    what = "answered" if found.is_new else "was answered before"
+    warning = f"\nwarning: {found.warning}" if found.warning else ""
+    return f"round {found.round}: {what}: shares for the sum of {', '.join(found.sites)}{warning}"
+
+
 def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
     is_running = bool(found.fingerprint)
-    state = "waiting for fingerprints" if is_running and found.round < 0 else _round(found)
+    state = f"waiting for {found.awaits}" if is_running and found.round < 0 else _round(found)
     out.say(f"{found.title}: {state}")
     if is_running:
         out.say(f"federation {found.fingerprint}")

@@ -100,7 +100,10 @@ def _trained(out: Screen, begin: str, found: Any) -> None:
     if found.body is None:  # a later model came in the meantime, and it is the last
         out.say(f"{begin} the federation is over, round {found.round} is the last")
         return
-    facts = found.body.told
+    facts = found.body.facts
+    if facts is None:
+        out.say(f"{begin} round {found.round} was trained before; the update is masked")
+        return
     loss = screen.number(facts.train_loss)
     out.say(f"{begin} round {found.round}, {facts.num_steps} steps on {facts.num_cases} cases, loss {loss}")
 
@@ -118,11 +121,22 @@ def _aggregated(out: Screen, begin: str, found: Any) -> None:
         used = ", ".join(ack.site for ack in found.acks if ack.status == "used")
         out.say(f"{begin} federation version 2 from the fingerprints of {used}, and model r0000")
         return
+    if found.round == 0:
+        out.say(f"{begin} all sites have approved, and model r0000 is sealed")
+        return
     sites = ", ".join(parent.site for parent in found.parents)
     told = f"; {found.told}" if found.told else ""
     out.say(f"{begin} model r{found.round:04d} of {sites}" + (", the last" if found.last else "") + told)
     if found.watched:
         tables.hurt(out, found.watched.hurt)
+
+
+def _asked(out: Screen, begin: str, found: Any) -> None:
+    out.say(f"{begin} {tables.asked(found)}")
+
+
+def _answered(out: Screen, begin: str, found: Any) -> None:
+    out.say(f"{begin} {tables.answered(found)}")
 
 
 def _relayed(out: Screen, begin: str, found: Any) -> None:
@@ -139,6 +153,8 @@ _SAY = {
     ("partition", False): _partitioned,
     ("train-local", False): _trained,
     ("evaluate", False): _scored,
+    ("unmask", False): _answered,
+    ("unmask", True): _asked,
     ("aggregate", True): _aggregated,
     ("relay", True): _relayed,
     ("evaluate", True): _pooled,

@@ -90,4 +90,14 @@ CODES: dict[str, Code] = {
         "a reply answers a request that was never sent, or answers it a second time",
         "call that site: the first reply counts, and fedmed makes no second one",
     ),
+    "FM-MSK-18": Code(
+        PROTOCOL,
+        "sites did not mask with the same seed: one of them saw another model or another key",
+        "call the sites that are named; their updates cannot be in one sum",
+    ),
+    "FM-MSK-19": Code(
+        TRUST,
+        "what a request brings does not prove that a site spoiled an attempt",
+        "answer nothing, and ask the coordinator why",
+    ),
 }

@@ -5,8 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import desk, fingerprints, laps, memory, model, pooled, rounds, screening, validation
+from fedmed.coordinator import (
+    desk,
+    fingerprints,
+    laps,
+    masked,
+    memory,
+    model,
+    opening,
+    pooled,
+    rounds,
+    screening,
+    unmasked,
+    validation,
+)
 from fedmed.coordinator.combining import Combiner
+from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, bodies, fields, intake, sealing, statement
 
 if TYPE_CHECKING:
@@ -61,7 +75,7 @@ def aggregate(
     """`include` names sites whose held update counts after all, for the `reason` that a person gives.
 
     Raises FedmedError FM-WAI-03 or FM-STR-01 with the list of sites that are missing or held, FM-SCR-03, FM-FED-03,
-    FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-NRM-*, FM-RES-*.
+    FM-MSK-07, FM-MSK-14, FM-SHR-12, FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-NRM-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
@@ -70,13 +84,15 @@ def aggregate(
         if not trust_clock:
             agreement.require_clock(found, now)
         arrivals = intake.receive_all(found, terms, now, "aggregate")
-        if fingerprints.is_open(found, running):
+        if opening.is_open(found, running):
             screening.include(found, [], include, reason, now)  # nothing is held
             return _first_model(found, running, arrivals, now, close=close)
         round_ = rounds.open_round(found)
         if rounds.is_over(found):
             screening.include(found, screening.standings(found, running), include, reason, now)  # nothing is held
             return _already(found, running, arrivals)
+        if running.masks:
+            return _open_sum(found, running, arrivals, now, progress)
         combiner = Combiner(found, running, progress)
         everyone = screening.compare(found, running, now, close=close, products=combiner.compare)
         if include:
@@ -124,15 +140,7 @@ def _close(
             bodies.Parent(site=each.name, update=update.id, weight=each.weight, share=bodies.decimal(share))
             for each, update, share in zip(meta, updates, counted, strict=True)
         ],
-        ack=[
-            bodies.SiteAck(
-                site=each.site,
-                id=found.record.last_from(each.site),
-                status=each.status,
-                reason=each.reason[: fields.MAX_TEXT],
-            )
-            for each in everyone
-        ],
+        ack=_acks(found, everyone),
         pooled=metrics,
         state=state,
         stops=validation.is_enough(found, running, round_, metrics),
@@ -155,26 +163,79 @@ def _close(
     )
 
 
+def _open_sum(
+    found: Workspace,
+    running: Started,
+    arrivals: list[Arrival],
+    now: datetime,
+    progress: Callable[[str, int, int], None],
+) -> Aggregated:
+    """The masks come off the sum of a round, and the next model is made of it."""
+    made = unmasked.combine(found, running, now, progress)
+    round_, everyone = rounds.open_round(found), masked.standings(found, running)
+    names, state, base = rounds.chosen(running, round_).memory, None, found.record.newest("model")
+    if made.draft.memory is not None and base is not None:
+        state = memory.keep(found, running, base, names, made.draft.memory, now)
+    next_ = model.Next(
+        round=round_ + 1,
+        parents=[
+            bodies.Parent(site=site, update=update, weight=None, share=None)
+            for site, update in sorted(made.included.items())
+        ],
+        ack=_acks(found, everyone),
+        state=state,
+        clip=unmasked.next_clip(running, made.norm),
+        unmask=made.unmask,
+    )
+    known = model.say(found, running, next_, made.draft.model, now, "aggregate")
+    told = "; ".join(filter(None, (unmasked.counted(running, made), made.told)))
+    return Aggregated(
+        round=round_ + 1,
+        last=known.last,
+        is_new=True,
+        parents=next_.parents,
+        acks=next_.ack,
+        pooled=[],
+        posted=sealing.post(found, known),
+        arrivals=arrivals,
+        told=told,
+    )
+
+
+def _acks(found: Workspace, everyone: list[Standing]) -> list[bodies.SiteAck]:
+    """The receipt of every site."""
+    return [
+        bodies.SiteAck(
+            site=each.site,
+            id=found.record.last_from(each.site),
+            status=each.status,
+            reason=each.reason[: fields.MAX_TEXT],
+        )
+        for each in everyone
+    ]
+
+
 def _first_model(
     found: Workspace, running: Started, arrivals: list[Arrival], now: datetime, *, close: bool
 ) -> Aggregated:
-    """The fingerprints become a version of the federation, and model r0 goes with it."""
-    everyone = fingerprints.standings(found, running)
-    if running.agreement.federation.preprocessing is None:
-        waiting = rounds.why_open(found, running, everyone, now, close=close)
-        if waiting:
-            raise rounds.still_open(running, everyone, arrivals, f"fingerprints: {waiting}")
+    """Approvals are in, fingerprints become a version of the federation, and model r0 goes with it."""
+    everyone = opening.standings(found, running)
+    waiting = opening.why_open(found, running, everyone, now, close=close)
+    if missing := ", ".join(opening.unapproved(found, running)):
+        raise FedmedError("FM-WAI-03", waiting, next=f"ask {missing} to approve, and for the file")
+    if waiting:
+        raise rounds.still_open(running, everyone, arrivals, waiting)
+    if running.pools and running.agreement.federation.preprocessing is None:
         if close:
             found.write_entry("aggregate", "note", now, what="close", round=None)
         fingerprints.close(found, running, everyone, now)
         running = desk.require_started(found)
-    known = fingerprints.say_first_model(found, running, everyone, now)
-    version = found.record.newest("federation")
+    known = opening.say_first_model(found, running, everyone, now)
+    version = found.record.newest("federation") if running.pools else None
     beside = sealing.post(found, version) if version else None
+    numbers = fingerprints.told(running) if running.pools else []
     made = _already(found, running, arrivals)
-    return replace(
-        made, is_new=True, posted=sealing.post(found, known), federation=beside, numbers=fingerprints.told(running)
-    )
+    return replace(made, is_new=True, posted=sealing.post(found, known), federation=beside, numbers=numbers)
 
 
 def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Aggregated:

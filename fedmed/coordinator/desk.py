@@ -11,7 +11,7 @@ from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing, workspace
 from fedmed.exchange.artifact import Expected
-from fedmed.learning import layout, shapes
+from fedmed.learning import layout, masking, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.agreement import Agreement
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.layout import Layout
+    from fedmed.learning.masking import Terms
     from fedmed.learning.shapes import Table
     from fedmed.recipe import Recipe
 
@@ -49,6 +50,29 @@ class Started:
     def pools(self) -> bool:
         """Whether the sites' fingerprints are pooled before the first round."""
         return self.recipe.data.pools
+
+    @property
+    def masks(self) -> bool:
+        """Whether updates come masked, so that approvals of all sites are awaited before the first round."""
+        return self.recipe.aggregation.masks
+
+    @property
+    def waits(self) -> bool:
+        """Whether the first model waits for files of the sites, so that `start` keeps its weights."""
+        return self.pools or self.masks
+
+    @cached_property
+    def terms(self) -> Terms:
+        """Of masking. Raises FedmedError FM-SHR-06."""
+        body, chosen = self.agreement.federation.body, self.recipe
+        bounds = [member.max_num_cases for member in body.roster]
+        return masking.terms(
+            bounds,
+            chosen.aggregation.colluders,
+            chosen.aggregation.ring,
+            min_sites=body.limits.min_sites,
+            equal=chosen.strategy.weight == "equal",
+        )
 
 
 @contextmanager

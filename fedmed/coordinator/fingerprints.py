@@ -1,26 +1,22 @@
 """The exchange before the first model: the sites' fingerprints are pooled, and the numbers become the federation's.
 
-`aggregate` seals a second version of the federation, which is the first one with `preprocessing.json`, and then model
-r0 from the weights that `start` kept.
+`aggregate` seals a second version of the federation, which is the first one with `preprocessing.json`; model r0 goes
+with it (`opening`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed import files, fingerprint, pooling, preprocessing
-from fedmed.coordinator import model
+from fedmed import fingerprint, pooling, preprocessing
 from fedmed.coordinator.rounds import Standing
-from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, fields, sealing, statement
+from fedmed.exchange import artifact, bodies, sealing, statement
 from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
-from fedmed.learning import shapes
 from fedmed.recipe import Imaging, Rowwise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from fedmed.coordinator.desk import Started
     from fedmed.exchange.record import Known
@@ -30,11 +26,6 @@ if TYPE_CHECKING:
     from fedmed.recipe_tables import Column
 
 POOLED = "fingerprints-pooled"
-
-
-def is_open(found: Workspace, running: Started) -> bool:
-    """Whether fingerprints come before the first model, and that model is not sealed yet."""
-    return running.pools and found.record.model(0) is None
 
 
 def standings(found: Workspace, running: Started) -> list[Standing]:
@@ -160,38 +151,8 @@ def _say_federation(found: Workspace, running: Started, numbers: Preprocessing, 
     return sealing.say(found, "aggregate", "federation", None, contents, build, now)
 
 
-def say_first_model(found: Workspace, running: Started, everyone: Sequence[Standing], now: datetime) -> Known:
-    """Model r0 from the weights that `start` kept, with a receipt for every fingerprint.
-
-    Raises FedmedError FM-NRM-08 when they are missing or damaged.
-    """
-    path = initial_file(found)
-    size = shapes.payload_size(running.travelling)
-    digest = begun_with(found)
-    if not is_kept(found, digest):
-        raise FedmedError("FM-NRM-08", f"state/{path.name}: expected the weights with which start began")
-    content = artifact.file_content(model.PAYLOAD, path, size, digest)
-    pooled = {row["site"] for row in _pooled_rows(found)}
-    acks = [
-        bodies.SiteAck(
-            site=each.site,
-            id=found.record.last_from(each.site),
-            status=_status(each, each.site in pooled),
-            reason=each.reason[: fields.MAX_TEXT],
-        )
-        for each in everyone
-    ]
-    return model.say(found, running, model.Next(round=0, ack=acks), content, now, "aggregate")
-
-
-def _status(standing: Standing, is_pooled: bool) -> bodies.SiteStatus:
-    """What came after the numbers were sealed did not count in them."""
-    if is_pooled:
-        return "used"
-    return "late" if standing.status == "used" else standing.status
-
-
-def _pooled_rows(found: Workspace) -> list[dict[str, str]]:
+def pooled_rows(found: Workspace) -> list[dict[str, str]]:
+    """The fingerprints that the federation's numbers were made of."""
     notes = (facts for _, facts in reversed(found.record.notes) if facts.get("what") == POOLED)
     return next((facts["used"] for facts in notes), [])
 
@@ -222,21 +183,3 @@ def _of_column(column: Column, numbers: ColumnNumbers) -> str:
     if (numbers.mean, numbers.sd) == (0, 1):
         return "as it stands: no site told it; a gap becomes 0"
     return f"mean {numbers.mean:g}, standard deviation {numbers.sd:g}; a gap becomes the mean"
-
-
-def initial_file(found: Workspace) -> Path:
-    """Where `start` keeps the first weights while fingerprints are awaited."""
-    return found.root / "state" / "initial.safetensors"
-
-
-def begun_with(found: Workspace) -> str:
-    """SHA-256 of the weights with which start began."""
-    notes = (facts for _, facts in reversed(found.record.notes) if facts.get("what") == "initial-weights")
-    return next(str(facts["sha256"]) for facts in notes)
-
-
-def is_kept(found: Workspace, digest: str) -> bool:
-    try:
-        return files.sha256_file(initial_file(found)) == digest
-    except OSError:
-        return False

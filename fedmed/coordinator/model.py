@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import approvals, bodies, laps, sealing, statement
+from fedmed.coordinator import masks
+from fedmed.exchange import approvals, artifact, bodies, laps, sealing, statement
 from fedmed.learning import shapes
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ PAYLOAD = "model.safetensors"
 
 @dataclass(frozen=True)
 class Next:
-    """What a model says beside its tensors; `stops`: it is the last one, though more rounds were agreed to."""
+    """What a model says beside its tensors; `stops`: it is the last one, though more rounds were agreed to.
+
+    Where updates are masked: `clip` is how long those may be that answer it, and `unmask` what took the masks off.
+    """
 
     round: int
     parents: list[bodies.Parent] = field(default_factory=list)
@@ -30,6 +34,8 @@ class Next:
     pooled: list[bodies.Metric] = field(default_factory=list)
     state: str | None = None
     stops: bool = False
+    clip: float | None = None
+    unmask: bytes | None = None
 
 
 def say(found: Workspace, running: Started, next_: Next, content: Content, now: datetime, command: str) -> Known:
@@ -37,16 +43,22 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
     federation = running.agreement.federation
     limits = federation.body.limits
     before = found.record.model(next_.round - 1)
+    last = next_.stops or next_.round == limits.rounds
     body = bodies.Model(
         parents=next_.parents,
         order=_order(running, next_, before),
-        masks=[],
-        clip=None,
+        masks=masks.listed(found, running) if running.masks and not last else [],
+        clip=None if next_.clip is None or last else bodies.decimal(next_.clip),
         previous=before.id if before else None,
         state=next_.state,
-        last=next_.stops or next_.round == limits.rounds,
+        last=last,
         pooled=next_.pooled,
     )
+    contents = [
+        content,
+        approvals.gathered(found, federation),
+        *([artifact.json_content(statement.UNMASK, next_.unmask)] if next_.unmask else []),
+    ]
 
     def build(
         opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
@@ -66,7 +78,6 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
         )
         return statement.make("model", subject, predicate)
 
-    contents = [content, approvals.gathered(found, federation)]
     return sealing.say(found, command, "model", next_.round, contents, build, now)
 
 

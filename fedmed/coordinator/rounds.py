@@ -69,7 +69,9 @@ def update_body(found: Workspace, known: Known) -> bodies.Update:
 
 def standing(found: Workspace, name: str, round_: int, chosen: Known | None = None) -> Standing:
     """Where one site is, by its newest update of the round, or by the one `chosen`."""
-    update = chosen or found.record.newest("update", sender=name, round=round_)
+    newest = found.record.newest("model")
+    attempt = newest.attempt if newest else 1
+    update = chosen or found.record.newest("update", sender=name, round=round_, attempt=attempt)
     refused = found.record.refused.get((name, round_))
     refusal = f"{refused.code}: {CODES[refused.code].meaning}" if refused and refused.code in CODES else ""
     if _equivocated(found, name, round_):
@@ -80,8 +82,10 @@ def standing(found: Workspace, name: str, round_: int, chosen: Known | None = No
         return Standing(name, "missing", "no update of this round has arrived", None, 0)
     if not found.record.of("approval", sender=name):
         return Standing(name, "unapproved", "FM-TRU-07: its approval has not arrived", None, 0)
-    facts = update_body(found, update).told
+    facts = update_body(found, update).facts
     reason = f"a later one was refused, {refusal}" if refused and refused.seq > update.seq else ""
+    if facts is None:  # masked: nobody knows them
+        return Standing(name, "used", reason, update, 0)
     return Standing(name, "used", reason, update, facts.num_cases, facts.num_patients, facts.num_steps)
 
 
@@ -145,8 +149,9 @@ def strategy_of(recipe: Recipe, round_: int, rounds: int, num_sites: int) -> Str
 
 
 def least(running: Started) -> int:
-    """How many sites must be in before a round can close: those of the limits, and those that the strategy needs."""
-    return max(running.agreement.federation.body.limits.min_sites, chosen(running, 0).min_sites)
+    """How many sites must be in before a round can close: by the limits, the strategy and the masks."""
+    masked = running.terms.least if running.masks else 0
+    return max(running.agreement.federation.body.limits.min_sites, chosen(running, 0).min_sites, masked)
 
 
 def why_open(found: Workspace, running: Started, everyone: list[Standing], now: datetime, *, close: bool) -> str:
@@ -160,7 +165,8 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     missing = ", ".join(f"{each.site} ({_why(each)})" for each in everyone if each.status != "used")
     needed = least(running)
     if len(usable) < needed:
-        whose = f" that {running.recipe.strategy.name} needs" if needed > limits.min_sites else ""
+        who = "a masked sum" if running.masks else running.recipe.strategy.name
+        whose = f" that {who} needs" if needed > limits.min_sites else ""
         return f"{len(usable)} of at least {needed} sites{whose} are in; not in: {missing}"
     if close or _is_over(_deadline(found, limits.deadline_days), now):
         return ""

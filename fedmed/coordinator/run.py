@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import aggregate, desk, evaluate, laps, screening, status
+from fedmed.coordinator import aggregate, desk, evaluate, laps, screening, status, unmask
 from fedmed.coordinator.combining import Combiner
 from fedmed.coordinator.status import Due
 from fedmed.errors import FedmedError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.evaluate import PooledTable
     from fedmed.coordinator.laps import Relayed
+    from fedmed.coordinator.unmask import Asked
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.workspace import Workspace
 
@@ -38,7 +39,7 @@ class Done:
 
     step: str
     time: datetime
-    result: Aggregated | PooledTable | Relayed
+    result: Aggregated | Asked | PooledTable | Relayed
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,11 @@ def run(
         try:
             result = _do(due, root, clock(), progress)
         except FedmedError as error:
-            if error.code not in ("FM-WAI-03", "FM-STR-01"):  # an update stands out from the others: a person decides
+            if error.code not in (
+                "FM-WAI-03",
+                "FM-STR-01",
+                "FM-MSK-07",
+            ):  # an update stands out from the others: a person decides
                 raise
             return Standing(done, Due(error.next, waiting=error.message), arrivals)
         before = due
@@ -116,7 +121,9 @@ def _due(found: Workspace, arrivals: list[Arrival], now: datetime) -> Due:
 
 def _do(
     due: Due, root: Path, now: datetime, progress: Callable[[str, int, int], None]
-) -> Aggregated | PooledTable | Relayed | None:
+) -> Aggregated | Asked | PooledTable | Relayed | None:
+    if due.step == "unmask":
+        return unmask.unmask(root, now)
     if due.step == "aggregate":
         return aggregate.aggregate(root, now, progress=progress)
     return _relay(root, now, progress) if due.step == "relay" else _pool(root, now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fedmed.coordinator import laps, rounds
+from fedmed.coordinator import laps, masked, rounds
 from fedmed.errors import FedmedError
 from fedmed.learning import screen
 from fedmed.learning.screen import Figures
@@ -32,8 +32,10 @@ ENOUGH = 3  # updates of a lap: of two the longer one stands out, whoever is rig
 def standings(found: Workspace, running: Started) -> list[Standing]:
     """Every site of the roster, by name or in the order of a lap, with what the newest comparison of this round says.
 
-    Reads no tensors.
+    Reads no tensors. Masked updates cannot be compared.
     """
+    if running.masks:
+        return masked.standings(found, running)
     known = {row["update"]: _figures(row) for row in _newest(found)}
     limits = running.agreement.federation.body.limits
     everyone = []
@@ -69,6 +71,8 @@ def compare(
     stands out. `products` gives the inner products of the updates of these standings, [sites, sites]. Raises
     FedmedError FM-TRU-11 when a file of the archive rotted.
     """
+    if running.masks:
+        return masked.standings(found, running)
     everyone = _arrived(found, running)
     usable = [each for each in everyone if each.status == "used"]
     ids = {each.update.id for each in usable if each.update}

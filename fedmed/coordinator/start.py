@@ -1,6 +1,7 @@
 """`start`: freeze roster, recipe and limits into the federation file, and seal model r0.
 
-With `normalisation: federated` the weights of model r0 are kept until the sites' fingerprints are in (`fingerprints`).
+Where the first model waits for the sites' fingerprints, or for the approvals of all of them because updates will be
+masked, its weights are kept until these are in (`opening`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedmed import files, recipe, settings
-from fedmed.coordinator import desk, fingerprints, model, rounds
+from fedmed.coordinator import desk, model, opening, rounds
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, artifact, bodies, keys, sealing, statement
-from fedmed.learning import params, shapes
+from fedmed.learning import masking, params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,13 +37,16 @@ Initial = tuple["Params", "Iterable[Mapping[str, Any]]"]
 
 @dataclass(frozen=True)
 class StartedFederation:
-    """What to read out: the fingerprint of the federation statement. `pools`: model r0 waits for fingerprints."""
+    """What to read out: the fingerprint of the federation statement. `pools`: model r0 waits for fingerprints; `masks`:
+    it waits for the approvals of all sites.
+    """
 
     title: str
     fingerprint: str
     sites: list[str]
     posted: list[Path]
     pools: bool = False
+    masks: bool = False
 
 
 def start(
@@ -52,7 +56,7 @@ def start(
 
     `initial` makes the initial weights and the table's rows: this room has no torch. `from_file` says that they come
     from a file that the operator named. Raises FedmedError FM-FED-01, FM-FED-02 (weights named after model r0 was
-    sealed), FM-FED-05 (others than those a killed start began with), FM-STR-02, FM-RCP-*, FM-SET-*.
+    sealed), FM-FED-05 (others than those a killed start began with), FM-STR-02, FM-SHR-06, FM-RCP-*, FM-SET-*.
     """
     with desk.opened(root, now) as found:
         if from_file and found.record.model(0) is not None:
@@ -70,20 +74,25 @@ def start(
             running = desk.require_started(found)
         else:
             payload = b""
-        is_kept = running.pools and fingerprints.is_kept(found, fingerprints.begun_with(found))
+        is_kept = running.waits and opening.is_kept(found, opening.begun_with(found))
         if found.record.newest("model") is None and (from_file or not is_kept):
             payload = payload or _opening(initial(running.recipe)[0], running.table, running.recipe)
             _check_weights(found, payload)
-        if running.pools and payload:
-            files.write_atomic(fingerprints.initial_file(found), payload, mode=0o600)
-        elif found.record.newest("model") is None and not running.pools:
+        if running.waits and payload:
+            files.write_atomic(opening.initial_file(found), payload, mode=0o600)
+        elif found.record.newest("model") is None and not running.waits:
             content = artifact.tensor_content(model.PAYLOAD, payload)
             model.say(found, running, model.Next(round=0), content, now, "start")
         known = [*found.record.of("federation"), found.record.model(0)]
         posted = [sealing.post(found, each) for each in known if each is not None]
         federation = running.agreement.federation
         return StartedFederation(
-            federation.founding.title, keys.spoken(federation.root), federation.site_names, posted, running.pools
+            federation.founding.title,
+            keys.spoken(federation.root),
+            federation.site_names,
+            posted,
+            running.pools,
+            running.masks,
         )
 
 
@@ -113,6 +122,11 @@ def _check_roster(found: Workspace, draft: FederationDraft, chosen: Recipe) -> N
         raise FedmedError(
             "FM-STR-02", f"{chosen.strategy.name}: expected at least {needed} admitted sites, got {admitted}"
         )
+    if chosen.aggregation.masks:
+        bounds = [draft.bound(seat.name) for seat in roster(found)]
+        is_equal = chosen.strategy.weight == "equal"
+        ring, colluders = chosen.aggregation.ring, chosen.aggregation.colluders
+        masking.terms(bounds, colluders, ring, min_sites=draft.min_sites, equal=is_equal)
 
 
 def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, table: Table, now: datetime) -> Known:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import recipe, settings
-from fedmed.coordinator import desk, fingerprints, laps, rounds, screening, validation
+from fedmed.coordinator import desk, laps, masked, opening, rounds, screening, validation
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from fedmed.exchange.workspace import Workspace
 
 
+Step = Literal["", "unmask", "aggregate", "relay", "evaluate"]
+
+
 @dataclass(frozen=True)
 class Status:
     """`round` is -1 before model r0, and `fingerprint` empty before `start`; `waiting` lies in the inbox and was not
     taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
     `reported` are the sites whose report on the last model and the test fold is here. From `deadline` on the round
-    closes without who is missing; empty where it waits for ever.
+    closes without who is missing; empty where it waits for ever. `awaits`: which files come before the first model.
     """
 
     title: str
@@ -48,6 +51,7 @@ class Status:
     best: Best | None = None
     reported: list[str] = field(default_factory=list)
     deadline: str = ""
+    awaits: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Due:
     """
 
     next: str
-    step: Literal["", "aggregate", "relay", "evaluate"] = ""
+    step: Step = ""
     why: str = ""
     waiting: str = ""
     held: Verdict | None = None
@@ -76,15 +80,16 @@ def status(root: Path, now: datetime) -> Status:
         sites = [rounds.Standing(seat.name, "missing", words, None, 0) for seat in roster(found)]
         return Status(draft.title, "", -1, draft.rounds, sites, waiting, next_)
     federation = running.agreement.federation
-    is_open = fingerprints.is_open(found, running)
-    everyone = fingerprints.standings(found, running) if is_open else screening.standings(found, running)
+    is_open = opening.is_open(found, running)
+    everyone = opening.standings(found, running) if is_open else screening.standings(found, running)
     round_, fingerprint = rounds.open_round(found), keys.spoken(federation.root)
     title, last = federation.founding.title, federation.body.limits.rounds
     is_over, best = rounds.is_over(found), validation.best(found, running)
     reported = sorted(reports_on_test_fold(found)) if is_over else []
     ends = None if is_over else rounds.deadline(found, running, everyone)
     deadline = statement.to_time(ends) if ends else ""
-    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported, deadline)
+    awaits = ("approvals" if opening.unapproved(found, running) else "fingerprints") if is_open else ""
+    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported, deadline, awaits)
 
 
 def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now: datetime) -> Due:
@@ -98,17 +103,20 @@ def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now:
     held = _held(arrivals, round_)
     if held is not None and held.code == "FM-TRU-06":  # it ends every command that reads the inbox
         return Due(CODES[held.code].remedy, held=held)
-    if fingerprints.is_open(found, running):
+    if opening.is_open(found, running):
         next_ = _before_the_first_model(found, running, arrivals, now)
     elif rounds.is_over(found):
         next_ = _after_the_last(found, running, arrivals)
     elif rounds.order(found):
         next_ = _in_a_lap(found, running, arrivals, now)
+    elif masked.fixed(found):
+        next_ = _in_a_sum(found, running, arrivals)
     else:
-        expected = _with_what_waits(found, screening.standings(found, running), arrivals, round_)
+        expected = _with_what_waits(found, running, screening.standings(found, running), arrivals, round_)
         why_open = rounds.why_open(found, running, expected, now, close=False)
         missing = ", ".join(each.site for each in expected if each.status != "used")
-        next_ = Due("fedmed aggregate", "aggregate", f"round {round_} can close")
+        step: Step = "unmask" if running.masks else "aggregate"
+        next_ = Due(f"fedmed {step}", step, f"round {round_} can close")
         if why_open:
             words = rounds.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
             next_ = Due(words, waiting=f"round {round_}: {why_open}")
@@ -133,23 +141,46 @@ def _before_start(found: Workspace, arrivals: list[Arrival]) -> Due:
 
 
 def _before_the_first_model(found: Workspace, running: Started, arrivals: list[Arrival], now: datetime) -> Due:
-    """Fingerprints are awaited, or pooled and the model was not sealed yet."""
+    """Approvals or fingerprints are awaited, or pooled and the model was not sealed yet."""
+    new = _acceptable(arrivals)
+    missing = [name for name in opening.unapproved(found, running) if ("approval", name) not in new]
+    if missing:
+        names = ", ".join(missing)
+        return Due(f"wait for the approvals of {names}", waiting=f"approvals of all sites; not in: {names}")
+    if not running.pools:
+        return Due("fedmed aggregate", "aggregate", "all sites have approved")
     if running.agreement.federation.preprocessing is not None:
         return Due("fedmed aggregate", "aggregate", "the fingerprints are pooled, and model r0 is not sealed yet")
-    new = _acceptable(arrivals)
 
     def is_in(each: Standing) -> bool:
         has_approval = found.record.of("approval", sender=each.site) or ("approval", each.site) in new
         has_told = each.status in ("used", "unapproved") or ("fingerprint", each.site) in new
         return bool(has_approval and has_told and each.status != "excluded")
 
-    everyone = fingerprints.standings(found, running)
+    everyone = opening.standings(found, running)
     expected = [dataclasses.replace(each, status="used") if is_in(each) else each for each in everyone]
     why_open = rounds.why_open(found, running, expected, now, close=False)
     if not why_open:
         return Due("fedmed aggregate", "aggregate", "the sites' fingerprints can be pooled")
-    missing = ", ".join(each.site for each in expected if each.status != "used")
-    return Due(f"wait for the fingerprints of {missing}", waiting=f"fingerprints: {why_open}")
+    silent = ", ".join(each.site for each in expected if each.status != "used")
+    return Due(f"wait for the fingerprints of {silent}", waiting=f"fingerprints: {why_open}")
+
+
+def _in_a_sum(found: Workspace, running: Started, arrivals: list[Arrival]) -> Due:
+    """The sites in it were asked; with enough answers the masks come off."""
+    included, open_ = masked.fixed(found), masked.opened(found, running)
+    asked = masked.said_requests(found, open_.model)
+    if len(asked) < len(included):
+        return Due("fedmed unmask", "unmask", "not every site in the sum has been asked yet")
+    answers = masked.replies(found, open_, included)
+    new = {name for kind, name in _acceptable(arrivals) if kind == "unmask-reply"} & included.keys()
+    if len(answers.keys() | new) >= running.terms.threshold:
+        return Due("fedmed aggregate", "aggregate", f"{running.terms.threshold} answers open the sum")
+    missing = ", ".join(sorted(included.keys() - answers.keys() - new))
+    words = f"{len(answers.keys() | new)} of {running.terms.threshold} answers that open the sum are in"
+    return Due(
+        f"wait for the unmask-reply of {missing}", waiting=f"round {open_.model.round}: {words}; not in: {missing}"
+    )
 
 
 def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: datetime) -> Due:
@@ -233,18 +264,22 @@ def _held(arrivals: list[Arrival], round_: int) -> Verdict | None:
     return next((verdict for verdict in held if verdict.code == "FM-TRU-06"), next(iter(held), None))
 
 
-def _with_what_waits(found: Workspace, everyone: list[Standing], waiting: list[Arrival], round_: int) -> list[Standing]:
+def _with_what_waits(
+    found: Workspace, running: Started, everyone: list[Standing], waiting: list[Arrival], round_: int
+) -> list[Standing]:
     """Where the sites will stand once the inbox is taken in; with one more update all are compared again."""
-    new = _acceptable(waiting)
+    new, newest = _acceptable(waiting), found.record.newest("model")
     is_compared_again = "update" in {kind for kind, _ in new}
 
     def is_in(site: str) -> bool:
         has_approval = found.record.of("approval", sender=site) or ("approval", site) in new
-        has_update = found.record.newest("update", sender=site, round=round_) or ("update", site) in new
+        where = {"round": round_, "attempt": newest.attempt if newest else 1}
+        has_update = found.record.newest("update", sender=site, **where) or ("update", site) in new
         return bool(has_approval and has_update)
 
     def stays(standing: Standing) -> bool:
-        return standing.status == "excluded" or (standing.status == "held" and not is_compared_again)
+        is_spoiled = standing.status == "refused" and running.masks and ("update", standing.site) not in new
+        return standing.status == "excluded" or is_spoiled or (standing.status == "held" and not is_compared_again)
 
     return [
         dataclasses.replace(each, status="used") if not stays(each) and is_in(each.site) else each for each in everyone

@@ -93,6 +93,10 @@ def json_content(name: str, data: bytes) -> Content:
     return Content(name, "application/json", len(data), hashlib.sha256(data).hexdigest(), lambda: [data])
 
 
+def binary_content(name: str, data: bytes) -> Content:
+    return Content(name, "application/octet-stream", len(data), hashlib.sha256(data).hexdigest(), lambda: [data])
+
+
 def tensor_content(name: str, data: bytes, coding: Literal["none", "zstd"] = "none") -> Content:
     return Content(name, SAFETENSORS, len(data), hashlib.sha256(data).hexdigest(), lambda: [data], coding)
 

@@ -6,13 +6,14 @@ shares in a request are worth, the site that answers it decides with its keys (`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import certificates, keys, seeds
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
+    from fedmed.exchange.record import Record
     from fedmed.exchange.statement import (
         ModelPredicate,
         RoundPredicate,
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
         UpdatePredicate,
     )
     from fedmed.exchange.verdict import Situation
+
+
+ANSWERED = "unmask-answered"  # what the note is called that stands in a site's ledger before every reply
 
 
 def is_over(predicate: RoundPredicate, situation: Situation) -> bool:
@@ -81,7 +85,10 @@ def require_masked(sender: str, predicate: UpdatePredicate, situation: Situation
 
 
 def request(predicate: UnmaskRequestPredicate, situation: Situation) -> Outcome:
-    """At a site: it is about the model that is newest here. Raises FedmedError FM-RND-03, FM-MSK-10, Decided."""
+    """At a site: it is about a model that is here, and about the set of sites that was answered, if one was.
+
+    Raises FedmedError FM-RND-03, FM-MSK-09, FM-MSK-10, Decided for what is not open yet.
+    """
     if not situation.masks:
         raise FedmedError("FM-RND-03", "unmask-request: the recipe masks nothing")
     if (predicate.round, predicate.attempt) > (situation.round, situation.attempt):
@@ -89,7 +96,22 @@ def request(predicate: UnmaskRequestPredicate, situation: Situation) -> Outcome:
     model = situation.record.model(predicate.round, predicate.attempt)
     if model is None or (model.id, model.payload) != (predicate.body.model, predicate.base_model):
         raise FedmedError("FM-MSK-10", f"unmask-request: round {predicate.round}: about another model than came here")
+    require_one_set(situation.record, predicate)
     return Outcome.LATE if is_over(predicate, situation) else Outcome.ACCEPTED
+
+
+def answered(record: Record, round_: int | None = None, attempt: int | None = None) -> list[dict[str, Any]]:
+    """The sets of sites that this site has answered about, or is about to, in the order of the ledger."""
+    found = [facts for _, facts in record.notes if facts.get("what") == ANSWERED]
+    return [facts for facts in found if round_ in (None, facts["round"]) and attempt in (None, facts["attempt"])]
+
+
+def require_one_set(record: Record, predicate: UnmaskRequestPredicate) -> None:
+    """In one attempt a site answers about one set of sites. Raises FedmedError FM-MSK-09."""
+    for facts in answered(record, predicate.round, predicate.attempt):
+        if facts["included"] != predicate.body.digest:
+            told = f"answered was about {', '.join(facts['sites'])}"
+            raise FedmedError("FM-MSK-09", f"round {predicate.round}, attempt {predicate.attempt}: {told}")
 
 
 def reply(sender: str, predicate: UnmaskReplyPredicate, situation: Situation) -> Outcome:

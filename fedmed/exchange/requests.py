@@ -13,48 +13,45 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import canonical, keys, sshsig, statement
+from fedmed.exchange import canonical, quoted, statement, unmasking
 from fedmed.exchange.artifact import Envelope
 from fedmed.exchange.bodies_masking import IncludedUpdate, Masked
 from fedmed.exchange.bundles import Requested, Row
+from fedmed.exchange.evidence import Evidence
 from fedmed.exchange.fields import Sent
+from fedmed.exchange.unmasking import Reply
 
 if TYPE_CHECKING:
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.seeds import Context
-    from fedmed.exchange.statement import UnmaskRequestPredicate, UpdatePredicate
+    from fedmed.exchange.statement import UnmaskRequestPredicate
 
 PAYLOAD = "request.json"
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=1 << 16)]
 
 
 class Brought(Sent):
-    """An included site: its update's `statement.json` and the base64 of its signature's blob, and what it dealt to the
-    recipient.
-    """
+    """An included site: its signed update, and what it dealt to the recipient."""
 
-    statement: Annotated[str, Field(max_length=statement.MAX_BYTES)]
-    signature: Annotated[str, Field(max_length=sshsig.MAX_BYTES)]
+    update: quoted.Quoted
     row: Row
     bundle: Base64
 
 
 class Request(Sent):
+    """`evidence`: against the culprits that the statement names."""
+
     included: list[Brought] = Field(min_length=3, max_length=100)
+    evidence: list[Evidence] = Field(max_length=97)
 
 
 def brought(envelope: Envelope, row: Row, sealed: bytes) -> Brought:
-    return Brought(
-        statement=envelope.raw.decode(),
-        signature=sshsig.to_line(envelope.armour),
-        row=row,
-        bundle=base64.b64encode(sealed).decode(),
-    )
+    return Brought(update=quoted.quote(envelope), row=row, bundle=base64.b64encode(sealed).decode())
 
 
-def to_bytes(included: Sequence[Brought]) -> bytes:
+def to_bytes(included: Sequence[Brought], evidence: Sequence[Evidence]) -> bytes:
     """Canonical JSON."""
-    return canonical.encode(Request(included=list(included)).model_dump(mode="json"))
+    return canonical.encode(Request(included=list(included), evidence=list(evidence)).model_dump(mode="json"))
 
 
 def read(data: bytes) -> Request:
@@ -89,12 +86,13 @@ def _checked(
     said: "UnmaskRequestPredicate", named: IncludedUpdate, each: Brought, federation: "Federation"
 ) -> tuple[Masked, bytes]:
     try:
-        armour = sshsig.from_line(each.signature)
-        envelope = Envelope(each.statement.encode(), armour, sshsig.decode(armour))
+        envelope, update = quoted.verified(each.update, federation)
         sealed = base64.b64decode(each.bundle, validate=True)
-        predicate = _verified(envelope, named.site, federation)
     except (FedmedError, binascii.Error) as error:
         raise _foreign(named.site, "its update is not signed by it", str(error)) from error
+    predicate = update.predicate
+    if not isinstance(predicate, statement.UpdatePredicate) or update.sender != named.site:
+        raise _foreign(named.site, "its update is not signed by it")
     faults = {
         "its update is another one than the request names": envelope.id != named.update,
         "its update is of another federation": predicate.federation != federation.membership,
@@ -109,18 +107,15 @@ def _checked(
     return predicate.body.masked, sealed
 
 
-def _verified(envelope: Envelope, site: str, federation: "Federation") -> "UpdatePredicate":
-    """The update that `site` signed, by its key in the roster. Raises FedmedError."""
-    sshsig.verify(envelope.signature, envelope.raw)
-    owner = federation.owner(envelope.signature.public_key)
-    decoded = statement.decode(envelope.raw)
-    predicate = decoded.predicate
-    is_named = owner is not None and owner.name == site == decoded.sender
-    has_key = predicate.sender.key == keys.fingerprint(envelope.signature.public_key)
-    is_update = envelope.signature.namespace == statement.namespace("update")
-    if not (is_named and has_key and is_update and isinstance(predicate, statement.UpdatePredicate)):
-        raise FedmedError("FM-MSK-08", f"{site}: not its update")
-    return predicate
+def read_reply(data: bytes, context: "Context", names: Sequence[str], holder: str) -> Reply | None:
+    """`reply.json` of a holder; None where it is not about exactly these sites: it opens nothing then."""
+    try:
+        canonical.decode(data)
+        found = Reply.model_validate_json(data, strict=True)
+        unmasking.require_about(context, found, names, holder)
+    except (FedmedError, ValidationError):
+        return None
+    return found
 
 
 def _foreign(what: str, fault: str, local: str = "") -> FedmedError:

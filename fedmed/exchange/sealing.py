@@ -18,7 +18,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, intake, reading, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
 
+_COMMITTED = ".said"
 UNKNOWN = "0" * 64  # stands for a digest while the payload is hashed and written
 
 
@@ -58,8 +59,13 @@ def say(
     contents: Sequence[Content],
     build: Callable[[Opening, list[statement.Payload], list[statement.Subject]], Statement],
     now: datetime,
+    once: Mapping[str, object] | None = None,
 ) -> Known:
-    """Seal one statement with its payloads; returns what the ledger now knows of it. Raises FedmedError FM-RES-*."""
+    """Seal one statement with its payloads; returns what the ledger now knows of it. Raises FedmedError FM-RES-*.
+
+    `once`: what cannot be sealed a second time, because its payloads would be others. The ledger's line comes before
+    the archive then, with these facts: from there on these bytes are said, and `settle` ends what was killed.
+    """
     opening = _open(workspace, command, kind, round_, now)
     payload = [
         statement.Payload(name=part.name, bytes=part.size, media=part.media, enc="none", coding=part.coding)  # type: ignore[arg-type]
@@ -87,10 +93,28 @@ def say(
             said = said.model_copy(update={"subject": subject(digests)})
             statement_id, head = signed(said)
         sink.write_first(head)
-    files.publish(part, workspace.archived(statement_id))
     known = intake.to_known(statement_id, said, "said", workspace.name)
-    workspace.write_known(command, "said", now, known, **_floor(workspace, opening.created, now))
+    facts = {**_floor(workspace, opening.created, now), **(once or {})}
+    if once is None:
+        files.publish(part, workspace.archived(statement_id))
+        workspace.write_known(command, "said", now, known, **facts)
+        return known
+    committed = workspace.spool / f"{statement_id}{_COMMITTED}"
+    files.publish(part, committed)
+    workspace.write_known(command, "said", now, known, **facts)
+    files.publish(committed, workspace.archived(statement_id))
     return known
+
+
+def settle(workspace: Workspace) -> None:
+    """What the ledger says was said, and a killed command left in the spool, gets its place in the archive.
+
+    Before the spool is emptied. Raises FedmedError FM-RES-*.
+    """
+    for known in workspace.record.said:
+        committed = workspace.spool / f"{known.id}{_COMMITTED}"
+        if committed.exists():
+            files.publish(committed, workspace.archived(known.id))
 
 
 def _floor(workspace: Workspace, created: str, now: datetime) -> dict[str, str]:

@@ -65,6 +65,34 @@ def parameters(num_sites: int, colluders: int | None, max_num_cases: int) -> Par
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a federation that masks has agreed to. A sum has at least `least` sites; `largest` is the highest number
+    that one of them may count, n_max.
+    """
+
+    num_sites: int
+    colluders: int
+    threshold: int
+    least: int
+    ring: Ring
+    largest: int
+
+    def quantiser(self, clip: float) -> Quantiser:
+        return Quantiser(self.num_sites, self.ring, clip, self.largest)
+
+
+def terms(max_num_cases: Sequence[int], colluders: int | None, ring: Ring, *, min_sites: int, equal: bool) -> Terms:
+    """`max_num_cases` of every site of the roster; `equal`: every update counts one, however many cases it is of.
+
+    Raises FedmedError FM-SHR-06.
+    """
+    largest = 1 if equal else max(max_num_cases)
+    found = parameters(len(max_num_cases), colluders, largest)
+    least = max(min_sites, found.threshold)
+    return Terms(found.num_sites, found.colluders, found.threshold, least, ring, largest)
+
+
+@dataclass(frozen=True)
 class Quantised:
     """`vector`: [elements + 1] whole numbers modulo 2^ring, the number of cases last. `factor`: what the update was
     multiplied by to be no longer than the clip; that number is for the site alone.

@@ -6,14 +6,16 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedmed import files, recipe
 from fedmed.cases import datalist
 from fedmed.coordinator import admit, aggregate, desk, found, rounds, screening, start
 from fedmed.coordinator import evaluate as pool
+from fedmed.coordinator import unmask as asking
 from fedmed.errors import FedmedError
-from fedmed.site import alone, approve, evaluate, join, train
+from fedmed.site import alone, approve, evaluate, join, pin, train, unmask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +90,20 @@ def begin(setting: Setting) -> None:
     for name in setting.names:
         approve.approve(setting.site(name), _now(), by="the rehearsal", ask=lambda _: started.fingerprint)
     carry(setting)
+    if chosen.aggregation.masks:
+        _call_each_other(setting)
+    if chosen.aggregation.masks and not chosen.data.pools and open_round(setting) < 0:
+        aggregate.aggregate(setting.coordinator, _now())
+        carry(setting)
+
+
+def _call_each_other(setting: Setting) -> None:
+    """A hospital masks only among others that its operator has confirmed."""
+    roster = desk.require_started(desk.peek(setting.coordinator)).agreement.federation.body.roster
+    for name in setting.names:
+        for member in roster:
+            if member.name != name:
+                pin.pin(setting.site(name), member.name, _now(), partial(str, member.join[:32]))
 
 
 def partition(setting: Setting, name: str) -> Header:
@@ -127,6 +143,7 @@ def combine(setting: Setting) -> Aggregated:
     An update that stands out from the others counts all the same: in a rehearsal nobody lies, hospitals only differ.
     """
     carry(setting)
+    _take_masks_off(setting)
     try:
         made = aggregate.aggregate(setting.coordinator, _now())
     except FedmedError as error:
@@ -136,6 +153,17 @@ def combine(setting: Setting) -> Aggregated:
         made = aggregate.aggregate(setting.coordinator, _now(), include=held, reason="a rehearsal")
     carry(setting)
     return made
+
+
+def _take_masks_off(setting: Setting) -> None:
+    """Where updates came masked, every site that is in the sum is asked and answers."""
+    running = desk.require_started(desk.peek(setting.coordinator))
+    if running.masks and open_round(setting) >= 0:
+        asked = asking.unmask(setting.coordinator, _now())
+        carry(setting)
+        for name in asked.sites:
+            unmask.unmask(setting.site(name), _now())
+        carry(setting)
 
 
 def hand_on(setting: Setting) -> None:

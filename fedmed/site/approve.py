@@ -79,6 +79,16 @@ FINGERPRINT_OF_ROWS = (
 )
 
 
+MASKED = (
+    (
+        "per round one update: changed weights of the network behind masks, of which the coordinator learns the sum "
+        "over all hospitals alone; digests of the case list, of label_map and of the numbers that {inputs} are "
+        "normalised by; software versions; no number of cases, no loss, no metric"
+    ),
+    "per round one answer: shares of the masks that are left in a sum of three hospitals or more, this one among them",
+)
+
+
 NEIGHBOUR = (
     "weights go from site to site: the update goes to the next site too, another one in each lap, which so gets the "
     "weights exactly as this hospital leaves them"
@@ -90,9 +100,12 @@ def leaves(chosen: Recipe) -> tuple[str, ...]:
     is_table = isinstance(chosen, recipe.Rowwise)
     words = {"inputs": "columns", "parts": "row, no cell"} if is_table else {"inputs": "images", "parts": "image"}
     once, update, *rest = (line.format_map(words) for line in LEAVES)
+    updates = [update]
+    if chosen.aggregation.masks:
+        updates = [line.format_map(words) for line in MASKED]
     first = [FINGERPRINT_OF_ROWS if is_table else FINGERPRINT] if chosen.data.pools else []
     behind = [NEIGHBOUR] if chosen.lap_seed is not None else []
-    return (once, *first, update, *behind, *rest)
+    return (once, *first, *updates, *behind, *rest)
 
 
 def approve(

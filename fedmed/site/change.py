@@ -55,9 +55,10 @@ class Entered:
 
 @dataclass(frozen=True)
 class Change:
-    """An update as it travels, and what is sealed for this site alone beside it, by part."""
+    """An update, as it travels unless it will be masked, and what is sealed for this site alone beside it, by part."""
 
-    encoded: Encoded
+    update: Params
+    encoded: Encoded | None
     kept: dict[str, Params]
 
 
@@ -88,13 +89,15 @@ def changed(consent: Approved, entered: Entered, fitted: Fitted) -> Change:
         variates = _renewed(consent, entered, fitted, staying)
         update = params.with_control(update, params.subtract(variates, entered.variates))
     rounds.require_sane(update, "the update")
+    if consent.masks:
+        return Change(update, None, kept)
     encoded = payloads.encode(update, consent.layout, entered.remembered.get(memory.RESIDUAL))
     if encoded.residual:
         kept[memory.RESIDUAL] = encoded.residual
     if entered.common:  # as the coordinator reads it, or the sum over the sites would drift away from the common one
         _, told = params.without_control(payloads.decode(encoded.payload, consent.layout))
         kept[shapes.CONTROL] = {name: array + told[name] for name, array in entered.variates.items()}
-    return Change(encoded, kept)
+    return Change(update, encoded, kept)
 
 
 def _renewed(consent: Approved, entered: Entered, fitted: Fitted, staying: frozenset[str]) -> Params:

@@ -80,6 +80,11 @@ class Approved:
         """The rows of a model and of an update."""
         return self.layout.table
 
+    @property
+    def masks(self) -> bool:
+        """Whether updates leave masked."""
+        return self.recipe.aggregation.masks
+
 
 @contextmanager
 def opened(root: Path, now: datetime) -> Iterator[Site]:
@@ -87,6 +92,7 @@ def opened(root: Path, now: datetime) -> Iterator[Site]:
     with workspace.locked(root):
         logs.open_logs(root / "logs")
         site = peek(root)
+        sealing.settle(site.workspace)
         files.empty(site.workspace.spool)  # what a killed command left half-done
         with suppress(OSError):  # nothing depends on the cache
             files.empty(root / workspace.CACHE, "*.part")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.exchange import agreement, intake
-from fedmed.site import desk, evaluate, status, train
+from fedmed.site import desk, evaluate, status, train, unmask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fedmed.site.status import Due
     from fedmed.site.train import Trained
     from fedmed.site.tune import Tuned
+    from fedmed.site.unmask import Answered
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Done:
 
     step: str
     time: datetime
-    result: Partitioned | Trained | Fingerprinted | Tuned | Evaluated
+    result: Partitioned | Trained | Fingerprinted | Tuned | Answered | Evaluated
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,13 @@ def _due(site: Site, arrivals: list[Arrival], now: datetime) -> Due:
 
 def _do(
     due: Due, root: Path, now: datetime, device: str, progress: Callable[[str, int, int], None]
-) -> Partitioned | Trained | Fingerprinted | Tuned | Evaluated:
+) -> Partitioned | Trained | Fingerprinted | Tuned | Answered | Evaluated:
     if due.step == "partition":
         from fedmed.site import partition  # noqa: PLC0415 - image libraries, only when there is work
 
         return partition.partition(root, now, lambda done, total: progress("reading cases", done, total))
     if due.step == "train-local":
         return train.train(root, now, train.Options(device), progress)
+    if due.step == "unmask":
+        return unmask.unmask(root, now)
     return evaluate.evaluate(root, now, "testing", device, progress)

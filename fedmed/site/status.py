@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Record
     from fedmed.exchange.verdict import Verdict
     from fedmed.site.desk import Approved, Site
 
@@ -56,7 +57,7 @@ class Due:
     """
 
     next: str
-    step: Literal["", "partition", "train-local", "evaluate"] = ""
+    step: Literal["", "partition", "train-local", "unmask", "evaluate"] = ""
     why: str = ""
     waiting: str = ""
     held: Verdict | None = None
@@ -73,7 +74,8 @@ def status(root: Path, now: datetime) -> Status:
     model = record.newest("model")
     round_ = -1 if model is None or model.round is None else model.round
     federation = consent.agreement.federation
-    sent = record.newest("update", sender=site.settings.name, round=round_) is not None
+    attempt = model.attempt if model else 1
+    sent = record.newest("update", sender=site.settings.name, round=round_, attempt=attempt) is not None
     return Status(
         name=site.settings.name,
         title=federation.founding.title,
@@ -142,7 +144,7 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
         return _before_the_first_model(site, has_come=bool(accepted))
     has_hop = any(each.verdict.statement and each.verdict.statement.kind == "update" for each in accepted)
     is_last = _is_last(site, accepted, round_)
-    return _after(site, consent, round_, is_last=is_last, is_new=round_ > before, has_hop=has_hop)
+    return _after(site, consent, accepted, round_, is_last=is_last, is_new=round_ > before, has_hop=has_hop)
 
 
 def _before_consent(site: Site, arrivals: list[Arrival]) -> Due:
@@ -169,7 +171,16 @@ def _is_last(site: Site, accepted: list[Arrival], round_: int) -> bool:
     return bool(known and known.last) or any(each.body.last for each in coming if each.round == round_)
 
 
-def _after(site: Site, consent: Approved, round_: int, *, is_last: bool, is_new: bool, has_hop: bool) -> Due:
+def _after(
+    site: Site,
+    consent: Approved,
+    accepted: list[Arrival],
+    round_: int,
+    *,
+    is_last: bool,
+    is_new: bool,
+    has_hop: bool,
+) -> Due:
     """What the model of `round_` asks for. A person looks at the validation fold before the last fold is opened.
 
     `has_hop`: the update that this site goes on from in a lap is among the files that have come.
@@ -183,12 +194,33 @@ def _after(site: Site, consent: Approved, round_: int, *, is_last: bool, is_new:
     if is_last:
         return Due("nothing left to do")
     model = record.model(round_)
-    if round_ > record.answered and record.newest("update", sender=name, round=round_) is None:
+    attempt = _attempt(record, accepted, round_)
+    if round_ > record.answered and not record.of("update", sender=name, round=round_, attempt=attempt):
         if model and not has_hop and (words := laps.waits_for(site, model)):
             return Due(f"wait for {words}", waiting=f"round {round_}: {words}")
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
-    file = f"model-r{round_ + 1:04d}.fedmed"
-    return Due(f"wait for {file}", waiting=f"the coordinator's {file}")
+    return _behind_the_update(site, accepted, round_, attempt, masks=consent.masks and round_ >= 0)
+
+
+def _attempt(record: Record, accepted: list[Arrival], round_: int) -> int:
+    """The last attempt of a round, which is here or lies in the inbox."""
+    said = [each.verdict.statement for each in accepted]
+    coming = [each.predicate for each in said if each and isinstance(each.predicate, statement.ModelPredicate)]
+    model = record.model(round_)
+    return max([model.attempt if model else 1, *(each.attempt for each in coming if each.round == round_)])
+
+
+def _behind_the_update(site: Site, accepted: list[Arrival], round_: int, attempt: int, *, masks: bool) -> Due:
+    """It is sealed: the next model comes, or before it a request for shares of the masks in the sum."""
+    record, file = site.workspace.record, f"model-r{round_ + 1:04d}.fedmed"
+    if not masks or record.of("unmask-reply", round=round_, attempt=attempt):
+        return Due(f"wait for {file}", waiting=f"the coordinator's {file}")
+    said = [each.verdict.statement for each in accepted]
+    coming = [each for each in said if each and isinstance(each.predicate, statement.UnmaskRequestPredicate)]
+    if coming or record.of("unmask-request", round=round_, attempt=attempt):
+        return Due("fedmed unmask", "unmask", f"the coordinator asks for shares of the masks of round {round_}")
+    files_ = f"unmask-request-r{round_:04d}-{site.settings.name}.fedmed, or {file}"
+    return Due(f"wait for {files_}", waiting=f"the coordinator's {files_}")
 
 
 def _is_to_tune(site: Site, consent: Approved, round_: int) -> bool:

@@ -7,7 +7,7 @@ last one it may be fine-tuned (`tune`), which seals nothing.
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,15 @@ from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
 from fedmed.exchange.laps import recipients
+from fedmed.learning import strategies
 from fedmed.site import (
     change,
     desk,
     ditto,
     fingerprint,
     laps,
+    masked,
+    masks,
     memory,
     outgoing,
     own,
@@ -34,7 +37,7 @@ from fedmed.site import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
     from fedmed.learning.params import Params
+    from fedmed.site.change import Change
     from fedmed.site.desk import Approved, Site
     from fedmed.site.fingerprint import Fingerprinted
     from fedmed.site.laps import Turn
@@ -101,17 +105,18 @@ def train(
             if consent.recipe.training.fine_tune_steps:
                 return tune.tune(site, consent, model, arrivals, options.device, now, progress)
             return Trained(round_, False, True, None, None, arrivals)
-        said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
+        said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_, attempt=model.attempt)
         if said is not None and not options.again:
             return _found(site, said, arrivals)
         if round_ <= site.workspace.record.answered:
             raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored")
         turn = laps.turn(site, model)
-        cases = rounds.require_cases(site, consent)
-        preprocessing.require(site, consent, cases, progress)
-        body, content, kept, reserved = _train(site, consent, model, turn, cases, options, progress, now)
-        known = _say(site, consent, model, body, content, now, kept)
-        private.end(site, reserved, known.id, now)
+        if consent.masks:
+            known, body = _masked(site, consent, model, turn, options, now, progress)
+        else:
+            body, made, reserved = _train(site, consent, model, turn, options, progress, now)
+            known = _say(site, consent, model, body, [_plain(consent, made)], now, made.kept)
+            private.end(site, reserved, known.id, now)
         for path in (checkpoint(site, round_), checkpoint(site, round_).with_suffix(".personal")):
             path.unlink(missing_ok=True)
         posted = sealing.post(site.workspace, known)
@@ -134,12 +139,13 @@ def _train(
     consent: Approved,
     model: Known,
     turn: Turn,
-    cases: Datalist,
     options: Options,
     progress: Callable[[str, int, int], None],
     now: datetime,
-) -> tuple[bodies.Update, artifact.Content, dict[str, Params], Private | None]:
-    """What the update says, its tensors, what this site remembers with it, by part, and what was reserved for it."""
+) -> tuple[bodies.Update, Change, Private | None]:
+    """What the update says, what training changed, and what was reserved for it."""
+    cases = rounds.require_cases(site, consent)
+    preprocessing.require(site, consent, cases, progress)
     entered = change.enter(site, consent, model)
     base = entered.start
     begun = own.entering(change.begin(site, consent, entered.received, turn), entered.remembered)
@@ -153,7 +159,7 @@ def _train(
         progress=lambda step, total: progress("training", step, total),
     )  # fmt: skip
     scored: Scored = []
-    if own.is_scorable(consent, model.round_number, entered.remembered):
+    if not consent.masks and own.is_scorable(consent, model.round_number, entered.remembered):  # else nobody is told
         scored = rounds.score(
             site, consent, cases, "validation", base, device=options.device,
             progress=lambda done, total: progress("validating the received model", done, total),
@@ -163,6 +169,7 @@ def _train(
         device=options.device, progress=lambda step, total: progress("training the personal model", step, total),
     )  # fmt: skip
     made = change.changed(consent, entered, fitted)
+    made = replace(made, kept=made.kept | personal)
     body = bodies.Update(
         chain=turn.chain,
         facts=bodies.UpdateFacts(
@@ -181,8 +188,46 @@ def _train(
         masked=None,
         versions=versions(),
     )
-    content = artifact.streamed_content(PAYLOAD, made.encoded.size, made.encoded.chunks, consent.layout.coding)
-    return body, content, made.kept | personal, reserved
+    return body, made, reserved
+
+
+def _plain(consent: Approved, made: Change) -> artifact.Content:
+    """The tensors of an update that is not masked."""
+    if made.encoded is None:
+        raise ValueError("a plain update is encoded")
+    return artifact.streamed_content(PAYLOAD, made.encoded.size, made.encoded.chunks, consent.layout.coding)
+
+
+def _masked(
+    site: Site,
+    consent: Approved,
+    model: Known,
+    turn: Turn,
+    options: Options,
+    now: datetime,
+    progress: Callable[[str, int, int], None],
+) -> tuple[Known, bodies.Update]:
+    """Train, or take what was trained for another attempt, and seal it behind masks: once, whatever happens. The body
+    that is given back has the facts, for this site's operator alone.
+
+    Raises FedmedError FM-MSK-01, -02, -04, -06, FM-SHR-*, and as `train`.
+    """
+    if options.again and site.workspace.record.of("update", round=model.round, attempt=model.attempt):
+        raise FedmedError("FM-MSK-04", f"--again: round {model.round} has a masked update of this site already")
+    masking = masks.require(site, consent, model)
+    masked.forget(site, model.round_number)
+    masks.erase_spent(site)
+    found, reserved = masked.stored(site, model, masking), None
+    if found is None:
+        body, made, reserved = _train(site, consent, model, turn, options, progress, now)
+        facts = body.told
+        counted = strategies.weight_of(consent.recipe.strategy.weight, facts.num_cases, facts.num_patients)
+        found = masked.keep(site, consent, model, masking, body, made.update, counted)
+    hidden = masked.hide(site, consent, masking, found)
+    once = {"context": masking.context.x, "mask": masking.own.certificate.index}
+    known = _say(site, consent, model, hidden.body, hidden.contents, now, once=once)
+    private.end(site, reserved, known.id, now)
+    return known, found.body
 
 
 def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
@@ -201,11 +246,14 @@ def _say(
     consent: Approved,
     model: Known,
     body: bodies.Update,
-    content: artifact.Content,
+    contents: Sequence[artifact.Content],
     now: datetime,
     kept: Mapping[str, Params] | None = None,
+    once: Mapping[str, object] | None = None,
 ) -> Known:
-    """Seal the update, behind what is remembered with it: `kept`, by part, all of `memory.parts`."""
+    """Seal the update, behind what is remembered with it: `kept`, by part, all of `memory.parts`. `once` as in
+    `sealing.say`.
+    """
     federation = consent.agreement.federation
     if kept:
         body = body.model_copy(update={"state": memory.keep(site, consent, model, kept, now)})
@@ -219,7 +267,7 @@ def _say(
             federation=federation.membership,
             recipients=recipients(federation, model.order, site.workspace.name),
             round=model.round_number,
-            attempt=1,
+            attempt=model.attempt,
             ack=site.workspace.record.last_from("coordinator"),
             base_model=model.payload,
             tensor_table=consent.layout.digest,
@@ -229,7 +277,7 @@ def _say(
         return statement.make("update", subject, predicate)
 
     looked = outgoing.guarded(site, consent, build)
-    return sealing.say(site.workspace, "train-local", "update", model.round_number, [content], looked, now)
+    return sealing.say(site.workspace, "train-local", "update", model.round_number, contents, looked, now, once)
 
 
 def _found(site: Site, said: Known, arrivals: list[Arrival]) -> Trained:

@@ -200,7 +200,7 @@ def say_large(root: Path, sha256: str | None, size: int = len(LARGE)) -> Known:
     content = artifact.Content(name, artifact.SAFETENSORS, size, sha256, lambda: [LARGE[:7], memoryview(LARGE)[7:]])
     with desk.opened(root, START) as site:
         consent, model = desk.require_approved(site), desk.newest_model(site, [])
-        return train._say(site, consent, model, simulator._update_body(1, 1, 1), content, START)
+        return train._say(site, consent, model, simulator._update_body(1, 1, 1), [content], START)
 
 
 def test_a_digest_that_was_made_while_writing_gives_the_same_file(simulation: Simulation, tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from fedmed.exchange import artifact, bodies, intake, keys, sealing, workspace
 from fedmed.exchange.verdict import Outcome
 from fedmed.fingerprint import Fingerprint, Grey, Share, counted
 from fedmed.learning import params, shapes
-from fedmed.site import approve, evaluate, fingerprint, join, laps, train
+from fedmed.site import approve, evaluate, fingerprint, join, laps, train, unmask
 from fedmed.site import desk as site_desk
 from fedmed.site.change import begin
+from tests import small
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -190,8 +191,20 @@ class Hospital(Actor):
             content = artifact.tensor_content(train.PAYLOAD, payload)
             body = _update_body(num_cases, num_patients or num_cases, num_steps)
             body = body.model_copy(update={"state": state, "chain": turn.chain})
-            known = train._say(site, consent, model, body, content, now, kept)
+            known = train._say(site, consent, model, body, [content], now, kept)
             return sealing.post(site.workspace, known).read_bytes()
+
+    def masked_update(self, now: datetime, delta: Params, num_cases: int = 10) -> bytes:
+        """A masked update that answers the newest model, by the stages of `train-local`; what was trained before for
+        the same weights is masked again. With one sealed in this attempt that one is posted.
+        """
+        self.look(now)
+        known = small.seal_masked(self.root, delta, num_cases, now)
+        with site_desk.opened(self.root, now) as site:
+            return sealing.post(site.workspace, known).read_bytes()
+
+    def unmask(self, now: datetime, consent: str = "") -> bytes:
+        return unmask.unmask(self.root, now, consent=consent).posted.read_bytes()
 
     def fingerprint(self, now: datetime, mean: float = 100.0, num_cases: int = 30, **changed: Any) -> bytes:
         """A new fingerprint of some grey values; every call seals another one."""
@@ -264,6 +277,7 @@ class Simulation:
         strategy: dict[str, Any] | None = None,
         data: dict[str, Any] | None = None,
         training: dict[str, Any] | None = None,
+        aggregation: dict[str, Any] | None = None,
         **limits: Any,
     ) -> Simulation:
         """Up to the approvals, which lie in the coordinator's inbox."""
@@ -273,6 +287,7 @@ class Simulation:
         fields = yaml.safe_load(samples.RECIPE)
         fields |= {"strategy": strategy or {}, "data": {**fields["data"], **(data or {})}}
         fields["training"] |= training or {}
+        fields |= {"aggregation": aggregation} if aggregation else {}
         recipe_file.write_text(yaml.safe_dump(fields))
         found.init(root, recipe_file, self.now, title="simulation")
         draft = {**yaml.safe_load((root / "federation.yaml").read_text()), **limits}

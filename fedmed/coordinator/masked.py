@@ -1,0 +1,236 @@
+"""A round whose updates come masked: who can be in the sum, the set that is fixed once, and what answers it.
+
+Which sites are in the sum is decided once an attempt and stands in the ledger before any request leaves: two sums that
+differ by one site would show that site's update. Source: PRIVACY.md section 1.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fedmed.coordinator import culprits, rounds
+from fedmed.errors import FedmedError
+from fedmed.exchange import (
+    artifact,
+    bodies,
+    bodies_masking,
+    bundles,
+    evidence,
+    mismatches,
+    requests,
+    sealing,
+    seeds,
+    statement,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from fedmed.coordinator.desk import Started
+    from fedmed.coordinator.rounds import Standing
+    from fedmed.exchange.bundles import Row, Table
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.seeds import Context
+    from fedmed.exchange.unmasking import Reply
+    from fedmed.exchange.workspace import Workspace
+    from fedmed.learning.masking import Quantiser
+
+INCLUDED, VECTOR = "included", "update.safetensors"
+
+
+@dataclass(frozen=True)
+class Open:
+    """The model that is answered, what its masks are bound to, and how updates became whole numbers."""
+
+    model: Known
+    context: Context
+    quantiser: Quantiser
+
+
+def opened(found: Workspace, running: Started) -> Open:
+    """The newest model's round. Raises FedmedError FM-SHR-06, FM-TRU-11."""
+    model = found.record.newest("model")
+    body = sealing.read_archived(found, model.id).predicate.body if model else None
+    if model is None or not isinstance(body, bodies.Model) or body.clip is None:
+        raise ValueError("a masked round is open without masks")
+    context = seeds.context(model.id, body.masks, running.terms.threshold)
+    return Open(model, context, running.terms.quantiser(float(body.clip)))
+
+
+def fixed(found: Workspace) -> dict[str, str]:
+    """The updates in the sum of the newest model's attempt, by site; none before they were decided."""
+    return {row["site"]: row["update"] for row in _decided(found).get("updates", [])}
+
+
+def _decided(found: Workspace) -> dict[str, Any]:
+    model = found.record.newest("model")
+    notes = (facts for _, facts in found.record.notes if facts.get("what") == INCLUDED)
+    of_attempt = (
+        facts for facts in notes if model and (facts["round"], facts["attempt"]) == (model.round, model.attempt)
+    )
+    return next(of_attempt, {})
+
+
+def standings(found: Workspace, running: Started) -> list[Standing]:
+    """Every site of the roster, by name: whether it is in the sum, or will be. Reads no tensors."""
+    arrived = rounds.arrived(found, running)
+    if rounds.open_round(found) < 0 or rounds.is_over(found):
+        return arrived
+    included = fixed(found)
+    if included:
+        left_out = {row["site"]: row["why"] for row in _decided(found)["without"]}
+        return [_in_sum(each, included, left_out) for each in arrived]
+    open_, guilty = opened(found, running), culprits.names(found)
+    tables: dict[str, Table] = {}
+    everyone = [_fit(found, open_, each, guilty, tables) for each in arrived]
+    misfits = mismatches.fewest(mismatches.found(open_.context, tables))
+    why = "FM-MSK-18: its masks do not fit those of other sites"
+    return [
+        replace(each, status="excluded", reason=why) if each.site in misfits and each.status == "used" else each
+        for each in everyone
+    ]
+
+
+def _in_sum(standing: Standing, included: Mapping[str, str], left_out: Mapping[str, str]) -> Standing:
+    if standing.site in included or standing.status != "used":
+        return standing
+    if standing.site in left_out:
+        return replace(standing, status="excluded", reason=left_out[standing.site])
+    return replace(standing, status="late", reason="it came when the sites in the sum were decided")
+
+
+def _fit(found: Workspace, open_: Open, standing: Standing, guilty: list[str], tables: dict[str, Table]) -> Standing:
+    """As it stands, or why it cannot be in the sum; what it dealt is added to `tables`."""
+    if standing.update is None or standing.status != "used":
+        return standing
+    if standing.site in guilty:
+        return replace(standing, status="excluded", reason="FM-MSK-14: it spoiled an attempt before, as files prove")
+    try:
+        tables[standing.site] = table_of(found, open_, standing.update.id)
+    except FedmedError as error:
+        if error.code != "FM-SHR-07":
+            raise
+        return replace(standing, status="refused", reason=f"{error.code}: {error.message}"[:200], update=None)
+    return standing
+
+
+def table_of(found: Workspace, open_: Open, update: str) -> Table:
+    """What the site of this update dealt, of the right size for everybody. Raises FedmedError FM-SHR-07, FM-TRU-11."""
+    said = sealing.read_archived(found, update)
+    masked = said.predicate.body.masked if isinstance(said.predicate.body, bodies.Update) else None
+    if masked is None:
+        raise ValueError("an update of a masked round is masked")
+    data = sealing.read_payload(found, update, bundles.SHARES)
+    table = bundles.read_table(data, open_.context, said.sender, masked.dealt)
+    bundles.bundle_of(sealing.read_payload(found, update, bundles.BUNDLES), open_.context, said.sender, said.sender)
+    return table
+
+
+def tables_of(found: Workspace, open_: Open, included: Mapping[str, str]) -> dict[str, Table]:
+    return {site: table_of(found, open_, update) for site, update in included.items()}
+
+
+def fix(found: Workspace, running: Started, everyone: list[Standing], now: datetime) -> dict[str, str]:
+    """Decide, once for this attempt, which sites are in the sum."""
+    open_ = opened(found, running)
+    updates = {each.site: each.update.id for each in everyone if each.status == "used" and each.update}
+    if len(updates) < running.terms.least:
+        raise ValueError("too few sites for a sum")
+    rows = [{"site": site, "update": update} for site, update in sorted(updates.items())]
+    without = [{"site": each.site, "why": each.reason} for each in everyone if each.status in ("excluded", "refused")]
+    facts = {"round": open_.model.round, "attempt": open_.model.attempt, "updates": rows, "without": without}
+    found.write_entry("unmask", "note", now, what=INCLUDED, **facts)
+    return updates
+
+
+def replies(found: Workspace, open_: Open, included: Mapping[str, str]) -> dict[str, Reply]:
+    """What included sites have answered about exactly this set, by site."""
+    answers: dict[str, Reply] = {}
+    digest = bodies_masking.included_digest(list(included.values()))
+    for known in found.record.of("unmask-reply", round=open_.model.round, attempt=open_.model.attempt):
+        body = sealing.read_archived(found, known.id).predicate.body
+        if known.sender in included and isinstance(body, bodies_masking.UnmaskReply) and body.included == digest:
+            data = sealing.read_payload(found, known.id, evidence.REPLY)
+            reply = requests.read_reply(data, open_.context, sorted(included), known.sender)
+            answers |= {known.sender: reply} if reply else {}
+    return answers
+
+
+def missing(included: Mapping[str, str], answers: Mapping[str, object]) -> list[str]:
+    """The sites in the sum that have not answered."""
+    return sorted(included.keys() - answers.keys())
+
+
+def say_requests(found: Workspace, running: Started, included: Mapping[str, str], now: datetime) -> list[Known]:
+    """One request for each included site; those that were sealed before are kept. Raises FedmedError FM-RES-*."""
+    open_ = opened(found, running)
+    said = {_recipient(found, known): known for known in said_requests(found, open_.model)}
+    waiting = [site for site in sorted(included) if site not in said]
+    tables = tables_of(found, open_, included) if waiting else {}
+    for site in waiting:
+        said[site] = _say_request(found, running, open_, tables, included, site, now)
+    return [said[site] for site in sorted(said)]
+
+
+def said_requests(found: Workspace, model: Known) -> list[Known]:
+    """Those that were sealed in this attempt."""
+    return found.record.of("unmask-request", round=model.round, attempt=model.attempt)
+
+
+def _recipient(found: Workspace, known: Known) -> str:
+    predicate = sealing.read_archived(found, known.id).predicate
+    if not isinstance(predicate, statement.UnmaskRequestPredicate):
+        raise TypeError("a request has the predicate of a request")
+    return predicate.recipients[0].name
+
+
+def _say_request(
+    found: Workspace,
+    running: Started,
+    open_: Open,
+    tables: Mapping[str, Table],
+    included: Mapping[str, str],
+    site: str,
+    now: datetime,
+) -> Known:
+    federation, model = running.agreement.federation, open_.model
+    place = open_.context.position(site) - 1
+    brought = [_brought(found, open_, update, tables[dealer].rows[place], site) for dealer, update in included.items()]
+    guilty = culprits.gathered(found, running.terms.threshold)
+    contents = [artifact.json_content(requests.PAYLOAD, requests.to_bytes(brought, guilty))]
+    body = bodies_masking.UnmaskRequest(
+        model=model.id,
+        included=[bodies_masking.IncludedUpdate(site=name, update=update) for name, update in included.items()],
+        culprits=sorted(each.proof.site for each in guilty),
+    )
+
+    def build(
+        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+    ) -> statement.Statement:
+        predicate = statement.UnmaskRequestPredicate(
+            **opening.fields(),
+            kind="unmask-request",
+            federation=federation.membership,
+            recipients=[actor for actor in federation.sites() if actor.name == site],
+            round=model.round_number,
+            attempt=model.attempt,
+            ack=found.record.last_from(site),
+            base_model=model.payload,
+            expires=opening.expires(federation.body.limits.valid_days),
+            payload=payload,
+            body=body,
+        )
+        return statement.make("unmask-request", subject, predicate)
+
+    return sealing.say(found, "unmask", "unmask-request", model.round_number, contents, build, now)
+
+
+def _brought(found: Workspace, open_: Open, update: str, row: Row, site: str) -> requests.Brought:
+    fd, envelope, said = sealing.open_archived(found, update)
+    os.close(fd)
+    sealed = sealing.read_payload(found, update, bundles.BUNDLES)
+    return requests.brought(envelope, row, bundles.bundle_of(sealed, open_.context, said.sender, site))

@@ -1,0 +1,52 @@
+"""Which mask certificates a model lists: for each site the newest that it sent, in its join or with an update.
+
+Also one that came with an update which was late or void: a site goes on from what it told last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmed.exchange import bodies, certificates, sealing
+
+if TYPE_CHECKING:
+    from fedmed.coordinator.desk import Started
+    from fedmed.exchange.certificates import Certificate
+    from fedmed.exchange.workspace import Workspace
+
+
+def listed(found: Workspace, running: Started) -> list[Certificate]:
+    """One of each site, by name. Raises FedmedError FM-SHR-01, FM-SHR-02 when two joins hold one key, FM-TRU-11."""
+    federation = running.agreement.federation
+    before = _before(found) or {name: _first(found, federation.member(name).join) for name in federation.site_names}
+    chosen = dict(before)
+    for name in federation.site_names:
+        newer = _told(found, name)
+        others = {key for site, each in chosen.items() if site != name for key in (each.dh, each.kem)}
+        # a site that copies another's key keeps its old one, so that it stops nobody
+        if newer and newer.index > before[name].index and not {newer.dh, newer.kem} & others:
+            chosen[name] = newer
+    certificates.check_signed(list(chosen.values()), federation)
+    return list(chosen.values())
+
+
+def _before(found: Workspace) -> dict[str, Certificate]:
+    """What the newest model lists."""
+    newest = found.record.newest("model")
+    body = sealing.read_archived(found, newest.id).predicate.body if newest else None
+    return {each.site: each for each in body.masks} if isinstance(body, bodies.Model) else {}
+
+
+def _first(found: Workspace, join: str) -> Certificate:
+    body = sealing.read_archived(found, join).predicate.body
+    if not isinstance(body, bodies.Join):
+        raise TypeError("a join has the body of a join")
+    return body.mask
+
+
+def _told(found: Workspace, name: str) -> Certificate | None:
+    """What came with the newest update of a site, whatever became of it."""
+    updates = [each for each in found.record.received if (each.kind, each.sender) == ("update", name)]
+    newest = max(updates, key=lambda each: each.seq, default=None)
+    body = sealing.read_archived(found, newest.id).predicate.body if newest else None
+    return body.masked.next if isinstance(body, bodies.Update) and body.masked else None

@@ -1,0 +1,116 @@
+"""`aggregate --void`: a masked round that cannot be opened is declared void, and begun again with the same weights.
+
+The next attempt is another model statement with the same tensors: its masks are bound to it, so nothing of the void one
+fits. Sites mask what they have trained again, and answer about the same sites only. Nobody looks for a culprit by
+leaving out one site after another: two such sums differ by that site's update.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fedmed.coordinator import culprits, desk, masked, masks
+from fedmed.errors import FedmedError
+from fedmed.exchange import agreement, approvals, artifact, bodies, fields, intake, sealing, statement
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.coordinator.desk import Started
+    from fedmed.exchange.artifact import Content
+    from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.workspace import Workspace
+
+VOID = "void"
+
+
+@dataclass(frozen=True)
+class Voided:
+    """The attempt that is open now, and the model that begins it; `without` are sites that spoiled one before."""
+
+    round: int
+    attempt: int
+    without: list[str]
+    posted: Path
+    arrivals: list[Arrival] = field(default_factory=list)
+
+
+def void(root: Path, now: datetime, reason: str) -> Voided:
+    """Declare the open attempt void, for a reason that stays in the ledger.
+
+    Killed behind its note, it seals the next attempt when it runs again. Raises FedmedError FM-MSK-15 where no masked
+    round is open, FM-USE-01 for a reason that cannot be kept, FM-FED-03, FM-TIM-01, FM-TRU-*, FM-RES-*.
+    """
+    with desk.opened(root, now) as found:
+        running = desk.require_started(found)
+        agreement.require_valid(found, running.agreement, now)
+        arrivals = intake.receive_all(found, desk.terms(running), now, "aggregate")
+        known = found.record.newest("model")
+        if not running.masks or known is None or known.last:
+            raise FedmedError("FM-MSK-15", "--void: no round with masked updates is open")
+        where = {"round": known.round, "attempt": known.attempt}
+        found.write_entry("aggregate", "note", now, what=VOID, reason=reason, **where)
+        made = _say_again(found, running, known, now)
+        return Voided(made.round_number, made.attempt, culprits.names(found), sealing.post(found, made), arrivals)
+
+
+def _say_again(found: Workspace, running: Started, known: Known, now: datetime) -> Known:
+    """The model of the open round as another attempt: the same payloads but for approvals, other masks."""
+    said = sealing.read_archived(found, known.id)
+    before = said.predicate
+    if not isinstance(before, statement.ModelPredicate):
+        raise TypeError("a model has the predicate of a model")
+    body = before.body.model_copy(update={"masks": masks.listed(found, running)})
+    federation = running.agreement.federation
+    names = statement.payload_names(before)
+    contents = [
+        approvals.gathered(found, federation) if name == approvals.PAYLOAD else _again(found, said, known, name)
+        for name in names
+    ]
+    acks = _acks(found, running)
+
+    def build(
+        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+    ) -> statement.Statement:
+        predicate = before.model_copy(
+            update={
+                **opening.fields(),
+                "attempt": known.attempt + 1,
+                "ack": acks,
+                "expires": opening.expires(federation.body.limits.valid_days),
+                "payload": payload,
+                "body": body,
+            }
+        )
+        return statement.make("model", subject, predicate)
+
+    return sealing.say(found, "aggregate", "model", known.round, contents, build, now)
+
+
+def _again(found: Workspace, said: statement.Statement, known: Known, name: str) -> Content:
+    part = next(each for each in said.predicate.payload if each.name == name)
+    return artifact.Content(
+        name, part.media, part.bytes, said.digest_of(name), lambda: sealing.payload_chunks(found, known.id, name)
+    )
+
+
+def _acks(found: Workspace, running: Started) -> list[bodies.SiteAck]:
+    """Everybody's update of the void attempt is void."""
+    words = "the attempt was declared void"
+    everyone = [
+        replace(each, status="void", reason=words) if each.status == "used" else each
+        for each in masked.standings(found, running)
+    ]
+    return [
+        bodies.SiteAck(
+            site=each.site,
+            id=found.record.last_from(each.site),
+            status=each.status,
+            reason=each.reason[: fields.MAX_TEXT],
+        )
+        for each in everyone
+    ]

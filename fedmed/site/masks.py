@@ -1,0 +1,119 @@
+"""May this site mask its update for a model, and with which keys? Looked at before hours of training, and once more
+before anything is sealed.
+
+The coordinator only forwards certificates and approvals: every one is checked here, because with a roster or keys that
+it made up the coordinator would read what is masked. Source: PRIVACY.md section 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.errors import FedmedError
+from fedmed.exchange import approvals, bodies, certificates, maskkeys, pins, sealing, seeds
+
+if TYPE_CHECKING:
+    from fedmed.exchange.bodies import Model
+    from fedmed.exchange.certificates import MaskKey
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.seeds import Context
+    from fedmed.learning.masking import Quantiser, Terms
+    from fedmed.site.desk import Approved, Site
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What an update of this site is masked with: its keys, what masks are bound to, how it becomes whole numbers."""
+
+    own: MaskKey
+    context: Context
+    quantiser: Quantiser
+
+
+def terms(consent: Approved) -> Terms:
+    """What the federation agreed about masks. Raises FedmedError FM-SHR-06."""
+    from fedmed.learning import masking  # noqa: PLC0415 - numpy, which `status` needs not
+
+    body, chosen = consent.agreement.federation.body, consent.recipe
+    return masking.terms(
+        [member.max_num_cases for member in body.roster],
+        chosen.aggregation.colluders,
+        chosen.aggregation.ring,
+        min_sites=body.limits.min_sites,
+        equal=chosen.strategy.weight == "equal",
+    )
+
+
+def require(site: Site, consent: Approved, model: Known) -> Masking:
+    """Raises FedmedError FM-MSK-01 (not approved by all), -02 (too many peers that nobody confirmed), -06 (classes that
+    are absent here), FM-SHR-01 to -06, FM-KEY-*, FM-TRU-11.
+    """
+    found, federation, agreed = site.workspace, consent.agreement.federation, terms(consent)
+    if site.settings.absent:
+        raise FedmedError("FM-MSK-06", f"absent: expected no class, got {len(site.settings.absent)}")
+    _require_approved(site, consent, model)
+    _require_known(site, consent, agreed.colluders)
+    body = body_of(site, model)
+    mine = next((each for each in body.masks if each.site == found.name), None)
+    if mine is None or body.clip is None:
+        raise FedmedError("FM-SHR-03", f"model of round {model.round}: no mask certificate of this site")
+    own = maskkeys.of(found.mask_keys, found.key, mine)
+    certificates.check_all(body.masks, federation, own, _highest(site, model))
+    return Masking(own, seeds.context(model.id, body.masks, agreed.threshold), agreed.quantiser(float(body.clip)))
+
+
+def _require_approved(site: Site, consent: Approved, model: Known) -> None:
+    federation = consent.agreement.federation
+    brought = sealing.read_payload(site.workspace, model.id, approvals.PAYLOAD)
+    missing = set(federation.site_names) - set(approvals.approved_by(brought, federation))
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise FedmedError("FM-MSK-01", f"model of round {model.round}: no approval of {names}")
+
+
+def _require_known(site: Site, consent: Approved, colluders: int) -> None:
+    """Whom nobody has called may be the coordinator's invention, and counts among those that may collude."""
+    unknown = pins.unpinned(site.workspace, consent.agreement.federation)
+    if len(unknown) > colluders:
+        steps = "; ".join(f"fedmed keys pin {name}" for name in unknown)
+        words = f"expected at most {colluders} sites that are not confirmed here, got {', '.join(unknown)}"
+        raise FedmedError("FM-MSK-02", words, next=f"call these hospitals, and then: {steps}")
+
+
+def body_of(site: Site, model: Known) -> Model:
+    """What a model that is here says."""
+    body = sealing.read_archived(site.workspace, model.id).predicate.body
+    if not isinstance(body, bodies.Model):
+        raise TypeError("a model has the body of a model")
+    return body
+
+
+def _highest(site: Site, model: Known) -> dict[str, int]:
+    """The highest index that any model here lists of each site, but for the models behind this one."""
+    highest: dict[str, int] = {}
+    for known in site.workspace.record.models():
+        if (known.round_number, known.attempt) < (model.round_number, model.attempt):
+            for each in body_of(site, known).masks:
+                highest[each.site] = max(highest.get(each.site, 0), each.index)
+    return highest
+
+
+def erase_spent(site: Site) -> list[int]:
+    """Erase private keys that nothing needs any more, and say which indices that were: those below the one that a model
+    lists, unless an update made with them waits to be unmasked. Raises FedmedError FM-RES-*.
+    """
+    found = site.workspace
+    listed = [
+        (known, each.index)
+        for known in found.record.models()
+        for each in body_of(site, known).masks
+        if each.site == found.name
+    ]
+    if not listed:
+        return []
+    newest, index = listed[-1]
+    sent = found.record.of("update", round=newest.round, attempt=newest.attempt)
+    answered = found.record.of("unmask-reply", round=newest.round, attempt=newest.attempt)
+    in_use = [index] if sent and not answered else []
+    return maskkeys.erase(found.mask_keys, max(number for _, number in listed), in_use)
