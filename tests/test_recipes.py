@@ -417,7 +417,7 @@ def test_what_fednova_knows_of_a_round():
 
 
 DP = {"clip_norm": 1.0, "patients_per_step": 8}
-OPEN_FILM = {"training": {**FILM["training"], "balance": "none"}}
+OPEN_FILM = {"training": {**FILM["training"], "balance": "none", "grad_clip": None}}
 
 
 def test_images_with_dp_have_the_defaults_of_the_readme():

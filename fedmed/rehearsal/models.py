@@ -54,7 +54,7 @@ def alone_of(name: str) -> str:
 
 def train_pooled(setting: Setting) -> int:
     """All training cases in one place, for as many rounds as were played and as many steps a round as the sites take
-    together; returns those steps.
+    together; returns those steps. Without the noise of `dp`, as where nothing has to leave.
 
     Kept after each round, so that a killed run goes on.
     """
@@ -74,7 +74,8 @@ def train_pooled(setting: Setting) -> int:
             continue
         start = _pooled(setting, consent, round_) if round_ else _first(sites[0], consent)
         fitted = fit.fit(
-            consent.recipe, start, cases, root=root, label_map={}, site=POOLED, round=round_, rounds=setting.rounds,
+            consent.recipe.model_copy(update={"dp": None}), start, cases, root=root, label_map={}, site=POOLED,
+            round=round_, rounds=setting.rounds,
             attempt=1, num_steps=steps, device=devices.pick("auto"), checkpoint=target.with_suffix(".checkpoint"),
             preprocessing=_pooled_numbers(sites, consent), disk=disk,
         )  # fmt: skip

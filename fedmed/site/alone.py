@@ -1,7 +1,7 @@
 """`train-local --alone`: what this hospital would have reached without the others. Never sealed, never sent.
 
 From model r0, with the same recipe and rounds times the local steps, on its own training fold (ROUNDS.md section 5):
-as many rounds as the federation has, or had when it stopped early.
+as many rounds as the federation has, or had when it stopped early. Without the noise of `dp`: it never leaves.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ def _one_round(
     total = _rounds(site, consent)
     fitted = rounds.train_round(
         site, consent, cases, round_, start, checkpoint=checkpoint, device=device,
+        chosen=consent.recipe.model_copy(update={"dp": None}),
         progress=lambda step, steps: progress("training alone", round_ * steps + step, total * steps),
     )  # fmt: skip
     files.write_atomic(path, params.to_payload(fitted.params, consent.table), mode=0o600)

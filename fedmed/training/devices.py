@@ -60,6 +60,11 @@ def seed(device: torch.device, number: int) -> None:
         torch.manual_seed(number)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a device had no memory left. Of the CPU's own case torch has only words."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
 @contextmanager
 def out_of_memory(device: torch.device) -> Iterator[None]:
     """Turn a full device, or a loader process that was ended for want of memory, into FedmedError FM-RES-04.
@@ -75,7 +80,6 @@ def out_of_memory(device: torch.device) -> Iterator[None]:
                 "set num_workers: 0 in fedmed.yaml",
             )
             raise FedmedError("FM-RES-04", what, next=next_, local=str(error)) from error
-        full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-        if not full:
+        if not is_full(error):
             raise
         raise FedmedError("FM-RES-04", f"device {device}: out of memory", local=str(error)) from error

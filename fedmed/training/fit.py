@@ -80,7 +80,7 @@ def fit(
     `absent` classes are never labelled in these cases, and the loss leaves them out (`objective.loss_function`).
     `correction` is added to the gradient of every step, by the names of what is learned (SCAFFOLD's c - c_i). `anchor`
     is what the proximal term pulls to, if not to `params` (Ditto's global model). With `mechanism` every step is one of
-    DP-SGD (`private`).
+    DP-SGD (`private`), which a recipe with `dp` needs.
     Prepared cases are kept in `disk`, else in memory; for `num_workers` see `workers.count`.
 
     With `checkpoint` the state is kept there every `checkpoint_minutes` (0: every step) and behind the last step, and
@@ -89,6 +89,8 @@ def fit(
     FM-TEN-01 (params of another network), FM-RES-01, -02 (checkpoint), -04 (memory), and what reading a case raises.
     """
     _require_work(recipe, cases, num_steps)
+    if (recipe.dp is None) != (mechanism is None):
+        raise ValueError("a recipe with dp is trained by a reserved mechanism, and no other one is")
     where = (recipe.seed, site, round, attempt)
     drawn = _samples(recipe, cases, root, label_map, where, preprocessing, disk)
     num_workers = workers.count(num_workers, drawn, device)
@@ -112,7 +114,7 @@ def fit(
         if mechanism is None:
             losses = steps.each(recipe, run, _batches(drawn, run.step, num_steps, num_workers, device), where)
         else:
-            losses = private.each(recipe, run, drawn, num_steps, mechanism, where, absent)
+            losses = private.each(recipe, run, drawn, num_steps, mechanism, absent)
         for loss in losses:
             if not math.isfinite(loss):
                 raise _not_finite(drawn, run.step - 1, num_steps, f"the loss is {loss}")
@@ -181,6 +183,8 @@ def _batches(
 
 
 def _not_finite(drawn: samples.Samples, step: int, num_steps: int, what: str) -> FedmedError:
+    if drawn.recipe.dp is not None:  # who is in a step stays secret
+        return FedmedError("FM-TRN-01", f"training: {what} at local step {step + 1} of {num_steps}")
     size = drawn.batch_size
     numbers = sorted({drawn.case_number(step * size + index) for index in range(size)})
     names = ", ".join(drawn.cases[number].case for number in numbers)

@@ -125,6 +125,18 @@ def refuse_running_statistics(network: nn.Module) -> None:
             )
 
 
+def refuse_buffers(network: nn.Module) -> None:
+    """For differential privacy: what a layer keeps beside its weights would carry patients past the noise.
+
+    Raises FedmedError FM-TRN-02.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, BATCH_NORM) or any(True for _ in module.buffers(recurse=False)):
+            kind = type(module).__name__
+            words = "which keeps state beside its weights; dp excludes it"
+            raise FedmedError("FM-TRN-02", f"network: layer {name or 'itself'} is {kind}, {words}")
+
+
 def table(network: nn.Module) -> list[Row]:
     """The rows of what travels, in the network's own order: floating-point state only, a shared tensor once."""
     learned = {name for name, _ in network.named_parameters(remove_duplicate=False)}

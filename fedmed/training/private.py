@@ -1,4 +1,9 @@
-"""The steps of a round under differential privacy: whose images a step sees, and what becomes of their gradients."""
+"""The steps of a round under differential privacy: whose images a step sees, and what becomes of their gradients.
+
+What alters an image and what dropout leaves out are as secret as the coins. From a public seed they would follow the
+places of the patients in a step, and without one patient all those behind would have other gradients: the sum would
+change by more than the clip.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import numpy as np
 import torch
 
 from fedmed import recipe as recipes
-from fedmed.training import devices, dp_sgd, networks, objective, seeds
+from fedmed.training import devices, dp_sgd, networks, objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +37,6 @@ class Round:
     patients: list[list[int]]
     loss: Loss
     encode: Callable[[torch.Tensor], torch.Tensor]
-    where: tuple[str | int, ...]
     size: int
 
 
@@ -42,16 +46,18 @@ def each(
     samples: Samples,
     num_steps: int,
     mechanism: Mechanism,
-    where: tuple[str | int, ...],
     absent: frozenset[int] = frozenset(),
 ) -> Iterator[float]:
     """As `steps.each`, with samples that are drawn by patient. The loss that is told is the mean over the images that a
     step saw, 0 where it saw none; where it is not finite for an image, that one has no part in it.
+
+    Raises FedmedError FM-TRN-02 for a network with state beside its weights.
     """
+    networks.refuse_buffers(run.network)
     loss, encode = _loss(recipe, run, absent)
     held = HELD_VALUES // sum(param.numel() for param in run.network.parameters())
     most = MOST_ROWS if isinstance(recipe, recipes.Rowwise) else MOST_IMAGES
-    begun = Round(samples, by_patient(samples), loss, encode, where, max(1, min(held, most)))
+    begun = Round(samples, by_patient(samples), loss, encode, max(1, min(held, most)))
     while run.step < num_steps:
         mechanism.tally(run.step)
         total, losses = _total(run, begun, mechanism)
@@ -73,7 +79,7 @@ def by_patient(samples: Samples) -> list[list[int]]:
 def _total(run: Run, begun: Round, mechanism: Mechanism) -> tuple[torch.Tensor, list[float]]:
     """The sum of the clipped gradients of those who are drawn for this step, and the losses of their images."""
     device = next(run.network.parameters()).device
-    devices.seed(device, seeds.seed(*begun.where, "step", run.step))  # dropout's: no guarantee rests on it
+    devices.seed(device, int.from_bytes(mechanism.take(8), "little") >> 1)  # dropout's
     total = torch.zeros(sum(param.numel() for param in run.network.parameters() if param.requires_grad), device=device)
     losses: list[float] = []
     waiting = [
@@ -84,9 +90,9 @@ def _total(run: Run, begun: Round, mechanism: Mechanism) -> tuple[torch.Tensor, 
     while waiting:
         count = _fitting(waiting, begun.size)
         try:
-            part, told = _part(run, begun, waiting[:count], mechanism.clip_norm, device)
-        except torch.OutOfMemoryError:
-            if begun.size == 1:
+            part, told = _part(run, begun, waiting[:count], mechanism, device)
+        except (RuntimeError, MemoryError) as error:
+            if not devices.is_full(error) or begun.size == 1:
                 raise
             begun.size //= 2
             continue
@@ -106,20 +112,20 @@ def _fitting(waiting: Sequence[Sequence[int]], size: int) -> int:
 
 
 def _part(
-    run: Run, begun: Round, patients: Sequence[Sequence[int]], clip_norm: float, device: torch.device
+    run: Run, begun: Round, patients: Sequence[Sequence[int]], mechanism: Mechanism, device: torch.device
 ) -> tuple[torch.Tensor, list[float]]:
     numbers = [number for cases in patients for number in cases]
     owner = [place for place, cases in enumerate(patients) for _ in cases]
-    drawn = [_sample(begun, run.step, number) for number in numbers]
+    drawn = [_sample(begun.samples, number, mechanism) for number in numbers]
     images = torch.stack([image for image, _ in drawn]).to(device)
     labels = begun.encode(torch.stack([label for _, label in drawn]).to(device))
-    return dp_sgd.clipped_sum(run.network, begun.loss, images, labels, owner, clip_norm)
+    return dp_sgd.clipped_sum(run.network, begun.loss, images, labels, owner, mechanism.clip_norm)
 
 
-def _sample(begun: Round, step: int, number: int) -> Sample:
-    """An image as the augmentation alters it in this step; that it is seen at all is the only secret about it."""
-    random = seeds.stream(*begun.where, "private", step, number)
-    return begun.samples.draw(begun.samples.prepared(number), random)
+def _sample(samples: Samples, number: int, mechanism: Mechanism) -> Sample:
+    """An image as the augmentation alters it this once."""
+    random = np.random.RandomState(np.frombuffer(mechanism.take(16), "<u4"))
+    return samples.draw(samples.prepared(number), random)
 
 
 def _move(recipe: Recipe, run: Run, gradient: torch.Tensor) -> None:
