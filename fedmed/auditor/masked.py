@@ -11,10 +11,11 @@ from fedmed.learning import masking
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fedmed.auditor.inspection import Reference
     from fedmed.auditor.shelf import Taken
     from fedmed.exchange.seeds import Context
     from fedmed.exchange.unmasking import Unmasking
-    from fedmed.learning.masking import Pooled, Quantiser
+    from fedmed.learning.masking import Pooled, Quantiser, Terms
 
 UPDATE = "update.safetensors"
 
@@ -25,19 +26,25 @@ def pooled(base: Taken, updates: Sequence[Taken], made: Taken) -> Pooled:
     Every seed is held against what its site committed to before anybody knew who would be in the sum. Raises
     FedmedError FM-SHR-01, FM-SHR-02, FM-SHR-07, FM-SHR-11, FM-SHR-12, the last one also while its pieces are taken.
     """
-    federation, recipe = base.known.federation, base.known.recipe
-    body = _model(base)
-    certificates.check_signed(body.masks, federation)
-    counts = [member.max_num_cases for member in federation.body.roster]
-    most = 1 if recipe.strategy.weight == "equal" else max(counts)
-    parameters = masking.parameters(len(counts), recipe.aggregation.colluders, most)
-    context = seeds.context(base.envelope.id, body.masks, parameters.threshold)
+    body, terms = _model(base), _terms(base.known)
+    certificates.check_signed(body.masks, base.known.federation)
+    context = seeds.context(base.envelope.id, body.masks, terms.threshold)
     tables = {each.said.sender: _table(context, each) for each in updates}
     revealed = unmasking.from_bytes(made.payload(unmasking.UNMASK))
     unmasking.require_seeds(context, revealed, tables)
-    _require_parents(revealed, updates, parameters.threshold)
-    quantiser = masking.Quantiser(parameters.num_sites, recipe.aggregation.ring, float(body.clip or 0), most)
-    return _without_masks(context, quantiser, updates, revealed)
+    _require_parents(revealed, updates, terms.least)
+    return _without_masks(context, terms.quantiser(float(body.clip or 0)), updates, revealed)
+
+
+def _terms(known: Reference) -> Terms:
+    body, chosen = known.federation.body, known.recipe
+    return masking.terms(
+        [member.max_num_cases for member in body.roster],
+        chosen.aggregation.colluders,
+        chosen.aggregation.ring,
+        min_sites=body.limits.min_sites,
+        equal=chosen.strategy.weight == "equal",
+    )
 
 
 def _without_masks(context: Context, quantiser: Quantiser, updates: Sequence[Taken], revealed: Unmasking) -> Pooled:
@@ -54,10 +61,10 @@ def _table(context: Context, update: Taken) -> bundles.Table:
     return bundles.read_table(update.payload(bundles.SHARES), context, said.sender, body.masked.dealt)
 
 
-def _require_parents(revealed: Unmasking, updates: Sequence[Taken], threshold: int) -> None:
+def _require_parents(revealed: Unmasking, updates: Sequence[Taken], least: int) -> None:
     """The seeds are those of the updates that the model names, and as many as make a sum."""
     named = [(each.said.sender, each.envelope.id) for each in updates]
-    if [(each.site, each.update) for each in revealed.included] != named or len(named) < threshold:
+    if [(each.site, each.update) for each in revealed.included] != named or len(named) < least:
         raise FedmedError("FM-SHR-11", f"{unmasking.UNMASK}: of other updates than the model names, or too few")
 
 

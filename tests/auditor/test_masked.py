@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import yaml
 
 from fedmed import recipe
 from fedmed.auditor import rounds
+from fedmed.coordinator import void
 from fedmed.exchange import bundles, canonical, keys, unmasking
 from fedmed.learning import masking, params, shapes
 from tests import masked
 from tests.coded import code_of
+from tests.federation import masked_world
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -276,3 +279,18 @@ def test_the_same_model_for_another_attempt_is_the_same_model(archive: Archive) 
     ]
     archive._say("model", "coordinator", said, payloads)
     assert rounds.audit(archive.folder, 0, quiet).model == archive.second
+
+
+def test_a_third_party_with_the_archive_of_a_federation_that_masked(tmp_path: Path) -> None:
+    """Played by the actors: one hospital is missing, FedAdam remembers, and the second round takes two attempts."""
+    world = masked_world.founded(tmp_path / "world", strategy={"name": "fedadam", "server_lr": 0.1})
+    values = {"aa": 0.1, "bb": 0.2, "cc": -0.3, "dd": 0.05}
+    masked_world.play(world, values, {"aa": 3, "bb": 50})
+    masked_world.send(world, values)
+    void.void(world.coordinator.root, world.now, "the link failed")
+    world.carry_down()
+    masked_world.play(world, {**values, "ee": 0.3})
+    given = shutil.copytree(world.coordinator.root / "archive", tmp_path / "given")
+    for round_, sites in ((0, sorted(values)), (1, ["aa", "bb", "cc", "dd", "ee"])):
+        found = rounds.audit(given, round_, quiet)
+        assert (found.sites, found.remembered) == (sites, 2)
