@@ -1,4 +1,6 @@
-"""Whether the coordinator sees single updates: the part of a recipe that asks for secure aggregation."""
+"""What is hidden when updates become a model: single updates from the coordinator (masking), or single sites from who
+gets the model (central noise).
+"""
 
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -22,6 +24,8 @@ _SINGLE_UPDATES = {
     "trimmed_mean": "it compares single updates",
 }
 
+_OF_A_MEAN = ("fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad")
+
 
 class Clip(Strict):
     """The length that an update is shortened to before it is masked, which is also the largest single change.
@@ -34,6 +38,38 @@ class Clip(Strict):
     times_last: float | None = Field(default=None, ge=0.1, le=100)
 
 
+class AdaptiveClip(Strict):
+    """The clip norm follows the quantile `target_quantile` of the updates' lengths, from round to round by a factor of
+    exp(`rate`) at most (Andrew et al. 2021). `count_noise` is the standard deviation of the noise on how many updates
+    are no longer than the clip; a twentieth of the number of sites if it is left out.
+    """
+
+    target_quantile: float = Field(default=0.5, ge=0.01, le=0.99)
+    rate: float = Field(default=0.2, gt=0, le=1)
+    count_noise: float | None = Field(default=None, ge=0.1, le=1000)
+
+
+class Central(Strict):
+    """Differential privacy of sites: the coordinator, who sees every update, cuts each to `clip_norm` and adds noise of
+    `noise_multiplier` clip norms to the sum of a round, as much as `target_epsilon` at `delta` needs over all rounds.
+
+    With few sites the noise is far longer than what they learned; below 30 it takes `force`.
+    """
+
+    clip_norm: float = Field(ge=1e-6, le=1e6)
+    noise_multiplier: float | None = Field(default=None, ge=0.01, le=1000)
+    target_epsilon: float | None = Field(default=None, ge=0.01, le=100)
+    delta: float = Field(default=1e-5, ge=1e-9, le=0.01)
+    adaptive: AdaptiveClip | None = None
+    force: bool = False
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        if (self.noise_multiplier is None) == (self.target_epsilon is None):
+            raise ValueError("give noise_multiplier or target_epsilon")
+        return self
+
+
 class Aggregation(Strict):
     """`dm2` is double masking in two visits a round; THREATS.md says what it hides and what it does not."""
 
@@ -42,6 +78,7 @@ class Aggregation(Strict):
     ring: Literal[32, 64] = 32
     clip: Clip | None = None
     set_change: Literal["warn", "refuse"] = "warn"
+    central: Central | None = None
 
     @property
     def masks(self) -> bool:
@@ -51,13 +88,18 @@ class Aggregation(Strict):
     def _fields_of_masking(self) -> Self:
         if self.masks and self.clip is None:
             raise ValueError("masking: dm2 needs clip: {norm: ...}")
-        extra = sorted({"colluders", "ring", "clip", "set_change"} & self.model_fields_set)
-        if not self.masks and extra and self != Aggregation():
+        default = {name: type(self).model_fields[name].default for name in ("colluders", "ring", "clip", "set_change")}
+        extra = sorted(name for name, value in default.items() if getattr(self, name) != value)
+        if not self.masks and extra:
             raise ValueError(f"{', '.join(extra)}: only with masking: dm2")
+        if self.masks and self.central:
+            raise ValueError("central: not with masking: dm2, which would hide from the coordinator what it has to cut")
         return self
 
     def check(self, recipe: "Recipe") -> None:
-        """Raises ValueError where masking hides what the rest of the recipe needs to see."""
+        """Raises ValueError where masking or noise takes away what the rest of the recipe needs."""
+        if self.central is not None:
+            _check_central(recipe)
         if not self.masks:
             return
         training, update = recipe.training, recipe.update
@@ -78,3 +120,20 @@ class Aggregation(Strict):
         for why, what in faults.items():
             if why and what:
                 raise ValueError(f"aggregation.masking: dm2 is not for {what}: {why}")
+
+
+def _check_central(recipe: "Recipe") -> None:
+    """Raises ValueError where a model would tell more of a site than the noise covers."""
+    faults = {
+        "it does not follow from the mean of the updates": ""
+        if recipe.strategy.name in _OF_A_MEAN
+        else f"strategy {recipe.strategy.name}",
+        "every site counts the same": "" if recipe.strategy.weight == "equal" else "strategy.weight other than equal",
+        "running statistics get no noise": "batch_norm: average"
+        if getattr(recipe.network, "batch_norm", None) == "average"
+        else "",
+        "it decides by numbers without noise": "stopping" if recipe.stopping else "",
+    }
+    for why, what in faults.items():
+        if what:
+            raise ValueError(f"aggregation.central is not for {what}: {why}")

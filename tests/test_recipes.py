@@ -394,6 +394,41 @@ def test_strategies_that_need_the_mean_alone_are_masked(name):
     assert made.wire["ring"] == 32
 
 
+CENTRAL = {"clip_norm": 1.0, "noise_multiplier": 1.1}
+EQUAL_ROW = {**SGD_ROW, "strategy": {"weight": "equal"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"aggregation": {"central": {"clip_norm": 1.0}}}, "give noise_multiplier or target_epsilon"),
+        ({"aggregation": {"central": {**CENTRAL, "target_epsilon": 8}}}, "give noise_multiplier or target_epsilon"),
+        ({"aggregation": {"central": {**CENTRAL, "clip_norm": 0}}}, "clip_norm"),
+        ({"aggregation": {"central": {**CENTRAL, "noise_multiplier": 0}}}, "noise_multiplier"),
+        ({"aggregation": {"central": {**CENTRAL, "adaptive": {"target_quantile": 1}}}}, "target_quantile"),
+        ({"aggregation": {**MASKED, "central": CENTRAL}}, "hide from the coordinator"),
+        ({"strategy": {"name": "median"}, "aggregation": {"central": CENTRAL}}, "not for strategy median"),
+        ({"strategy": {"weight": "cases"}, "aggregation": {"central": CENTRAL}}, "every site counts the same"),
+        ({"stopping": {"patience": 2}, "aggregation": {"central": CENTRAL}}, "not for stopping"),
+    ],
+)
+def test_what_noise_at_the_coordinator_does_not_go_with(change, words):
+    refused(EQUAL_ROW, change, words)
+
+
+def test_running_statistics_get_no_noise():
+    network = {**RESNET, "norm": "batch", "batch_norm": "average"}
+    change = {"strategy": {"weight": "equal"}, "network": network, "aggregation": {"central": CENTRAL}}
+    refused(FILM, change, "running statistics get no noise")
+
+
+def test_noise_at_the_coordinator_travels_with_its_defaults():
+    asked = {**CENTRAL, "adaptive": {}}
+    made = recipes.parse({**EQUAL_ROW, "aggregation": {"central": asked}}, "recipe")
+    assert made.aggregation.central.adaptive.count_noise is None
+    assert recipes.from_bytes(recipes.to_bytes(made)) == made
+
+
 def test_a_strategy_without_a_name_is_federated_averaging():
     assert with_strategy(weight="equal").strategy == with_strategy(name="fedavg", weight="equal").strategy
 

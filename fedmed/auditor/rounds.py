@@ -156,6 +156,8 @@ def _strategy(found: _Round, round_: int) -> Strategy:
     recipe, federation = found.base.known.recipe, found.base.known.federation
     rounds, sites = federation.body.limits.rounds, len(federation.site_names)
     settings = recipe.strategy.settings(recipe.training, round_, rounds, sites)
+    if recipe.aggregation.central is not None:
+        raise _not_from_files("aggregation.central: the noise on its weights was kept nowhere")
     strategy = strategies.named(recipe.strategy.name, **settings)
     if strategy.needs_products:
         raise _not_from_files(f"strategy {recipe.strategy.name}: it compares updates, and rounding may decide there")

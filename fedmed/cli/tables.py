@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.unmask import Asked
     from fedmed.coordinator.validation import Watched
     from fedmed.exchange.bodies import Metric, Score
+    from fedmed.exchange.bodies_privacy import CentralBlock
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.lineage import Best
     from fedmed.reporting.hurt import Hurt
@@ -57,6 +58,7 @@ def shares(out: Screen, made: Aggregated) -> None:
         out.say("no update counts: the weights are those of the model before")
     if made.told:
         out.say(made.told)
+    central(out, made.central)
     if made.watched and made.watched.sites:
         _watched(out, made.watched)
     if made.pooled:
@@ -66,6 +68,17 @@ def shares(out: Screen, made: Aggregated) -> None:
         out.say(made.stopped)
     if made.last:
         best(out, made.best)
+
+
+def central(out: Screen, found: CentralBlock | None) -> None:
+    """What noise at the coordinator promises, and to whom."""
+    if found is not None:
+        clip = f"the next updates are cut to {number(found.clip_norm)}"
+        noise = f"noise of {number(found.noise_multiplier)} clip norms, {clip}"
+        out.say(
+            f"epsilon {found.epsilon} at delta {found.delta} so far, of a whole site and the weights alone: {noise}"
+        )
+        out.say("the coordinator sees every update; metrics and numbers of cases carry no noise")
 
 
 def _watched(out: Screen, found: Watched) -> None:
@@ -178,6 +191,7 @@ def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
         out.table("sites", ["site", "update", "cases ", "why"], rows)
     if found.deadline:
         out.say(f"deadline {found.deadline}: from then on it closes without who is missing, where enough are in")
+    central(out, found.central)
     best(out, found.best)
     _waiting(out, found.waiting)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed.coordinator import (
+    central,
     desk,
     fingerprints,
     laps,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
     from fedmed.coordinator.validation import Watched
+    from fedmed.exchange.bodies_privacy import CentralBlock
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.lineage import Best
     from fedmed.exchange.workspace import Workspace
@@ -43,7 +45,8 @@ class Aggregated:
     `federation` is the version that came with model r0, where fingerprints were pooled into it, and `numbers` says what
     images go through because of them. `told` is what the strategy made of the updates, where shares do not say it.
     `watched`: the model before on each site's validation cases, where the round closed just now. `best` of all models
-    that were scored. `stopped`: why the model is the last before its time.
+    that were scored. `stopped`: why the model is the last before its time. `central`: what noise at the coordinator has
+    cost, where the recipe asks for it.
     """
 
     round: int
@@ -60,6 +63,7 @@ class Aggregated:
     watched: Watched | None = None
     best: Best | None = None
     stopped: str = ""
+    central: CentralBlock | None = None
 
 
 def aggregate(
@@ -94,7 +98,10 @@ def aggregate(
         if running.masks:
             return _open_sum(found, running, arrivals, now, progress)
         combiner = Combiner(found, running, progress)
-        everyone = screening.compare(found, running, now, close=close, products=combiner.compare)
+        if central.share(running) is None:
+            everyone = screening.compare(found, running, now, close=close, products=combiner.compare)
+        else:  # every update is cut to one length, and who is held because of the others would show in the model
+            everyone = screening.standings(found, running)
         if include:
             screening.include(found, everyone, include, reason, now)
             everyone = screening.standings(found, running)
@@ -130,6 +137,8 @@ def _close(
     meta = rounds.counted(running, used, is_lap=is_lap)
     draft, weights = combiner.combine(used)
     counted = laps.parts(meta) if is_lap else weights.learned
+    if (same := central.share(running)) is not None:  # what an update counts would say how long it was
+        counted = [same] * len(meta)
     names, state = combiner.strategy.memory, None
     if draft.memory is not None:
         state = memory.keep(found, running, combiner.base, names, draft.memory, now)
@@ -144,6 +153,7 @@ def _close(
         pooled=metrics,
         state=state,
         stops=validation.is_enough(found, running, round_, metrics),
+        central=central.following(found, running, combiner.base, lambda: combiner.norms(used)),
     )
     known = model.say(found, running, next_, draft.model, now, "aggregate")
     laps.withdraw(found)
@@ -160,6 +170,7 @@ def _close(
         watched=validation.watch(found, running, round_, updates),
         best=validation.best(found, running),
         stopped=validation.why_stopped(running, round_ + 1) if known.last else "",
+        central=next_.central,
     )
 
 
@@ -258,6 +269,7 @@ def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Agg
         arrivals,
         best=validation.best(found, running),
         stopped=validation.why_stopped(running, predicate.round) if body.last else "",
+        central=body.central,
     )
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.coordinator import decoded, drafting, memory, model, rounds
+from fedmed.coordinator import central, decoded, drafting, memory, model, rounds
 from fedmed.coordinator.sources import Archived
 from fedmed.coordinator.updates import CHUNK, FileUpdates
 from fedmed.errors import FedmedError
 from fedmed.learning import screen, shapes
+from fedmed.learning.central import lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,7 @@ class Combiner:
             raise ValueError("a round is open without a model")
         self._found, self._running, self._progress = found, running, progress
         self.base = base
-        self.strategy = rounds.chosen(running, rounds.open_round(found))
+        self.strategy = central.noised(found, running, base, rounds.chosen(running, rounds.open_round(found)))
         self._compared: list[str] = []
         self._products = UNKNOWN
         self._draft: Draft | None = None
@@ -77,6 +78,10 @@ class Combiner:
         if draft is None:
             raise FedmedError("FM-TEN-02", "the combined model is not finite: an update is far too large")
         return draft, weights
+
+    def norms(self, used: Sequence[Standing]) -> list[float]:
+        """L2 norms of these updates, where the strategy needs inner products. Raises FedmedError FM-TRU-11."""
+        return [float(each) for each in lengths(self._needed(self._counted(used)))]
 
     def _counted(self, used: Sequence[Standing]) -> Counted:
         is_lap = bool(rounds.order(self._found))

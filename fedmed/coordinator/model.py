@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import masks
+from fedmed.coordinator import central, masks
 from fedmed.exchange import approvals, artifact, bodies, laps, sealing, statement
 from fedmed.learning import shapes
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fedmed.coordinator.desk import Started
     from fedmed.exchange.artifact import Content
+    from fedmed.exchange.bodies_privacy import CentralBlock
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.workspace import Workspace
@@ -36,6 +37,7 @@ class Next:
     stops: bool = False
     clip: float | None = None
     unmask: bytes | None = None
+    central: CentralBlock | None = None
 
 
 def say(found: Workspace, running: Started, next_: Next, content: Content, now: datetime, command: str) -> Known:
@@ -49,6 +51,7 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
         order=_order(running, next_, before),
         masks=masks.listed(found, running) if running.masks and not last else [],
         clip=None if next_.clip is None or last else bodies.decimal(next_.clip),
+        central=next_.central if next_.round else central.first(running),
         previous=before.id if before else None,
         state=next_.state,
         last=last,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedmed import files, recipe, settings
-from fedmed.coordinator import desk, model, opening, rounds
+from fedmed.coordinator import central, desk, model, opening, rounds
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, artifact, bodies, keys, sealing, statement
@@ -68,6 +68,8 @@ def start(
             _check_roster(found, draft, chosen)
             weights, rows = initial(chosen)
             table = shapes.table_from_rows(rows)
+            buffers = [row.name for row in table if row.group != "param"]
+            central.require_enough(chosen, len(roster(found)), draft.rounds, shapes.elements(table), buffers)
             payload = _opening(weights, table, chosen)
             found.write_entry("start", "note", now, what="initial-weights", sha256=artifact.sha256(payload))
             _say_federation(found, draft, chosen, table, now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import recipe, settings
-from fedmed.coordinator import desk, laps, masked, opening, rounds, screening, validation
+from fedmed.coordinator import central, desk, laps, masked, opening, rounds, screening, validation
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
 from fedmed.exchange import bodies, intake, keys, sealing, statement
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
+    from fedmed.exchange.bodies_privacy import CentralBlock
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.lineage import Best
     from fedmed.exchange.record import Known
@@ -38,6 +39,7 @@ class Status:
     taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
     `reported` are the sites whose report on the last model and the test fold is here. From `deadline` on the round
     closes without who is missing; empty where it waits for ever. `awaits`: which files come before the first model.
+    `central`: what its noise has cost so far.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Status:
     reported: list[str] = field(default_factory=list)
     deadline: str = ""
     awaits: str = ""
+    central: CentralBlock | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ def status(root: Path, now: datetime) -> Status:
     ends = None if is_over else rounds.deadline(found, running, everyone)
     deadline = statement.to_time(ends) if ends else ""
     awaits = ("approvals" if opening.unapproved(found, running) else "fingerprints") if is_open else ""
-    return Status(title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported, deadline, awaits)
+    cost = central.said(found)
+    return Status(
+        title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported, deadline, awaits, cost
+    )
 
 
 def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now: datetime) -> Due:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from fedmed.exchange.bodies_masking import Masked
+from fedmed.exchange.bodies_privacy import CentralBlock
 from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.fields import (
     AgeRecipient,
@@ -157,12 +158,14 @@ class Score(Metric):
 class Model(Sent):
     """`order`: who trains when, where the next round is a lap; else nobody, and all train at once. `masks`: with which
     certificates updates are masked that answer this model, one a site by name, and `clip` how long they may be.
+    `central`: the noise of the coordinator, where the recipe asks for it.
     """
 
     parents: list[Parent] = Field(max_length=100)
     order: list[SenderName] = Field(max_length=100)
     masks: list[Certificate] = Field(max_length=100)
     clip: Decimal | None
+    central: CentralBlock | None
     previous: Digest | None
     state: Digest | None
     last: bool

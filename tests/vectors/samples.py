@@ -229,6 +229,7 @@ def _of_kind(kind: str) -> dict[str, Any]:
             "order": [],
             "masks": [],
             "clip": None,
+            "central": None,
             "previous": None,
             "state": None,
             "last": False,

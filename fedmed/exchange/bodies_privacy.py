@@ -1,0 +1,17 @@
+"""What a signed file says of differential privacy: parts of the bodies of updates and models."""
+
+from typing import Literal
+
+from fedmed.exchange.fields import Decimal, Sent
+
+
+class CentralBlock(Sent):
+    """Noise at the coordinator. The updates that answer this model will be cut to `clip_norm`; `epsilon` at `delta`,
+    rounded up to a tenth, is what a site has spent in all rounds up to this model.
+    """
+
+    unit: Literal["site"]
+    clip_norm: Decimal
+    noise_multiplier: Decimal
+    epsilon: Decimal
+    delta: Decimal
