@@ -8,6 +8,7 @@ import numpy as np
 
 from fedmed.exchange import bodies
 from fedmed.reporting import detection, discrimination
+from fedmed.site import floors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,22 +27,22 @@ def rows(
     model: bodies.ModelName, located: Sequence[Located], recipe: Localisation, min_count: int
 ) -> list[bodies.Score]:
     """One row a metric over all labels (the mean of those where it is defined), and, where there are several labels,
-    one a metric and label of which enough images have a box.
+    one a metric and label of which enough images have a box (`_told`).
 
     `n` of sensitivities is the number of boxes, that of AUROC the number of images.
     """
     by_label = {label: _figures(_of(located, label), label) for label in sorted(recipe.data.labels)}
     named = [*(detection.MEAN, *detection.NAMES)] if "froc" in recipe.evaluation.metrics else []
     metrics = [*named, *(["auroc"] if "auroc" in recipe.evaluation.metrics else [])]
-    found = []
+    found, told = [], _told(located, recipe, min_count) if len(by_label) > 1 else []
     for metric in metrics:
         defined = [(n, value) for n, value in (each[metric] for each in by_label.values()) if value is not None]
         n = (max if metric == "auroc" else sum)([count for count, _ in defined] or [0])
         mean = sum(value for _, value in defined) / len(defined) if defined else None
         found.append(bodies.Score.figure(model, metric, bodies.ALL, n, mean))
-        for label, figures in by_label.items() if len(by_label) > 1 else ():
-            if _enough(_of(located, label), label, min_count):
-                found.append(bodies.Score.figure(model, metric, recipe.data.labels[label], *figures[metric]))
+        found += [
+            bodies.Score.figure(model, metric, recipe.data.labels[label], *by_label[label][metric]) for label in told
+        ]
     return found
 
 
@@ -50,20 +51,19 @@ def frocs(
 ) -> list[bodies.Froc]:
     """Counts of hits and false positives by score, for the labels of which enough images have a box."""
     found = []
-    for label, name in sorted(recipe.data.labels.items()):
+    for label in _told(located, recipe, min_count):
         mine = _of(located, label)
-        if _enough(mine, label, min_count):
-            hits, false_positives = _scores(mine, label)
-            found.append(
-                bodies.Froc(
-                    model=model,
-                    label=name,
-                    hits=discrimination.histogram(hits),
-                    false_positives=discrimination.histogram(false_positives),
-                    boxes=_boxes(mine, label),
-                    images=len(mine),
-                )
+        hits, false_positives = _scores(mine, label)
+        found.append(
+            bodies.Froc(
+                model=model,
+                label=recipe.data.labels[label],
+                hits=discrimination.histogram(hits),
+                false_positives=discrimination.histogram(false_positives),
+                boxes=_boxes(mine, label),
+                images=len(mine),
             )
+        )
     return found
 
 
@@ -72,10 +72,11 @@ def curves(
 ) -> list[bodies.Curve]:
     """Of each image the highest score, in histograms by label, where both kinds of images are at least `min_count`."""
     found = []
-    for label, name in sorted(recipe.data.labels.items()):
+    for label in _told(located, recipe, min_count):
         truth, scores = _images(_of(located, label), label)
         if min(truth.sum(), (~truth).sum()) >= min_count:
             with_, without = discrimination.histogram(scores[truth]), discrimination.histogram(scores[~truth])
+            name = recipe.data.labels[label]
             found.append(bodies.Curve(model=model, label=name, positives=with_, negatives=without))
     return found
 
@@ -128,8 +129,14 @@ def _images(located: Sequence[Located], label: int) -> tuple[NDArray[np.bool_], 
     return truth, np.array(scores, np.float64)
 
 
-def _enough(located: Sequence[Located], label: int, min_count: int) -> bool:
-    """A figure about a handful of images of one kind would tell of single patients; of none it tells nothing."""
+def _told(located: Sequence[Located], recipe: Localisation, min_count: int) -> list[int]:
+    """Labels with enough images that have a box; see `floors`. Without any no figure is defined."""
+    kinds = {label: _kinds(_of(located, label), label) for label in recipe.data.labels}
+    counts = {label: min(with_, without or with_) for label, (with_, without) in kinds.items() if with_}
+    return floors.told(counts, {label for label, count in counts.items() if count >= min_count})
+
+
+def _kinds(located: Sequence[Located], label: int) -> tuple[int, int]:
+    """Images with a box and without: a figure about a handful of one kind would tell of single patients."""
     truth, _ = _images(located, label)
-    with_, without = int(truth.sum()), int((~truth).sum())
-    return with_ >= min_count and (without == 0 or without >= min_count)
+    return int(truth.sum()), int((~truth).sum())

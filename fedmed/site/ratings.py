@@ -8,6 +8,7 @@ import numpy as np
 
 from fedmed.exchange import bodies
 from fedmed.reporting import discrimination
+from fedmed.site import floors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def rows(
     above: Mapping[int, float],
 ) -> list[bodies.Score]:
     """One row a metric over all labels (the mean of those where it is defined), and, where there are several labels,
-    one a metric and label with at least `min_count` cases of both kinds. `above` has the thresholds by label.
+    one a metric and label that may be told (`_told`). `above` has the thresholds by label.
     """
     found = []
     named = [*recipe.evaluation.metrics]
@@ -53,33 +54,33 @@ def rows(
         mean = sum(defined.values()) / len(defined) if defined else None
         found.append(bodies.Score.figure(model, metric, bodies.ALL, n, mean))
         if len(values) > 1 and metric not in OVER_CLASSES:
-            told = [label for label in sorted(values) if _enough(rated, label, min_count)]
-            for label in told:
+            for label in _told(rated, recipe, min_count):
                 n = _count(metric, rated, label)
                 found.append(bodies.Score.figure(model, metric, recipe.data.labels[label], n, values[label]))
     return found
 
 
-def _enough(rated: Sequence[Rated], label: int, min_count: int) -> bool:
-    """A figure about a handful of cases of one kind would tell of single patients."""
+def _told(rated: Sequence[Rated], recipe: Classifying, min_count: int) -> list[int]:
+    """Labels with at least `min_count` cases of both kinds; see `floors`. Without one kind no figure is defined."""
+    with_both = {label: _fewer(rated, label) for label in recipe.data.labels if _fewer(rated, label)}
+    return floors.told(with_both, {label for label, count in with_both.items() if count >= min_count})
+
+
+def _fewer(rated: Sequence[Rated], label: int) -> int:
+    """Cases of the rarer kind, with the label or without: a figure about a handful would tell of single patients."""
     count = sum(each.truth == label for each in rated)
-    return min(count, len(_labelled(rated, label)) - count) >= min_count
+    return min(count, len(_labelled(rated, label)) - count)
 
 
 def curves(model: bodies.ModelName, rated: Sequence[Rated], recipe: Classifying, min_count: int) -> list[bodies.Curve]:
-    """Score histograms by label, where both kinds of cases are at least `min_count`."""
+    """Score histograms by label, of those that may be told (`_told`)."""
     found = []
-    for label, name in sorted(recipe.data.labels.items()):
+    for label in _told(rated, recipe, min_count):
         truth, scores = _of(rated, label)
-        if _enough(rated, label, min_count):
-            found.append(
-                bodies.Curve(
-                    model=model,
-                    label=name,
-                    positives=discrimination.histogram(scores[truth]),
-                    negatives=discrimination.histogram(scores[~truth]),
-                )
-            )
+        positives, negatives = discrimination.histogram(scores[truth]), discrimination.histogram(scores[~truth])
+        found.append(
+            bodies.Curve(model=model, label=recipe.data.labels[label], positives=positives, negatives=negatives)
+        )
     return found
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from fedmed.learning.accounting import Event
 from typer.testing import CliRunner
 
 from fedmed.auditor import rounds as audit
@@ -15,7 +16,6 @@ from fedmed.coordinator import aggregate, central, desk, start
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, sealing
 from fedmed.learning import accounting, params
-from fedmed.learning.accounting import Event
 from tests import small
 
 if TYPE_CHECKING:

@@ -133,7 +133,8 @@ def test_curves_need_min_count_of_both_kinds(min_count: int, shown: bool) -> Non
 
 def test_curves_of_several_labels_are_judged_one_by_one() -> None:
     cases = several(*[(0, (1.0, 0.0, 0.0))] * 3, *[(1, (0.0, 1.0, 0.0))] * 2, (2, (0.0, 0.0, 1.0)))
-    assert [curve.label for curve in ratings.curves("global", cases, TWO, 2)] == ["one"]
+    assert [curve.label for curve in ratings.curves("global", cases, TWO, 1)] == ["one", "two"]
+    assert ratings.curves("global", cases, TWO, 2) == [], "the mean and one would give two away"
     assert [curve.label for curve in ratings.curves("global", cases, TWO, 1)] == ["one", "two"]
     last = ratings.curves("global", cases, TWO, 1)[1]
     assert (last.positives[99], last.negatives[0]) == (1, 5), "a score of 1 belongs to the last bin"
