@@ -35,4 +35,9 @@ CODES: dict[str, Code] = {
         "there are fewer patients than a step is meant to take",
         "ask the coordinator for a smaller dp.patients_per_step, or take part without this recipe",
     ),
+    "FM-PRV-07": Code(
+        PRIVACY,
+        "noise at the coordinator would drown what so few sites have learned",
+        "use dp or aggregation.masking instead, or set aggregation.central.force: true in recipe.yaml",
+    ),
 }

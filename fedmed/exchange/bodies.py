@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from fedmed.exchange.bodies_masking import Masked
-from fedmed.exchange.bodies_privacy import CentralBlock
+from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock
 from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.fields import (
     AgeRecipient,
@@ -192,17 +192,6 @@ class Model(Sent):
 class Exclusion(Sent):
     code: ErrorCode
     count: Count
-
-
-class PrivacyBlock(Sent):
-    """What a patient of the sender has spent in this federation so far at most: `epsilon` at `delta`, rounded up to a
-    tenth, and with how much noise this round was trained.
-    """
-
-    unit: Literal["patient"]
-    epsilon: Decimal
-    delta: Decimal
-    noise_multiplier: Decimal
 
 
 class UpdateFacts(Sent):

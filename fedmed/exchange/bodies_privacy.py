@@ -5,6 +5,17 @@ from typing import Literal
 from fedmed.exchange.fields import Decimal, Sent
 
 
+class PrivacyBlock(Sent):
+    """What a patient of the sender has spent in this federation so far at most: `epsilon` at `delta`, rounded up to a
+    tenth, and with how much noise this round was trained.
+    """
+
+    unit: Literal["patient"]
+    epsilon: Decimal
+    delta: Decimal
+    noise_multiplier: Decimal
+
+
 class CentralBlock(Sent):
     """Noise at the coordinator. The updates that answer this model will be cut to `clip_norm`; `epsilon` at `delta`,
     rounded up to a tenth, is what a site has spent in all rounds up to this model.

@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 
 
-def stream(key: bytes) -> Callable[[int], bytes]:
-    """`take(count)`: the next `count` bytes under a 32-byte key that is used for nothing else."""
-    encryptor = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+def stream(key: bytes, first: int = 0) -> Callable[[int], bytes]:
+    """`take(count)`: the next `count` bytes under a 32-byte key that is used for nothing else, from byte `first` on, a
+    multiple of 16.
+    """
+    counter, within = divmod(first, 16)
+    if within:
+        raise ValueError(f"expected a multiple of 16, got {first}")
+    encryptor = Cipher(algorithms.AES(key), modes.CTR(counter.to_bytes(16, "big"))).encryptor()
     return lambda count: encryptor.update(bytes(count))
+
+
+def new_key() -> bytes:
+    return os.urandom(KEY_BYTES)
 
 
 def fresh() -> Callable[[int], bytes]:
     """A stream that has never been and will never be again."""
-    return stream(os.urandom(KEY_BYTES))
+    return stream(new_key())

@@ -15,6 +15,7 @@ from fedmed import files
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, secret
+from fedmed.exchange.bodies_privacy import PrivacyBlock
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
 from fedmed.site import budget
@@ -40,7 +41,7 @@ class Private:
 
     reservation: str
     mechanism: Mechanism
-    block: bodies.PrivacyBlock
+    block: PrivacyBlock
     begun: Path
 
 
@@ -77,7 +78,7 @@ def begin(
         take=secret.fresh(),
         tally=_tally(site, begun, taken, persons, now),
     )
-    block = bodies.PrivacyBlock(
+    block = PrivacyBlock(
         unit="patient",
         epsilon=bodies.decimal(math.ceil(epsilon * 10) / 10),
         delta=bodies.decimal(asked.delta),

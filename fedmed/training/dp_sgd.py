@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fedmed.noise import gaussian
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import nn
 
 Take = Callable[[int], bytes]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SHRINK = 1 - 1e-6  # so that rounding in float32 cannot lift a gradient above the clip
-BLOCK = 1 << 18  # values of noise made at a time: 8 MB of the stream
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,6 @@ def chosen(take: Take, count: int, most: int) -> list[int]:
     """At most `most` of a patient's `count` images, every set of them as likely as every other."""
     keys = np.frombuffer(take(8 * count), "<u8")
     return sorted(np.argsort(keys, kind="stable")[:most].tolist())
-
-
-def gaussian(take: Take, count: int) -> NDArray[np.float64]:
-    """Standard normal float64 numbers: (g1 + g2 + g3 + g4) / 2 of Box and Muller's, so that the holes of one floating-
-    point sample do not show in the sum (Holohan and Braghin 2021, arXiv:2107.10138).
-    """
-    found = np.empty(count)
-    for begin in range(0, count, BLOCK):
-        size = min(BLOCK, count - begin)
-        bits = np.frombuffer(take(32 * size), "<u8").reshape(2, 2, size) >> np.uint64(11)
-        one, two = (bits[0] + 1.0) * 2.0**-53, bits[1] * (2 * np.pi * 2.0**-53)
-        radius = np.sqrt(-2 * np.log(one))
-        found[begin : begin + size] = (radius * (np.cos(two) + np.sin(two))).sum(0) / 2
-    return found
 
 
 def clipped_sum(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from fedmed.learning.accounting import Event
 from typer.testing import CliRunner
 
 from fedmed.auditor import rounds as audit
@@ -16,6 +15,7 @@ from fedmed.coordinator import aggregate, central, desk, start
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, sealing
 from fedmed.learning import accounting, params
+from fedmed.learning.accounting import Event
 from tests import small
 
 if TYPE_CHECKING:
@@ -195,11 +195,11 @@ def test_what_the_noise_does_not_cover_is_refused(tmp_path: Path) -> None:
     ("asked", "words"),
     [
         ({"adaptive": {"count_noise": 1.5}}, "noise on the count: expected more than 1.5, got 1.5"),
-        ({"noise_multiplier": None, "target_epsilon": 0.01, "delta": 1e-9}, "0.01 in 2 rounds is too little"),
+        ({"noise_multiplier": None, "target_epsilon": 0.01, "delta": 1e-9}, "0.01 in 10000 rounds is too little"),
     ],
 )
 def test_noise_that_cannot_be_had(tmp_path: Path, asked: dict[str, Any], words: str) -> None:
-    world = small.joined(tmp_path / "w", SITES[:3], recipe=recipe(**asked))
+    world = small.joined(tmp_path / "w", SITES[:3], recipe=recipe(**asked), limits={"rounds": 10_000})
     with refused("FM-RCP-03") as caught:
         start.start(world.coordinator, small.numpy_initial, small.now())
     assert words in caught.value.message

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from fedmed import noise
 from fedmed.cases.case import Case, Row
 from fedmed.exchange import secret
 from fedmed.recipe import Localisation, Segmentation, load
@@ -123,7 +124,7 @@ def test_every_image_of_a_patient_is_as_likely() -> None:
 
 
 def test_the_noise_is_standard_normal() -> None:
-    found = dp_sgd.gaussian(seeded("noise"), 400_001)
+    found = noise.gaussian(seeded("noise"), 400_001)
     assert abs(found.mean()) < 0.007
     assert abs(found.std() - 1) < 0.005
     ordered = np.sort(found)
