@@ -23,7 +23,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-04": Code(
         PROTOCOL,
         "a masked update of this round and attempt is sealed already, and another one would give both away",
-        "fedmed train-local without --again posts the one that is sealed",
+        "leave out --again: the one that is sealed is posted again",
     ),
     "FM-MSK-05": Code(
         PROTOCOL,
@@ -38,7 +38,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-07": Code(
         WAITING,
         "the masks of this round are still on",
-        "fedmed unmask",
+        "run at the coordinator, and at each site that it asks: fedmed unmask",
     ),
     "FM-MSK-08": Code(
         TRUST,
@@ -73,7 +73,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-14": Code(
         PROTOCOL,
         "a site spoiled a sum, as its signed files prove",
-        "fedmed aggregate --void REASON opens the next attempt without that site",
+        "open the next attempt without that site: fedmed aggregate --void REASON",
     ),
     "FM-MSK-15": Code(
         PROTOCOL,

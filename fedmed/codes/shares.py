@@ -28,7 +28,7 @@ CODES: dict[str, Code] = {
     "FM-SHR-05": Code(
         TRUST,
         "a mask key gives the same secret to everybody",
-        "send nothing, and call that site: its fedmed does not make such keys",
+        "send nothing, and call that site: such keys are not made by accident",
     ),
     "FM-SHR-06": Code(
         CONFIG,

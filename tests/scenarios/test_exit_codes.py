@@ -1,4 +1,4 @@
-"""Every published exit code, reached as a person would reach it. 7 is for the privacy budget, which comes later."""
+"""Every published exit code, reached as a person would reach it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from fedmed.cli import app
 from fedmed.errors import CODES
 from fedmed.exchange import workspace
 from fedmed.exchange.ledger import Ledger
-from tests import small
+from tests import small, tables
+from tests.site.test_private import RECIPE as PRIVATE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,7 +275,17 @@ def test_75_somebody_else_works_here(fedmed: Fedmed, world: small.Federation) ->
 
 
 def test_the_codes_in_the_table_are_the_published_ones() -> None:
-    assert {row.exit for row in CODES.values()} == {1, 2, 3, 4, 5, 6, 8, 75}
+    assert {row.exit for row in CODES.values()} == {1, 2, 3, 4, 5, 6, 7, 8, 75}
+
+
+def test_7_a_private_recipe_and_no_budget(training_fedmed: Fedmed, tmp_path: Path) -> None:
+    """Before anything is trained: not even the cases are divided without a place to count in."""
+    world = small.founded(
+        tmp_path / "world", initial=small.unet_initial, recipe=PRIVATE, patients=tables.PATIENTS,
+        hospital=tables.write_hospital, channels=(),
+    )  # fmt: skip
+    for words in ("partition", "privacy status"):
+        refused(training_fedmed.run(*words.split(), "-w", "aa", cwd=world.root), 7, "FM-PRV-01")
 
 
 def test_8_no_such_device(training_fedmed: Fedmed, torch_world: small.Federation) -> None:
