@@ -61,6 +61,7 @@ def test_calibrated_noise_reaches_the_target_and_a_hundredth_less_does_not() -> 
     assert accounting.epsilon([Event(0.1, round(noise - 0.01, 2), 200)], 1e-5) > 4.0
 
 
+@pytest.mark.slow
 def test_what_was_spent_before_asks_for_more_noise_and_may_leave_nothing() -> None:
     before = [Event(0.1, 1.0, 100)]
     spent = accounting.epsilon(before, 1e-5)

@@ -97,6 +97,7 @@ def test_a_round_is_reserved_trained_and_confirmed(ready: small.Federation) -> N
     assert list((ready.site("aa") / "state" / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_both_rounds_together_come_to_the_target(ready: small.Federation) -> None:
     for _ in range(2):
         for name in ready.sites:
@@ -139,6 +140,7 @@ def test_what_is_spent_is_refused_before_anything_is_trained(ready: small.Federa
     assert not (ready.site("aa") / "state" / "checkpoints" / "r0000-a1.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_another_workspace_of_the_hospital_sees_the_same_patients(ready: small.Federation, tmp_path: Path) -> None:
     """Two federations, two workspaces with other pseudonym keys, one more patient: nobody's budget begins anew."""
     trained(ready.site("aa"))
@@ -195,6 +197,7 @@ def test_a_killed_round_keeps_its_reservation_and_pays_for_what_was_lost(
     assert (found.id, found.extra, bool(found.sealed)) == (name, 1, True)
 
 
+@pytest.mark.slow
 def test_from_the_beginning_again_everything_is_paid_twice(ready: small.Federation) -> None:
     site = ready.site("aa")
 
