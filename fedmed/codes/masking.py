@@ -83,7 +83,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-16": Code(
         PROTOCOL,
         "a site sent a second masked update in one attempt of a round",
-        "call that site: the first one counts, and fedmed makes no second one",
+        "call that site: the first one counts, and a second one is never made by accident",
     ),
     "FM-MSK-17": Code(
         PROTOCOL,
