@@ -10,7 +10,8 @@ from typing import Any
 from evidence_kills import PYTEST, TOP
 from evidence_section import Figures, Section
 
-from tests.evidence.attacks import ATTACKS, CODE, missing
+from tests.evidence.attack import CODE
+from tests.evidence.attacks import ATTACKS, missing
 
 
 def slices(quick: bool) -> list[Any]:

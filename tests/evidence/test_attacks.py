@@ -7,6 +7,7 @@ import pytest
 from fedmed.errors import CODES
 
 from . import attacks
+from .attack import Attack
 
 INDEX = attacks.TESTS / "vectors" / "data" / "index.txt"
 
@@ -17,7 +18,7 @@ def test_all_named_tests_exist() -> None:
 
 
 @pytest.mark.parametrize("attack", attacks.ATTACKS, ids=lambda each: f"{each.number} {each.tried[:30]}")
-def test_its_codes_are_in_its_tests(attack: attacks.Attack) -> None:
+def test_its_codes_are_in_its_tests(attack: Attack) -> None:
     """In the files of the tests, or of the vectors that they judge."""
     texts = [(attacks.TESTS / test.split("::")[0]).read_text("utf-8") for test in attack.tests]
     texts += [INDEX.read_text("ascii")] if any("test_each_vector" in test for test in attack.tests) else []
@@ -27,6 +28,6 @@ def test_its_codes_are_in_its_tests(attack: attacks.Attack) -> None:
 
 
 def test_a_test_that_is_not_there_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = attacks.Attack("A1", "x", "", ("evidence/test_attacks.py::test_gone", "evidence/none.py::test_x"))
+    gone = Attack("A1", "x", "", ("evidence/test_attacks.py::test_gone", "evidence/none.py::test_x"))
     monkeypatch.setattr(attacks, "ATTACKS", (gone,))
     assert attacks.missing() == list(gone.tests)

@@ -1,0 +1,206 @@
+"""Attacks on files, on the roster and on time."""
+
+from __future__ import annotations
+
+from .attack import Attack, of, to_a_site, to_the_coordinator, vectors
+
+SECOND, RECOVERED = "federation/test_fingerprints.py", "federation/test_recovered.py"
+
+ATTACKS = (
+    Attack(
+        "A3",
+        "another roster in a second version of the federation (Sybils)",
+        "FM-NRM-05",
+        (
+            *vectors("federation-version-2-another-roster"),
+            *of(SECOND, "test_a_second_version_that_changes_anything_else_is_refused"),
+        ),
+    ),
+    Attack(
+        "A3",
+        "two statements of one federation version",
+        "FM-TRU-03",
+        (
+            *to_a_site("another statement of version 1"),
+            *of(SECOND, "test_two_second_versions_are_equivocation"),
+        ),
+    ),
+    Attack(
+        "A3",
+        "a usurper's federation, or one with another key for the victim",
+        "FM-TRU-01, FM-TRU-09",
+        (
+            *of(
+                "federation/test_founding.py",
+                "test_only_the_fingerprint_of_the_federation_is_consent",
+                "test_a_usurpers_federation_needs_its_own_fingerprint",
+                "test_a_federation_with_another_key_for_this_site_is_not_approved",
+            ),
+        ),
+    ),
+    Attack(
+        "A3",
+        "approvals that the coordinator made up, borrowed, repeated, or took from another federation",
+        "FM-ROS-01",
+        (
+            *to_a_site("approved by a stranger", "approved in the name of another"),
+            *vectors(
+                "model-approval-twice",
+                "model-approval-of-a-stranger",
+                "model-approval-with-another-signature",
+                "model-approval-of-another-federation",
+            ),
+        ),
+    ),
+    Attack(
+        "A3",
+        "a peer confirmed by another fingerprint, or with another key or join since",
+        "FM-ROS-02",
+        (
+            *of(
+                "federation/test_pins.py",
+                "test_only_the_whole_fingerprint_of_that_site_pins_it",
+                "test_another_key_or_join_under_the_same_name_is_not_the_one_that_was_pinned",
+            ),
+        ),
+    ),
+    Attack(
+        "A8",
+        "a statement dated 2099, from either side",
+        "FM-TIM-02",
+        (
+            *to_a_site("signed in 2099"),
+            *to_the_coordinator("signed in 2099"),
+            *of("federation/test_lies_to_a_site.py", "test_a_model_dated_in_the_future_does_not_brick_the_site"),
+            *of(
+                "federation/test_lies_to_the_coordinator.py",
+                "test_a_future_statement_moves_no_clock_and_is_accepted_when_its_time_comes",
+            ),
+        ),
+    ),
+    Attack(
+        "A9",
+        "honest sticks: 7 before 6, gaps in `seq`",
+        "taken",
+        (
+            *of("federation/test_lies_to_a_site.py", "test_a_stick_may_lose_a_model_and_bring_it_later"),
+            *of("exchange/test_admission.py", "test_numbers_may_have_gaps_and_no_forks"),
+        ),
+    ),
+    Attack(
+        "A9",
+        "a site or a coordinator that was restored from a backup goes on",
+        "FM-TRU-06, FM-TRU-05, FM-TRU-03",
+        (
+            *of(
+                "federation/test_lies_to_a_site.py",
+                "test_a_restored_site_stops",
+                "test_a_coordinator_that_forgets_what_it_had_is_held",
+                "test_a_restored_coordinator_that_signs_a_round_again_is_a_conflict",
+            ),
+            *of(
+                "federation/test_lies_to_the_coordinator.py",
+                "test_a_restored_hospital_is_held",
+                "test_a_restored_hospital_that_signs_a_number_again_is_a_conflict",
+                "test_a_restored_coordinator_stops",
+            ),
+        ),
+    ),
+    Attack(
+        "A9",
+        "a receipt that this workspace did not sign, or that is somebody else's; one end that goes on alone",
+        "FM-ROS-08, FM-ROS-05",
+        (
+            *of(
+                RECOVERED,
+                "test_a_receipt_proves_nothing_that_this_workspace_did_not_sign",
+                "test_a_receipt_to_somebody_else_is_no_proof",
+                "test_going_on_needs_an_operator_at_both_ends",
+            ),
+        ),
+    ),
+    Attack(
+        "A9",
+        "an acknowledgement of what was never signed, to stop an honest site for good",
+        "FM-TRU-06 until a person ends it, FM-ROS-06",
+        (*of(RECOVERED, "test_an_invented_acknowledgement_stops_and_a_person_ends_it"),),
+    ),
+    Attack(
+        "A10",
+        "a payload called statement.json, con, aux.txt, or with a newline in its name",
+        "FM-FRM-03",
+        (
+            *vectors(
+                "update-payload-named-statement.json",
+                "update-payload-named-con",
+                "update-payload-named-aux.txt",
+                "update-payload-named-newline",
+            ),
+            *to_the_coordinator("payload named statement.json"),
+        ),
+    ),
+    Attack(
+        "A11",
+        "a recipe that asks for CKKS; objects or code in what is received",
+        "FM-RCP-03; no function of fedmed reads objects, code or CKKS contexts",
+        (
+            *of("test_recipes.py", "test_what_masks_would_hide_from_a_recipe_that_needs_it_is_refused"),
+            *of("test_gate.py", "test_no_file_does_any_of_it"),
+        ),
+    ),
+    Attack(
+        "B8",
+        "an armour with text behind it, or in another form; a signature for a login or another kind",
+        "FM-SIG-02, FM-SIG-04, FM-SIG-05",
+        (
+            *vectors(
+                "update-armour-text-after-end",
+                "update-armour-76-columns",
+                "update-armour-crlf",
+                "update-signature-of-a-login",
+                "update-under-the-namespace-of-report",
+            ),
+            *of("exchange/test_sshsig.py", "test_ssh_keygen_tolerates_an_armour_that_we_refuse"),
+        ),
+    ),
+    Attack(
+        "B9",
+        "`subject` and `predicate` that disagree",
+        "FM-FRM-03",
+        (
+            *vectors(
+                "update-subject-of-other-name",
+                "update-payload-not-listed",
+                "update-no-subject",
+                "approval-other-federation-in-subject",
+                "report-other-model-than-its-subject",
+            ),
+        ),
+    ),
+    Attack(
+        "B15",
+        "links, pipes, folders and files that change while they are read",
+        "not opened; taken as they were judged, or not at all",
+        (
+            *of(
+                "exchange/test_intake.py",
+                "test_links_pipes_and_folders_are_refused_and_not_opened",
+                "test_a_file_that_changes_after_it_was_judged_is_not_taken",
+                "test_a_file_that_is_replaced_or_deleted_is_taken_as_it_was_judged",
+            ),
+        ),
+    ),
+    Attack(
+        "B15",
+        "characters that forge a line, depths and encodings of JSON",
+        "FM-FRM-02",
+        (
+            *vectors(
+                "approval-json-right-to-left-mark",
+                "approval-json-control-character",
+                "approval-json-lone-surrogate",
+                "approval-json-depth-17",
+            ),
+        ),
+    ),
+)
