@@ -37,6 +37,7 @@ import evidence_fuzz
 import evidence_kills
 import evidence_masking
 import evidence_numbers
+import evidence_privacy
 import evidence_report
 import evidence_runs
 import evidence_stock
@@ -52,6 +53,7 @@ PARTS = (
     evidence_kills,
     evidence_masking,
     evidence_attacks,
+    evidence_privacy,
     evidence_numbers,
 )
 SECTIONS: list[Section] = [section for part in PARTS for section in part.SECTIONS]
