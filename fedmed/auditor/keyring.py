@@ -60,17 +60,23 @@ def _peers(root: Path, record: Record, own: str) -> list[Peer]:
 
 
 def allowed_signers(root: Path, federation_path: Path | None) -> str:
-    """From a federation file, or the federation in force in a workspace. Raises FedmedError FM-FED-03, FM-FRM-*."""
+    """From a federation file, or the federation in force in a workspace, which also knows what keys were revoked.
+
+    Raises FedmedError FM-FED-03, FM-FRM-*.
+    """
+    revoked: dict[str, str] = {}
     if federation_path is not None:
         path = federation_path
     else:
-        agreed = _record(root).newest("federation")
+        record = _record(root)
+        agreed = record.newest("federation")
         if agreed is None:
             raise FedmedError("FM-FED-03", "no federation is in force here")
         path = root / "archive" / f"{agreed.id}.fedmed"
+        revoked = {keys.fingerprint_of(each.payload): each.created for each in reversed(record.of("revocation"))}
     with about(path):
         _, envelope, said = intake.open_self_signed(path, "federation")
-    return federation.allowed_signers(federation.from_statement(said, envelope.id), said.predicate.created)
+    return federation.allowed_signers(federation.from_statement(said, envelope.id), said.predicate.created, revoked)
 
 
 def _record(root: Path) -> Record:

@@ -1,4 +1,4 @@
-"""Trust in the roster: pinned peers, and workspaces that were restored."""
+"""Trust in the roster: pinned peers, keys that are taken back, and workspaces that were restored."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     keys_app.command("pin")(pin)
+    keys_app.command("revoke")(revoke)
     app.command()(recover)
 
 
@@ -49,6 +50,29 @@ def pin(
     out.say(f"{site}: {'pinned' if pinned.is_new else 'was pinned before'}")
     out.say(f"not pinned yet: {', '.join(pinned.unpinned) or 'nobody'}")
     out.result(pinned)
+
+
+def revoke(
+    site: Annotated[str, typer.Argument(help="The site whose key is stolen or lost.", metavar="SITE")],
+    last_seq: Annotated[int, typer.Option(min=0, help="The last number that its owner signed (fedmed inspect).")],
+    reason: Annotated[str, typer.Option(help="Why; every site reads it.")],
+    workspace: Workspace = Path(),
+    as_json: Json = False,
+) -> None:
+    """Take a site's key back, at once and everywhere (coordinator). A site that lost its own asks the coordinator.
+
+    Example: fedmed keys revoke riks --last-seq 14 --reason "laptop stolen" -w coord
+    """
+    from fedmed.coordinator import revoke as action  # noqa: PLC0415
+
+    out = Screen(as_json=as_json)
+    done = action.revoke(workspace, site, last_seq, reason, screen.now())
+    out.say(
+        f"{site}: {'revoked' if done.is_new else 'was revoked before'}; its key counts up to number {done.last_seq}"
+    )
+    out.say(f"of what is here, {done.undone} statements do not count any more; rounds go on without {site}")
+    out.say(f"next: bring {done.posted} to every site, now")
+    out.result(done)
 
 
 def recover(

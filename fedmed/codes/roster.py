@@ -51,4 +51,9 @@ CODES: dict[str, Code] = {
         "nothing is here that this name has signed, so there is nothing to tell it",
         "fedmed status",
     ),
+    "FM-ROS-11": Code(
+        TRUST,
+        "the key of this workspace was revoked: what it signs counts nowhere",
+        "call the coordinator, and keep this workspace as it is",
+    ),
 }

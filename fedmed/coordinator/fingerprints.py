@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed import fingerprint, pooling, preprocessing
-from fedmed.coordinator.rounds import Standing
+from fedmed.coordinator.rounds import Standing, unless_revoked
 from fedmed.exchange import artifact, bodies, sealing, statement
 from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
 from fedmed.recipe import Imaging, Rowwise
@@ -30,7 +30,8 @@ POOLED = "fingerprints-pooled"
 
 def standings(found: Workspace, running: Started) -> list[Standing]:
     """Every site of the roster, by name: is its fingerprint here, and does it count?"""
-    return [_standing(found, running, name) for name in running.agreement.federation.site_names]
+    everyone = [_standing(found, running, name) for name in running.agreement.federation.site_names]
+    return [unless_revoked(found, running, each) for each in everyone]
 
 
 def _standing(found: Workspace, running: Started, name: str) -> Standing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.codes.code import OK, WAITING
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import bodies, sealing, statement
+from fedmed.exchange import bodies, keys, sealing, statement
 from fedmed.learning import strategies
 from fedmed.learning.strategies import shares, weight_of
 from fedmed.learning.strategy import Meta
@@ -51,7 +51,16 @@ def arrived(found: Workspace, running: Started) -> list[Standing]:
     """Every site of the roster, by name, before its update is compared with the others."""
     round_ = open_round(found)
     everyone = [with_late(found, standing(found, name, round_)) for name in running.agreement.federation.site_names]
-    return [_with_true_steps(running, each) for each in everyone]
+    return [_with_true_steps(running, unless_revoked(found, running, each)) for each in everyone]
+
+
+def unless_revoked(found: Workspace, running: Started, standing: Standing) -> Standing:
+    """A site whose key was taken back is not waited for; what it signed before counts."""
+    key = keys.parse_public_line(running.agreement.federation.member(standing.site).key)
+    last = found.record.revoked.get(keys.fingerprint(key))
+    if last is None or standing.update is not None:
+        return standing
+    return Standing(standing.site, "revoked", f"FM-ROS-04: its key counts up to number {last}", None, 0)
 
 
 def order(found: Workspace) -> tuple[str, ...]:
@@ -158,7 +167,8 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     """Empty when the round may close, else what it waits for."""
     limits = running.agreement.federation.body.limits
     usable = [each for each in everyone if each.status == "used"]
-    if len(usable) == len(everyone):
+    awaited = [each for each in everyone if each.status not in ("used", "revoked")]
+    if not awaited and len(usable) >= least(running):
         return ""
     if order(found):
         return _why_lap_is_open(found, limits, everyone, len(usable), now, close=close)

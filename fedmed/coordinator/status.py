@@ -120,7 +120,7 @@ def due(found: Workspace, running: Started | None, arrivals: list[Arrival], now:
     else:
         expected = _with_what_waits(found, running, screening.standings(found, running), arrivals, round_)
         why_open = rounds.why_open(found, running, expected, now, close=False)
-        missing = ", ".join(each.site for each in expected if each.status != "used")
+        missing = ", ".join(each.site for each in expected if each.status not in ("used", "revoked"))
         step: Step = "unmask" if running.masks else "aggregate"
         next_ = Due(f"fedmed {step}", step, f"round {round_} can close")
         if why_open:
@@ -161,14 +161,14 @@ def _before_the_first_model(found: Workspace, running: Started, arrivals: list[A
     def is_in(each: Standing) -> bool:
         has_approval = found.record.of("approval", sender=each.site) or ("approval", each.site) in new
         has_told = each.status in ("used", "unapproved") or ("fingerprint", each.site) in new
-        return bool(has_approval and has_told and each.status != "excluded")
+        return bool(has_approval and has_told and each.status not in ("excluded", "revoked"))
 
     everyone = opening.standings(found, running)
     expected = [dataclasses.replace(each, status="used") if is_in(each) else each for each in everyone]
     why_open = rounds.why_open(found, running, expected, now, close=False)
     if not why_open:
         return Due("fedmed aggregate", "aggregate", "the sites' fingerprints can be pooled")
-    silent = ", ".join(each.site for each in expected if each.status != "used")
+    silent = ", ".join(each.site for each in expected if each.status not in ("used", "revoked"))
     return Due(f"wait for the fingerprints of {silent}", waiting=f"fingerprints: {why_open}")
 
 
@@ -285,7 +285,8 @@ def _with_what_waits(
 
     def stays(standing: Standing) -> bool:
         is_spoiled = standing.status == "refused" and running.masks and ("update", standing.site) not in new
-        return standing.status == "excluded" or is_spoiled or (standing.status == "held" and not is_compared_again)
+        is_kept = standing.status in ("excluded", "revoked") or is_spoiled
+        return is_kept or (standing.status == "held" and not is_compared_again)
 
     return [
         dataclasses.replace(each, status="used") if not stays(each) and is_in(each.site) else each for each in everyone

@@ -8,7 +8,6 @@ follow (`artifact.read_payloads`) once a statement is accepted. Nothing is parse
 from __future__ import annotations
 
 from datetime import timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
@@ -35,7 +34,7 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
         decoded = statement.decode(envelope.raw)
         agrees(decoded, envelope, owner, kind)
         said = decoded  # from here on it is certain who speaks
-        _not_revoked(said, envelope, situation)
+        _not_revoked(said, situation)
         _for_me(said, envelope, situation)
         _in_sequence(said, envelope.id, situation)
         _goes_on(said, situation)
@@ -106,12 +105,12 @@ def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) 
         raise FedmedError("FM-SIG-05", f"{kind} cannot come from {sender.name}")
 
 
-def _not_revoked(said: Statement, envelope: Envelope, situation: Situation) -> None:
+def _not_revoked(said: Statement, situation: Situation) -> None:
     """A key that was taken back counts up to the last number that its owner says is his. Acts at once."""
-    last = situation.record.revoked(sha256(sshsig.key_blob(envelope.signature.public_key)).hexdigest())
-    if last is not None and said.predicate.seq > last:
-        words = f"number {said.predicate.seq} of a key that counts up to {last} since it was revoked"
-        raise FedmedError("FM-ROS-04", f"{said.kind} of {said.sender}: {words}")
+    sender, seq = said.predicate.sender, said.predicate.seq
+    if not situation.record.counts(sender.key, seq):
+        words = f"number {seq} of a key that counts up to {situation.record.revoked[sender.key]} since it was revoked"
+        raise FedmedError("FM-ROS-04", f"{said.kind} of {sender.name}: {words}")
 
 
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import admission, federation, sealing, statement
+from fedmed.exchange import admission, federation, keys, sealing, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +41,11 @@ def in_force(workspace: Workspace) -> Agreement | None:
 
 
 def require_valid(workspace: Workspace, agreement: Agreement, now: datetime) -> None:
-    """Raises FedmedError FM-TIM-01 when the federation is over; a clock set back does not revive it."""
+    """Raises FedmedError FM-TIM-01 when the federation is over; a clock set back does not revive it. FM-ROS-11 when the
+    coordinator took this workspace's key back.
+    """
+    if keys.fingerprint(workspace.public_key) in workspace.record.revoked:
+        raise FedmedError("FM-ROS-11", f"{workspace.name}: the coordinator has revoked this workspace's key")
     if max(statement.to_time(now), workspace.record.floor) > agreement.federation.expires:
         next_ = "ask the coordinator to found a new federation"
         raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}", next=next_)

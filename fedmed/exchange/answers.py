@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from fedmed.exchange.verdict import Situation
 
 
-Standing = statement.FederationPredicate | statement.RevocationPredicate | statement.ReceiptPredicate
 Answer = statement.UpdatePredicate | statement.UnmaskReplyPredicate | statement.ReportPredicate
 
 
 def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     """What the coordinator sends, at a site."""
     predicate = said.predicate
-    if isinstance(predicate, Standing):
+    if isinstance(predicate, statement.RevocationPredicate):
+        return _of_a_member(predicate, situation)
+    if isinstance(predicate, statement.FederationPredicate | statement.ReceiptPredicate):
         return Outcome.ACCEPTED
     if isinstance(predicate, statement.UnmaskRequestPredicate):
         return attempts.request(predicate, situation)
@@ -45,6 +46,17 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     before = situation.record.model(predicate.round - 1)
     laps.require_order(predicate, situation.federation, situation.lap_seed, before.order if before else None)
     return Outcome.LATE if attempts.is_over(predicate, situation) else Outcome.ACCEPTED
+
+
+def _of_a_member(predicate: statement.RevocationPredicate, situation: Situation) -> Outcome:
+    body = predicate.body
+    if (body.site, body.key) not in [(each.name, each.key) for each in _roster(situation)]:
+        raise FedmedError("FM-ROS-03", f"revocation of {body.site}: expected a site of the roster with its key there")
+    return Outcome.ACCEPTED
+
+
+def _roster(situation: Situation) -> list[statement.Actor]:
+    return situation.federation.sites() if situation.federation else []
 
 
 def _nothing_behind_the_last(predicate: statement.ModelPredicate, newest: Known | None) -> None:

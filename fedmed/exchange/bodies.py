@@ -31,7 +31,9 @@ ALL = "all"  # over all labels
 _Facts = TypeVar("_Facts")
 
 
-SiteStatus = Literal["used", "missing", "excluded", "unapproved", "held", "refused", "late", "unused", "void"]
+SiteStatus = Literal[
+    "used", "missing", "excluded", "unapproved", "held", "refused", "late", "unused", "void", "revoked"
+]
 
 
 class Version(Sent):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import keys, statement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fedmed.exchange import bodies
     from fedmed.exchange.statement import Statement
 
@@ -119,17 +122,21 @@ def require_successor(known: Federation, said: Statement) -> None:
         raise FedmedError("FM-NRM-05", f"federation version {founding.version}: another {names} than was approved")
 
 
-def allowed_signers(federation: Federation, valid_after: str) -> str:
-    """The roster in the form of `ssh-keygen -Y verify -f`: one line a key, with its kinds and dates (UTC)."""
-    dates = f'valid-after="{_openssh(valid_after)}",valid-before="{_openssh(federation.expires)}"'
-    owners: list[tuple[str, tuple[str, ...], str]] = [
-        (COORDINATOR, statement.COORDINATOR_KINDS, federation.body.coordinator)
-    ]
-    owners += [(name, statement.SITE_KINDS, federation.member(name).key) for name in federation.site_names]
-    return "".join(
-        f'{name} namespaces="{",".join(statement.namespace(kind) for kind in kinds)}",{dates} {key}\n'
-        for name, kinds, key in owners
-    )
+def allowed_signers(federation: Federation, valid_after: str, revoked: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The roster in the form of `ssh-keygen -Y verify -f`: one line a key, with its kinds and dates (UTC).
+
+    `revoked` says when the keys with these fingerprints were taken back; by which number, that form cannot tell.
+    """
+    actors: list[tuple[statement.Actor, str, tuple[str, ...]]]
+    actors = [(federation.coordinator(), federation.body.coordinator, statement.COORDINATOR_KINDS)]
+    actors += [(each, federation.member(each.name).key, statement.SITE_KINDS) for each in federation.sites()]
+    lines = []
+    for actor, key, kinds in actors:
+        namespaces = ",".join(statement.namespace(kind) for kind in kinds)
+        until = min(federation.expires, revoked.get(actor.key, federation.expires))
+        dates = f'valid-after="{_openssh(valid_after)}",valid-before="{_openssh(until)}"'
+        lines.append(f'{actor.name} namespaces="{namespaces}",{dates} {key}\n')
+    return "".join(lines)
 
 
 def _openssh(time: str) -> str:

@@ -281,5 +281,6 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) ->
         last=isinstance(predicate, statement.ModelPredicate) and predicate.body.last,
         last_seq=predicate.body.last_seq if isinstance(predicate, statement.RevocationPredicate) else None,
         resumes=predicate.resumes,
+        key=predicate.sender.key,
         attempt=getattr(predicate, "attempt", 1),
     )

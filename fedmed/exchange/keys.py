@@ -74,16 +74,20 @@ def parse_public_line(line: str) -> bytes:
 
 def fingerprint(public_key: bytes) -> str:
     """What `ssh-keygen -lf` prints: `SHA256:` and 43 characters of unpadded base64."""
-    digest = hashlib.sha256(sshsig.key_blob(public_key)).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+    return fingerprint_of(hashlib.sha256(sshsig.key_blob(public_key)).hexdigest())
+
+
+def fingerprint_of(digest: str) -> str:
+    """The fingerprint of a key by the SHA-256 of its wire form, in hex."""
+    return "SHA256:" + base64.b64encode(bytes.fromhex(digest)).decode().rstrip("=")
 
 
 def digest_in(fingerprint_: str) -> str:
     """The SHA-256 in a fingerprint, in hex. Raises ValueError."""
-    digest = base64.b64decode(fingerprint_.removeprefix("SHA256:") + "=", validate=True)
-    if "SHA256:" + base64.b64encode(digest).decode().rstrip("=") != fingerprint_:
+    digest = base64.b64decode(fingerprint_.removeprefix("SHA256:") + "=", validate=True).hex()
+    if fingerprint_of(digest) != fingerprint_:
         raise ValueError("not a fingerprint")
-    return digest.hex()
+    return digest
 
 
 def spoken(statement_id: str) -> str:

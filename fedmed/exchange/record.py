@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fedmed.exchange.keys import fingerprint_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,6 +39,7 @@ class Known:
     last_seq: int | None = None
     resumes: int = 0
     attempt: int = 1
+    key: str = ""
 
     @property
     def round_number(self) -> int:
@@ -75,7 +78,8 @@ class Record:
     whole or corrected. `late` by sender: updates that came after their round, since this actor's newest model.
     `lost` are own statements that a backup did not hold and of which the other side has proof, and not the file;
     `answered` is the last round that was answered then, -1 if none, and `resumes` how often that happened. `dismissed`
-    are senders who could not prove that this workspace signed what they acknowledged.
+    are senders who could not prove that this workspace signed what they acknowledged. `revoked`: up to which number
+    the keys with these fingerprints count; what has a higher one stays here and is no longer found.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -93,6 +97,7 @@ class Record:
         self.resumes = 0
         self.answered = -1
         self.dismissed: set[str] = set()
+        self.revoked: dict[str, int] = {}
         self._free = 1
         for entry in entries:
             self.add(entry)
@@ -122,8 +127,14 @@ class Record:
     def _say(self, known: Known) -> None:
         self.said.append(known)
         self.intent = None
+        self._revoke(known)
         if known.kind == "model":  # it told the senders of late updates; what comes from here on is for the next
             self.late = {}
+
+    def _revoke(self, known: Known) -> None:
+        if known.last_seq is not None and known.outcome in ("said", "accepted"):
+            key = fingerprint_of(known.payload)
+            self.revoked[key] = min(known.last_seq, self.revoked.get(key, known.last_seq))
 
     def _recover(self, facts: dict[str, Any]) -> None:
         """Own statements are known again; their numbers, and some behind them, are used: files may be on their way."""
@@ -140,6 +151,7 @@ class Record:
             self.replaced += [each for each in self.received if (each.kind, each.sender) == ("join", known.sender)]
             self.received = [each for each in self.received if each not in self.replaced]
         (self.conflicts if known.outcome == "conflict" else self.received).append(known)
+        self._revoke(known)
         if (known.kind, known.outcome) == ("update", "late"):
             self.late[known.sender] = known
 
@@ -155,10 +167,11 @@ class Record:
     def own_seq(self, statement_id: str) -> int | None:
         return next((known.seq for known in (*self.said, *self.lost) if known.id == statement_id), None)
 
-    def revoked(self, public_key: str) -> int | None:
-        """Up to which number a key, by the digest of its wire form, still counts; None where it was not taken back."""
-        numbers = [each.last_seq for each in self.of("revocation") if each.payload == public_key]
-        return min((number for number in numbers if number is not None), default=None)
+    def counts(self, key: str, seq: int) -> bool:
+        """Whether a statement with this number, of the key with this fingerprint, stands: the key was not taken back
+        before.
+        """
+        return seq <= self.revoked.get(key, seq)
 
     def ids(self) -> set[str]:
         """Every statement that this ledger speaks of and that the archive, or the quarantine, holds for good."""
@@ -181,6 +194,7 @@ class Record:
             and (round is None or known.round == round)
             and (attempt is None or known.attempt == attempt)
             and known.outcome in ("said", "accepted")
+            and self.counts(known.key, known.seq)
         ]
 
     def newest(

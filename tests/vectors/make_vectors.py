@@ -329,6 +329,7 @@ def _per_kind() -> Iterator[Vector]:
         ("fingerprint", "a-path-for-a-channel", "body.channels.0.channel", "/home/x"),
         ("fingerprint", "no-case", "body.num_cases", 0),
         ("report", "other-model-than-its-subject", "base_model", "f" * 64),
+        ("update", "resumes-below-0", "resumes", -1),
         ("state", "for-the-coordinator", "recipients", [samples.actor("coordinator")]),
         ("state", "for-two", "recipients", [samples.actor("st-olav"), samples.actor("riks")]),
         ("state", "with-a-receipt", "ack", samples.ZEROS),
@@ -341,6 +342,12 @@ def _per_kind() -> Iterator[Vector]:
     ]:
         yield f"{kind}-{name}", "FM-FRM-03", resigned(sample(kind), site, _put(path, value))
     for kind, name, path, value in [
+        ("revocation", "below-0", "body.last_seq", -1),
+        ("revocation", "of-another-key-than-its-subject", "body.key", samples.actor("st-olav")["key"]),
+        ("revocation", "without-a-reason", "body.reason", ...),
+        ("receipt", "of-number-0", "body.seq", 0),
+        ("receipt", "for-two", "recipients", [samples.actor(each) for each in samples.SITES]),
+        ("receipt", "of-nothing", "ack", None),
         ("unmask-request", "to-two", "recipients", [samples.actor("riks"), samples.actor("st-olav")]),
         ("unmask-request", "two-updates", "body.included.2", ...),
         ("unmask-request", "site-twice", "body.included.1.site", "riks"),

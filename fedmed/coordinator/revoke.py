@@ -1,0 +1,76 @@
+"""`keys revoke`: a site's key is stolen or lost; what it signs from a number on counts nowhere, at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmed.coordinator import desk
+from fedmed.errors import FedmedError
+from fedmed.exchange import keys, sealing, statement
+from fedmed.exchange.bodies_roster import Revocation
+from fedmed.strict import is_plain_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.record import Known
+    from fedmed.exchange.sealing import Opening
+    from fedmed.exchange.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """`undone`: how many statements that were taken in here do not count any more."""
+
+    site: str
+    key: str
+    last_seq: int
+    is_new: bool
+    undone: int
+    posted: Path
+
+
+def revoke(root: Path, site: str, last_seq: int, reason: str, now: datetime) -> Revoked:
+    """Safe to repeat; a lower number may follow, a higher one changes nothing.
+
+    Raises FedmedError FM-FED-03, FM-ROS-03 (no such site), FM-USE-01 (no reason).
+    """
+    if not reason.strip() or not is_plain_text(reason) or len(reason) > 200:
+        raise FedmedError("FM-USE-01", "--reason: expected why, in plain text of at most 200 characters")
+    with desk.opened(root, now) as found:
+        federation = desk.require_started(found).agreement.federation
+        if site not in federation.site_names:
+            raise FedmedError("FM-ROS-03", f"expected one of {', '.join(federation.site_names)}, got {site[:40]!r}")
+        key = keys.fingerprint(keys.parse_public_line(federation.member(site).key))
+        before = found.record.revoked.get(key)
+        is_new = before is None or last_seq < before
+        body = Revocation(site=site, key=key, last_seq=last_seq, reason=reason)
+        known = _say(found, federation, body, now) if is_new else _newest(found, key)
+        last = found.record.revoked[key]
+        undone = sum(each.key == key and each.seq > last for each in found.record.received)
+        return Revoked(site, key, last, is_new, undone, sealing.post(found, known))
+
+
+def _newest(found: Workspace, key: str) -> Known:
+    last = found.record.revoked[key]
+    said = found.record.of("revocation", sender=found.name)
+    return next(each for each in said if (each.payload, each.last_seq) == (keys.digest_in(key), last))
+
+
+def _say(found: Workspace, federation: Federation, body: Revocation, now: datetime) -> Known:
+    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = statement.RevocationPredicate(
+            **opening.fields(),
+            kind="revocation",
+            federation=federation.membership,
+            recipients=federation.sites(),
+            ack=None,
+            payload=payload,
+            body=body,
+        )
+        return statement.make("revocation", statement.about("revocation", keys.digest_in(body.key)), predicate)
+
+    return sealing.say(found, "keys revoke", "revocation", None, [], build, now)
