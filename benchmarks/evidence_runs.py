@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+RELATIONS = (replay.AGAIN, replay.MASKED, replay.OTHER_KEYS, replay.OTHER_ID)
+
+
 def replay_slices(quick: bool) -> list[Any]:
     """Whose files, sites, rounds."""
     size = (3, 1) if quick else (5, 5)
-    return [[relation, *size] for relation in (replay.AGAIN, replay.OTHER_KEYS, replay.OTHER_ID)]
+    return [[relation, *size] for relation in RELATIONS]
 
 
 def replay_work(part: Sequence[Any]) -> dict[str, Any]:
@@ -36,11 +39,12 @@ def replay_figures(done: list[Any]) -> Figures:
         for relation, kind in dict.fromkeys((relation, kind) for relation, kind, _ in ends)
     ]
     changed = [line for each in done for line in each["changed"]]
-    sites, rounds, steps = done[0]["size"]
+    sites, rounds, _ = done[0]["size"]
+    steps = sum(each["size"][2] for each in done)
     is_same = all(each["same"] for each in done)
     said = (
-        f"{sites} sites, {rounds} rounds, {steps} steps, {number(ends.total())} deliveries: {len(changed)} of them "
-        "changed a ledger, an archive or an outbox, and the models of all rounds are "
+        f"{sites} sites, {rounds} rounds in each run, {steps} steps in all, {number(ends.total())} deliveries: "
+        f"{len(changed)} of them changed a ledger, an archive or an outbox, and the models of all rounds are "
         f"{'' if is_same else '**not** '}the same to the byte as without them."
     )
     return Figures(["brought", "kind", *columns], rows, [said], holds=is_same and not changed)

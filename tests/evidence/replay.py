@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.federation import masked_world
 from tests.federation.simulator import Simulation, end, predicate_of, statement_id
 from tests.vectors import samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.federation.simulator import Actor
 
-AGAIN, OTHER_KEYS, OTHER_ID = "files of this run", "of a federation with other keys", "of the same keys, another id"
+AGAIN, MASKED = "files of this run", "files of this run, masked"
+OTHER_KEYS, OTHER_ID = "of a federation with other keys", "of the same keys, another id"
 FOREIGN_ID = "f00d" * 8
 
 
@@ -47,11 +50,40 @@ def play(simulation: Simulation, rounds: int, after_step: Callable[[], None]) ->
         simulation.carry_down()
         after_step()
         simulation.pass_time(hours=1)
+    return models_of(simulation, rounds)
+
+
+def play_masked(simulation: Simulation, rounds: int, after_step: Callable[[], None]) -> list[str]:
+    """Every site masks, is asked, and answers; the models are the same whatever the masks were."""
+    after_step()
+    for round_ in range(rounds):
+        values = {name: value + round_ for value, name in enumerate(simulation.names, start=1)}
+        masked_world.send(simulation, values)
+        simulation.coordinator.look(simulation.now)
+        after_step()
+        asked = masked_world.ask(simulation)
+        after_step()
+        masked_world.answer(simulation, asked.sites)
+        simulation.coordinator.look(simulation.now)
+        after_step()
+        simulation.coordinator.aggregate(simulation.now)
+        simulation.carry_down()
+        after_step()
+        simulation.pass_time(hours=1)
+    return models_of(simulation, rounds)
+
+
+def models_of(simulation: Simulation, rounds: int) -> list[str]:
     models = [simulation.coordinator.posted(f"model-r{round_:04d}") for round_ in range(rounds + 1)]
     return [samples.sha256(samples.members(data)[2][1]) for data in models]
 
 
-def replay(simulation: Simulation, rounds: int, foreign: Iterable[bytes] = (), relation: str = AGAIN) -> Replayed:
+Play = Callable[[Simulation, int, Callable[[], None]], list[str]]
+
+
+def replay(
+    simulation: Simulation, rounds: int, foreign: Iterable[bytes] = (), relation: str = AGAIN, how: Play = play
+) -> Replayed:
     """Play it with deliveries after each step: `foreign` files, or all that were sealed so far."""
     found = Replayed()
     actors: list[Actor] = [simulation.coordinator, *simulation.sites.values()]
@@ -62,7 +94,7 @@ def replay(simulation: Simulation, rounds: int, foreign: Iterable[bytes] = (), r
         for actor in actors:
             deliver_again(actor, files, simulation, relation, found)
 
-    found.models = play(simulation, rounds, after_step)
+    found.models = how(simulation, rounds, after_step)
     return found
 
 
@@ -116,8 +148,24 @@ def founded(root: Path, sites: int, rounds: int) -> Simulation:
     return Simulation(root, names).found(rounds=rounds, min_sites=2)
 
 
+def masked(root: Path, sites: int, rounds: int) -> Simulation:
+    """A federation that masks, up to model r0; every site has called the others."""
+    names = masked_world.NAMES[:sites]
+    aggregation = {**masked_world.MASKED, "clip": {"norm": 100.0}}
+    simulation = Simulation(root, names).found(rounds=rounds, min_sites=3, aggregation=aggregation, max_num_cases=100)
+    simulation.coordinator.aggregate(simulation.now)
+    simulation.carry_down()
+    for name in names:
+        masked_world.call(simulation, name, names)
+    return simulation
+
+
 def matrix(root: Path, relation: str, sites: int, rounds: int) -> tuple[Replayed, list[str]]:
     """The run with deliveries, and the models of the same run without."""
+    if relation == MASKED:
+        base = masked(root / "base", sites, rounds)
+        quiet = play_masked(base.copied_to(root / "quiet"), rounds, lambda: None)
+        return replay(base, rounds, relation=relation, how=play_masked), quiet
     base = founded(root / "base", sites, rounds)
     quiet = play(base.copied_to(root / "quiet"), rounds, lambda: None)
     foreign: list[bytes] = []

@@ -23,6 +23,15 @@ def test_nothing_that_comes_again_changes_anything(relation: str, tmp_path: Path
     assert found.ends.total() >= 50
 
 
+@pytest.mark.slow
+def test_nothing_of_a_masked_round_that_comes_again_changes_anything(tmp_path: Path) -> None:
+    found, quiet = replay.matrix(tmp_path, replay.MASKED, sites=3, rounds=1)
+    assert found.models == quiet
+    assert (found.steps, found.changed) == (5, [])
+    assert {end for _, _, end in found.ends} == {"not-for-me", "duplicate"}
+    assert {kind for _, kind, _ in found.ends} >= {"unmask-request", "unmask-reply", "update"}
+
+
 def test_a_change_would_be_seen(tmp_path: Path) -> None:
     simulation = replay.founded(tmp_path / "f", 2, 1)
     found = replay.Replayed()
