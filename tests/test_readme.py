@@ -41,7 +41,7 @@ def test_the_sessions_of_the_readme_are_real(tmp_path):
         shutil.copytree(TOP / folder, tmp_path / folder)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
     sessions = blocks()
-    assert len(sessions) == 3
+    assert len(sessions) == 4
     for session in sessions:
         script = "set -e\n" + "".join(f"{command}\necho; echo @@\n" for command, _ in session)
         done = subprocess.run(

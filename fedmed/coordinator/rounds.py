@@ -210,6 +210,8 @@ def still_open(running: Started, everyone: list[Standing], arrivals: list[Arriva
     if refused:
         waiting += f"; refused in the inbox: {refused}, fedmed status says why"
     next_ = "" if is_enough(running, everyone) else "ask the sites that are named for their files"
+    if running.masks and not next_:
+        next_ = "wait, or decide without them: fedmed unmask --close"
     limit = running.agreement.federation.body.limits.min_sites
     code = "FM-STR-01" if limit <= _usable(everyone) < least(running) else "FM-WAI-03"
     return FedmedError(code, waiting, next=about_held(running, everyone) or next_)

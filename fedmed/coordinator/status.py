@@ -208,7 +208,8 @@ def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: 
 
 def _without(running: Started, expected: list[Standing]) -> str:
     """What a person can do where a site stays silent and enough are in."""
-    return "; fedmed aggregate --close goes on without" if rounds.is_enough(running, expected) else ""
+    command = "unmask" if running.masks else "aggregate"
+    return f"; fedmed {command} --close goes on without" if rounds.is_enough(running, expected) else ""
 
 
 def _new_updates(found: Workspace, arrivals: list[Arrival]) -> list[statement.Statement]:

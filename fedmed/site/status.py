@@ -84,7 +84,7 @@ def status(root: Path, now: datetime) -> Status:
         rounds=federation.body.limits.rounds,
         has_cases=site.cases_file.exists(),
         update_sent=sent,
-        ack=_ack(site),
+        ack=_ack(site) if round_ or consent.recipe.data.pools else "",
         waiting=waiting,
         next=next_,
         lap=list(model.order) if model else [],

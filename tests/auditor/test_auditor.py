@@ -48,7 +48,8 @@ def test_inspecting_shows_what_a_file_says(file_of: Callable[[str], Path], kind:
     assert found.spoken.replace(" ", "") == statement_id(data)[:32]
     assert found.key == keys.fingerprint(samples.public(sender))
     assert found.file_bytes == found.expected_bytes == len(data)
-    assert (found.round, found.attempt) == ((0, 1) if kind in ("model", "update", "report", "state") else (None, None))
+    in_round = ("model", "update", "unmask-request", "unmask-reply", "report", "state")
+    assert (found.round, found.attempt) == ((0, 1) if kind in in_round else (None, None))
 
 
 def test_inspecting_writes_lists_as_people_do(file_of: Callable[[str], Path]) -> None:

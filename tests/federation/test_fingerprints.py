@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedmed import preprocessing
-from fedmed.coordinator import aggregate, fingerprints, run, start, status
+from fedmed.coordinator import aggregate, fingerprints, opening, run, start, status
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, bodies, keys, sealing
 from fedmed.exchange.verdict import Outcome
@@ -456,7 +456,7 @@ def test_aggregate_goes_on_where_it_was_killed(
     for name in NAMES:
         send(waiting, name)
     with monkeypatch.context() as patched:
-        patched.setattr(fingerprints, where, killed)
+        patched.setattr(opening if where == "say_first_model" else fingerprints, where, killed)
         with pytest.raises(Killed):
             waiting.coordinator.aggregate(waiting.now)
     assert status.status(waiting.coordinator.root, waiting.now).next == "fedmed aggregate"
@@ -467,7 +467,7 @@ def test_aggregate_goes_on_where_it_was_killed(
     assert [each.step for each in done.done] == ["aggregate"]
     made: Any = done.done[0].result
     assert [ack.status for ack in made.acks] == ["used"] * 3
-    assert fingerprints.is_open(waiting.coordinator.workspace(), desk_of(waiting)) is False
+    assert opening.is_open(waiting.coordinator.workspace(), desk_of(waiting)) is False
 
 
 def desk_of(simulation: Simulation) -> Any:
@@ -479,7 +479,7 @@ def desk_of(simulation: Simulation) -> Any:
 def test_weights_that_start_kept_are_whole_or_made_again(waiting: Simulation) -> None:
     for name in NAMES:
         send(waiting, name)
-    kept = fingerprints.initial_file(waiting.coordinator.workspace())
+    kept = opening.initial_file(waiting.coordinator.workspace())
     kept.write_bytes(kept.read_bytes()[:-1])
     assert code_of(lambda: waiting.coordinator.aggregate(waiting.now)) == "FM-NRM-08"
     start.start(waiting.coordinator.root, lambda _: (INITIAL, ROWS), waiting.now)
@@ -499,7 +499,7 @@ def test_start_repeats_with_the_weights_it_began_with_and_no_others(waiting: Sim
         )
 
     assert begun(from_file=True) == "FM-FED-05"
-    fingerprints.initial_file(waiting.coordinator.workspace()).unlink()
+    opening.initial_file(waiting.coordinator.workspace()).unlink()
     assert begun(from_file=False) == "FM-FED-05"
 
 

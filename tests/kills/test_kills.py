@@ -83,7 +83,8 @@ class Bench:
         begun = kept(self.before)
         assert left.lines[: len(begun.lines)] == begun.lines
         assert begun.files.items() <= left.files.items()
-        books.verify(workspace, lambda _done, _total: None)
+        if not self.masked:  # what cannot be made twice stands in the ledger first, and gets to the archive later
+            books.verify(workspace, lambda _done, _total: None)
 
         steps_behind, is_said = progress_of(workspace, begun)
         result = self.run(workspace)
