@@ -83,6 +83,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     logs.silence()
     try:
+        screen.warn_of_expiry(arguments)
         code = app(prog_name="fedmed", standalone_mode=False)
     except FedmedError as error:
         if error.next == CODES["FM-USE-01"].remedy:

@@ -45,6 +45,7 @@ OPENS_A_WORKSPACE = (
     "ledger",
     "cache",
 )
+_warnings: list[str] = []  # of the one command of this process
 
 
 def is_coordinator(workspace: Path) -> bool:
@@ -75,9 +76,10 @@ class Screen:
         drawing.table(columns, [[visible(cell) for cell in row] for row in rows], stderr=self._json)
 
     def result(self, found: Any) -> None:
-        """Print the JSON object when one was asked for."""
+        """Print the JSON object when one was asked for, with `warnings` where something ends soon."""
         if self._json:
-            write(json.dumps(plain(found)) + "\n")
+            said = plain(found)
+            write(json.dumps({**said, "warnings": _warnings} if _warnings else said) + "\n")
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
@@ -123,10 +125,27 @@ def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
     """A hint that is a command names the workspace that the failed command named."""
     if not next_.startswith(tuple(f"fedmed {command}" for command in OPENS_A_WORKSPACE)) or next_.endswith(" --help"):
         return next_
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    options.add_argument("-w", "--workspace", default="")
-    folder = options.parse_known_args(list(arguments))[0].workspace
+    folder = workspace_in(arguments)
     return f"{next_} -w {shlex.quote(folder)}" if folder else next_
+
+
+def workspace_in(arguments: Sequence[str]) -> str:
+    """What was given as -w; empty where nothing was."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    options.add_argument("-w", "--workspace", nargs="?", default="", const="")
+    return str(options.parse_known_args(list(arguments))[0].workspace)
+
+
+def warn_of_expiry(arguments: Sequence[str]) -> None:
+    """A line on stderr for what ends soon in the workspace of this command; `result` says it too."""
+    _warnings.clear()
+    if not arguments or arguments[0] not in OPENS_A_WORKSPACE:
+        return
+    from fedmed.auditor import expiry  # noqa: PLC0415 - `--help` needs none
+
+    _warnings.extend(expiry.warnings(Path(workspace_in(arguments)), now()))
+    for warning in _warnings:
+        write(f"warning: {visible(warning)}\n", stream(stderr=True))
 
 
 def sizes(text: str, sites: int | None) -> list[float]:

@@ -1,0 +1,50 @@
+"""What ends soon in a workspace: told with every command from 60 days before; a federation is no quick thing."""
+
+from __future__ import annotations
+
+import math
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from fedmed import files
+from fedmed.errors import FedmedError
+from fedmed.exchange import artifact, reading, statement
+from fedmed.exchange.ledger import Ledger
+from fedmed.exchange.record import Record
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+AHEAD = timedelta(days=60)
+
+
+def warnings(root: Path, now: datetime) -> list[str]:
+    """About the federation in force and the model whose round is open, each with what to do; never raises."""
+    try:
+        record = Record(Ledger(root / "state" / "ledger.jsonl").entries)
+        agreed, model = record.newest("federation"), record.newest("model")
+        found = []
+        if agreed and (left := _left(root, agreed.id, now)):
+            found.append(f"the federation expires {left}: the coordinator founds a new one before, if it is to go on")
+        if model and not model.last and (left := _left(root, model.id, now)):
+            found.append(f"model r{model.round_number:04d} expires {left}: its round has to close before")
+    except (FedmedError, OSError):  # the command itself says what is wrong
+        return []
+    return found
+
+
+def _left(root: Path, statement_id: str, now: datetime) -> str:
+    """When a statement expires, in words; empty while that is far off."""
+    fd = files.open_regular(root / "archive" / f"{statement_id}.fedmed")
+    try:
+        said = statement.decode(artifact.read_envelope(reading.reader(fd)).raw)
+    finally:
+        os.close(fd)
+    expires = getattr(said.predicate, "expires", "")
+    left = statement.from_time(expires) - now
+    if left > AHEAD:
+        return ""
+    days = math.ceil(left / timedelta(days=1))
+    return f"{expires} (in {days} day{'s' if days > 1 else ''})" if days > 0 else f"{expires} (over)"

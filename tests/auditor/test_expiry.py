@@ -1,0 +1,69 @@
+"""What ends soon is told with every command, from 60 days before."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from fedmed.auditor import expiry
+from fedmed.cli import screen
+from tests.federation.simulator import START
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.federation.simulator import Simulation
+
+LAST = "its round has to close before"
+
+
+def told(simulation: Simulation, days: float) -> list[str]:
+    return expiry.warnings(simulation.sites["aa"].root, START + timedelta(days=days))
+
+
+def test_a_model_is_told_from_60_days_before_its_end(simulation: Simulation) -> None:
+    simulation.sites["aa"].look(simulation.now)
+    assert told(simulation, 119.9) == []
+    assert told(simulation, 120) == [f"model r0000 expires 2031-08-28T08:00:00Z (in 60 days): {LAST}"]
+    assert told(simulation, 179.5) == [f"model r0000 expires 2031-08-28T08:00:00Z (in 1 day): {LAST}"]
+    assert told(simulation, 181) == [f"model r0000 expires 2031-08-28T08:00:00Z (over): {LAST}"]
+
+
+def test_a_federation_too_and_a_last_model_no_more(simulation: Simulation) -> None:
+    for _ in range(2):
+        simulation.carry_down()
+        for name in simulation.names:
+            simulation.send_update(name, 1.0)
+        simulation.coordinator.aggregate(simulation.now)
+    simulation.carry_down()
+    simulation.sites["aa"].look(simulation.now)
+    assert told(simulation, 669) == []
+    (warning,) = told(simulation, 700)
+    assert warning.startswith("the federation expires 2033-02-28T08:00:00Z (in 30 days): the coordinator founds")
+
+
+def test_where_there_is_no_federation_nothing_is_told(tmp_path: Path) -> None:
+    assert expiry.warnings(tmp_path, START) == []
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "ledger.jsonl").write_text("no ledger\n")
+    assert expiry.warnings(tmp_path, START) == []
+
+
+def test_every_command_of_the_workspace_says_it(
+    simulation: Simulation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(simulation.coordinator.root)
+    monkeypatch.setattr(screen, "now", lambda: START + timedelta(days=170))
+    expected = f"model r0000 expires 2031-08-28T08:00:00Z (in 10 days): {LAST}"
+    for words in (["status", "-w", root], ["keys", "fingerprint", "--workspace", root], ["run", "-w", root]):
+        screen.warn_of_expiry(words)
+        screen.Screen(as_json=True).result({"round": 0})
+        out = capsys.readouterr()
+        assert (out.err, json.loads(out.out)) == (f"warning: {expected}\n", {"round": 0, "warnings": [expected]})
+    for words in (["status", "-w"], ["inspect", root], ["--version"], []):
+        screen.warn_of_expiry(words)
+        screen.Screen(as_json=True).result({"round": 0})
+        assert json.loads(capsys.readouterr().out) == {"round": 0}
