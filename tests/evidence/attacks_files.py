@@ -65,6 +65,20 @@ ATTACKS = (
         ),
     ),
     Attack(
+        "A3",
+        "a stolen key goes on signing after it was taken back, or somebody else takes keys back",
+        "FM-ROS-04; what its owner signed before stays valid",
+        (
+            *of(
+                "federation/test_revoked.py",
+                "test_a_round_goes_on_without_a_revoked_site",
+                "test_what_the_owner_signed_before_stays_valid",
+                "test_an_approval_that_a_thief_signed_counts_in_no_order",
+                "test_only_the_coordinator_takes_keys_back_and_only_those_of_the_roster",
+            ),
+        ),
+    ),
+    Attack(
         "A8",
         "a statement dated 2099, from either side",
         "FM-TIM-02",
