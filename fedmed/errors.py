@@ -10,7 +10,20 @@ import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fedmed.codes import data, doubts, machine, masking, privacy, protocol, roster, setup, shares, tables, trust
+from fedmed.codes import (
+    confidential,
+    data,
+    doubts,
+    machine,
+    masking,
+    privacy,
+    protocol,
+    roster,
+    setup,
+    shares,
+    tables,
+    trust,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +70,6 @@ def about(path: Path) -> Iterator[None]:
 
 CODES: dict[str, Code] = {
     row: code
-    for area in (setup, trust, privacy, roster, shares, masking, protocol, data, tables, doubts, machine)
+    for area in (setup, trust, privacy, confidential, roster, shares, masking, protocol, data, tables, doubts, machine)
     for row, code in area.CODES.items()
 }

@@ -223,6 +223,7 @@ class FederationDraft(Strict):
     max_norm_ratio: Annotated[float, Field(ge=1, le=1_000_000)] = 5.0
     min_cosine: Annotated[float, Field(ge=-1, le=1)] = -0.5
     max_num_cases: NumCases | dict[str, NumCases] = 100_000
+    encryption: Literal["none", "age"] = "none"
 
     def bound(self, site: str) -> int:
         """The most cases that an update of `site` may claim. Raises FedmedError FM-SET-03 for a site not listed."""

@@ -14,7 +14,20 @@ from typer.testing import CliRunner
 import fedmed
 from fedmed.cli.app import app
 from fedmed.codes import code as exits
-from fedmed.codes import data, doubts, machine, masking, privacy, protocol, roster, setup, shares, tables, trust
+from fedmed.codes import (
+    confidential,
+    data,
+    doubts,
+    machine,
+    masking,
+    privacy,
+    protocol,
+    roster,
+    setup,
+    shares,
+    tables,
+    trust,
+)
 from fedmed.errors import CODES, FedmedError
 
 PACKAGE, TESTS = Path(fedmed.__file__).parent, Path(__file__).parent
@@ -109,7 +122,20 @@ def test_a_row_of_the_taxonomy(code: str) -> None:
 def test_no_code_stands_in_two_tables() -> None:
     assert sum(
         len(area.CODES)
-        for area in (data, doubts, machine, masking, privacy, protocol, roster, setup, shares, tables, trust)
+        for area in (
+            confidential,
+            data,
+            doubts,
+            machine,
+            masking,
+            privacy,
+            protocol,
+            roster,
+            setup,
+            shares,
+            tables,
+            trust,
+        )
     ) == len(CODES)
 
 

@@ -109,10 +109,13 @@ def verify(path: Path, federation_path: Path | None) -> Verified:
         (part.name, part.bytes, found.statement.digest_of(part.name)) for part in found.statement.predicate.payload
     ]
     checked = ["signature", "canonical statement and schema", "payload hashes", "container, to the last byte"]
+    if found.statement.is_encrypted:
+        checked[2] = "hashes of the encrypted payloads; what is in them only their recipients can check"
     if known is not None:
         checked += ["key and role in the federation", "federation id, version and digest"]
-        checked += ["approvals of sites"] if found.kind == "model" else []
-        checked += ["tensor table and finite numbers"] if found.kind in ("model", "update", "state") else []
+        checked += ["approvals of sites"] if found.kind == "model" and not found.statement.is_encrypted else []
+        looks_in = found.kind in ("model", "update", "state") and not found.statement.is_encrypted
+        checked += ["tensor table and finite numbers"] if looks_in else []
     spoken = keys.spoken(known.federation.digest) if known else ""
     asked = known.recipe.update.encoding if known and found.kind == "update" else ""
     return Verified(found, owner.name if owner else "", spoken, names, checked, asked)
@@ -126,6 +129,7 @@ def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement,
     expected: dict[str, Demand] = {}
     if known is not None:
         _of_this_federation(envelope.id, said, known.federation)
+        admission.require_agreed(said, known.federation)
         _of_this_recipe(said, known)
         expected = _expected(said, known)
         _of_this_table(said, expected)

@@ -105,6 +105,7 @@ def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:
     body = _body(made)
     if body.previous is None or not body.parents:
         raise FedmedError("FM-SHR-13", f"model of round {round_ + 1}: it names no model and updates before it")
+    require_readable(made.said)
     base = shelf.take(body.previous)
     _body(base)
     if base.known.federation.founding.id != made.known.federation.founding.id:
@@ -148,7 +149,7 @@ def _body(model: Taken) -> bodies.Model:
 def require_readable(said: Statement) -> None:
     """What is encrypted only its recipient can compute with. Raises FedmedError FM-SHR-15."""
     if any(str(part.enc) != "none" for part in said.predicate.payload):
-        raise _not_from_files(f"{said.kind} of {said.sender}: it is encrypted for the coordinator")
+        raise _not_from_files(f"{said.kind} of {said.sender}: it is encrypted for its recipients")
 
 
 def _strategy(found: _Round, round_: int) -> Strategy:

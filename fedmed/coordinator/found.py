@@ -46,6 +46,8 @@ min_count: {min_count}
 # An update that claims more cases than this is refused.
 # One number for all, or one for each site: {{st-olav: 300, lakeside: 120}}.
 max_num_cases: 100000
+# age: payloads, counts and metrics are encrypted to those they are for; who carries a file sees who wrote to whom.
+encryption: none
 """
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.coordinator import central, masks
 from fedmed.exchange import approvals, artifact, bodies, laps, sealing, statement
+from fedmed.exchange.federation import COORDINATOR
 from fedmed.learning import shapes
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
         )
         return statement.make("model", subject, predicate)
 
-    return sealing.say(found, command, "model", next_.round, contents, build, now)
+    readers = federation.readers(COORDINATOR, *federation.site_names)
+    return sealing.say(found, command, "model", next_.round, contents, build, now, readers=readers)
 
 
 def _order(running: Started, next_: Next, before: Known | None) -> list[str]:

@@ -73,7 +73,8 @@ class Archived:
     def open(self, stack: ExitStack, header: int) -> Source:
         """Raises FedmedError FM-TRU-11."""
         fd, said, name = _opened(stack, self.found, self.statement_id, self.payload)
-        source = Source(fd, name, partial(sealing.check_digest, said, self.payload))
+        is_verified = said.is_encrypted  # when it was opened
+        source = Source(fd, name, None if is_verified else partial(sealing.check_digest, said, self.payload))
         source.fill(np.empty(header, np.uint8))
         return source
 
@@ -98,7 +99,11 @@ def _opened(stack: ExitStack, found: Workspace, statement_id: str, payload: str)
     """A descriptor at the payload's first byte, its statement, and what it is called in a message."""
     fd, envelope, said = sealing.open_archived(found, statement_id)
     stack.callback(os.close, fd)
-    os.lseek(fd, artifact.payload_offset(envelope, said, payload), os.SEEK_SET)
+    if said.is_encrypted:
+        fd = files.open_regular(sealing.decrypted(found, statement_id, payload))
+        stack.callback(os.close, fd)
+    else:
+        os.lseek(fd, artifact.payload_offset(envelope, said, payload), os.SEEK_SET)
     return fd, said, f"{payload} of {said.kind} {said.sender}"
 
 

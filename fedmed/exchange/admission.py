@@ -40,6 +40,8 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
         _goes_on(said, situation)
         _acknowledges(said, situation)
         _in_time(said, situation)
+        if situation.federation is not None:
+            require_agreed(said, situation.federation)
         outcome = (answers.of_coordinator if kind in statement.COORDINATOR_KINDS else answers.of_site)(said, situation)
     except Decided as decided:
         return Verdict(*decided.verdict, said)
@@ -253,6 +255,13 @@ def acknowledged(said: Statement, name: str) -> str | None:
     if isinstance(predicate, statement.UnmaskRequestPredicate | statement.ReceiptPredicate):  # to one, of which it is
         return predicate.ack
     return None if isinstance(predicate, statement.JoinPredicate) or name != COORDINATOR else predicate.ack
+
+
+def require_agreed(said: Statement, federation: Federation) -> None:
+    """Payloads are encrypted where the federation says so, and nowhere else. Raises FedmedError FM-AGE-01."""
+    if said.kind in statement.ENCRYPTED and said.is_encrypted != (federation.body.encryption == "age"):
+        expected, got = ("encrypted", "in clear")[:: 1 if federation.body.encryption == "age" else -1]
+        raise FedmedError("FM-AGE-01", f"{said.kind} of {said.sender}: expected payloads {expected}, got them {got}")
 
 
 def require_past(said: Statement, now: datetime) -> None:

@@ -9,7 +9,6 @@ from fedmed.exchange import attempts, laps, statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
-    from fedmed.exchange import bodies
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.record import Known
     from fedmed.exchange.statement import Statement
@@ -98,12 +97,12 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     if isinstance(predicate, statement.UnmaskReplyPredicate):
         return attempts.reply(said.sender, predicate, situation)
     if isinstance(predicate, statement.ReportPredicate):
-        if predicate.body.facts is None:
+        if predicate.body.facts is None and not said.is_encrypted:
             raise FedmedError("FM-FRM-03", f"report of {said.sender}: statement.json: body.facts: a report tells them")
         return Outcome.ACCEPTED
     if predicate.tensor_table != situation.tables["update"]:
         raise FedmedError("FM-TEN-01", f"update of {said.sender}: the table of tensors is not the federation's")
-    _plausible(said, predicate.body.facts, situation.federation)
+    require_plausible(said, situation.federation)
     numbers = situation.federation.preprocessing
     if numbers is not None and predicate.body.preprocessing != numbers:
         raise FedmedError("FM-NRM-06", f"update of {said.sender}: not made with the federation's fitted numbers")
@@ -113,8 +112,9 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     return Outcome.LATE if is_over else _newest_of(said.sender, predicate, situation)
 
 
-def _plausible(said: Statement, facts: bodies.UpdateFacts | None, federation: Federation) -> None:
-    """As many cases and patients as a site of this federation may have. Raises FedmedError FM-TEN-03."""
+def require_plausible(said: Statement, federation: Federation) -> None:
+    """As many cases and patients as a site may have here, where an update tells. Raises FedmedError FM-TEN-03."""
+    facts = said.predicate.body.facts if isinstance(said.predicate, statement.UpdatePredicate) else None
     if facts is None:
         return
     _within_bound(said, facts.num_cases, federation)

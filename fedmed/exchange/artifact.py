@@ -87,6 +87,7 @@ class Content:
     sha256: str | None
     chunks: Callable[[], Iterable[files.Bytes]]
     coding: Literal["none", "zstd"] = "none"
+    enc: Literal["none", "age"] = "none"
 
 
 def json_content(name: str, data: bytes) -> Content:
@@ -164,6 +165,8 @@ def _require_size(part: statement.Payload, expected: Expected) -> None:
 
 def _read_payload(reader: Reader, part: statement.Payload, sha256: str, expected: Demand | None) -> Iterator[None]:
     name, size = part.name, part.bytes
+    if part.enc != "none":
+        expected = None  # what is in it is looked at behind the decryption
     if isinstance(expected, Bounded) and size > expected.size:
         raise FedmedError("FM-FRM-04", f"{name}: expected at most {expected.size} bytes, got {size}")
     if isinstance(expected, Expected):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import certificates, keys, seeds
+from fedmed.exchange.statement import is_encrypted
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def require_masks(said: Statement, predicate: ModelPredicate, situation: Situati
     listed = len(situation.federation.body.roster) if is_answered and situation.federation else 0
     if len(body.masks) != listed:
         raise FedmedError("FM-MSK-03", f"model of round {round_}: expected {listed} masks, got {len(body.masks)}")
-    if body.is_of_masked != (situation.masks and round_ > 0):
+    if not said.is_encrypted and body.is_of_masked != (situation.masks and round_ > 0):
         raise FedmedError("FM-MSK-03", f"model of round {round_}: made of masked updates, or not, against the recipe")
     held = situation.record.model(round_)
     if held and held.payload != said.subject[0].digest.sha256:
@@ -72,7 +73,7 @@ def require_masked(sender: str, predicate: UpdatePredicate, situation: Situation
         expected, got = ("a masked one", "a plain one")[:: 1 if situation.masks else -1]
         raise FedmedError("FM-MSK-05", f"update of {sender}: expected {expected}, got {got}")
     if masked is None:
-        if predicate.body.facts is None:
+        if predicate.body.facts is None and not is_encrypted(predicate):
             raise FedmedError("FM-FRM-03", f"update of {sender}: statement.json: body.facts: a plain update tells them")
         return
     if masked.context != seeds.binding(model.id) or len(masked.dealt) != len(federation.body.roster):

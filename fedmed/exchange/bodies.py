@@ -79,12 +79,13 @@ class Limits(Sent):
 
 
 class Federation(Sent):
-    """The trust root: who takes part with which key, under which limits."""
+    """The trust root: who takes part with which key, under which limits, and whether payloads are encrypted."""
 
     coordinator: PublicKey
     coordinator_age: AgeRecipient
     roster: list[Member] = Field(min_length=1, max_length=100)
     limits: Limits
+    encryption: Literal["none", "age"]
 
     @model_validator(mode="after")
     def _one_seat_each(self) -> Self:

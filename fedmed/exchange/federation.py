@@ -76,6 +76,12 @@ class Federation:
     def member(self, name: str) -> bodies.Member:
         return next(member for member in self.body.roster if member.name == name)
 
+    def readers(self, *names: str) -> list[str]:
+        """Whom payloads for these are encrypted to; nobody where they are sent in clear."""
+        if self.body.encryption == "none":
+            return []
+        return [self.body.coordinator_age if name == COORDINATOR else self.member(name).age for name in names]
+
     def sites(self) -> list[statement.Actor]:
         """All sites as recipients, by name."""
         return [statement.actor(name, keys.parse_public_line(self.member(name).key)) for name in self.site_names]

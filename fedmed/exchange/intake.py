@@ -7,12 +7,12 @@ of the copy is verified while it is written. Nothing in the inbox is ever moved,
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import answers, artifact, container, reading, statement
+from fedmed.exchange import answers, artifact, container, decrypting, reading, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
 from fedmed.exchange.artifact import Expected
 from fedmed.exchange.federation import COORDINATOR
@@ -170,10 +170,11 @@ def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms
         fd = files.open_regular(path)
     except OSError as error:
         return _unopened(error)
+    plain = ""
     try:
         verdict, envelope = examine(fd, situation, terms.limit)
         if envelope is not None and verdict.outcome in ARCHIVED:
-            verdict = _take_in(workspace, fd, envelope, verdict, terms.expected)
+            verdict, plain = _take_in(workspace, fd, envelope, verdict, terms)
         age = situation.now.timestamp() - os.fstat(fd).st_mtime
     finally:
         os.close(fd)
@@ -186,7 +187,7 @@ def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms
             Outcome.INCOMPLETE, "FM-WAI-04", f"does not verify yet and is {age:.0f} s old: {verdict.message}"
         )
     if envelope is not None and verdict.statement is not None:
-        _record(workspace, envelope, verdict, situation, command)
+        _record(workspace, envelope, verdict, situation, command, plain)
     seen.remember(verdict)
     return verdict
 
@@ -225,30 +226,35 @@ def _check_length(size: int, expected: int) -> None:
         raise container.Incomplete(f"the file ends at {100 * size // expected} %: copy it again")
 
 
-def _take_in(
-    workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict, expected: Mapping[str, Demand]
-) -> Verdict:
-    """Copy into the spool, verifying every byte that is written, then give it its place in the archive."""
-    said = verdict.statement
+def _take_in(workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict, terms: Terms) -> tuple[Verdict, str]:
+    """Copy into the spool, verifying every byte that is written, then give it its place in the archive. What is
+    encrypted is opened out of that copy; then the digest of the first payload's plaintext comes with the verdict.
+    """
+    said, plain = verdict.statement, ""
     target = workspace.archived(envelope.id)
     if said is None:
-        return verdict
+        return verdict, plain
     part = workspace.spool / f"{envelope.id}.part"
     try:
-        files.write_stream(part, reading.verified(fd, envelope, said, expected), mode=0o600)
+        files.write_stream(part, reading.verified(fd, envelope, said, terms.expected), mode=0o600)
+        if said.is_encrypted and terms.federation is not None:
+            whole, plain = decrypting.examine(part, workspace.age_key, envelope, said, terms.expected, terms.federation)
+            verdict = replace(verdict, statement=whole)
     except FedmedError as error:
         part.unlink(missing_ok=True)
-        if error.code.startswith("FM-RES"):
+        if error.code.startswith(("FM-RES", "FM-KEY")):
             raise
-        return _failed(error, said)
+        return _failed(error, said), plain
     if target.exists():
         part.unlink()
     else:
         files.publish(part, target)
-    return verdict
+    return verdict, plain
 
 
-def _record(workspace: Workspace, envelope: Envelope, verdict: Verdict, situation: Situation, command: str) -> None:
+def _record(
+    workspace: Workspace, envelope: Envelope, verdict: Verdict, situation: Situation, command: str, plain: str
+) -> None:
     """The ledger's line about a statement that is verified and addressed to this actor."""
     said = verdict.statement
     if said is None or verdict.outcome not in (*ARCHIVED, Outcome.CONFLICT, Outcome.REJECTED):
@@ -257,14 +263,14 @@ def _record(workspace: Workspace, envelope: Envelope, verdict: Verdict, situatio
         return
     if any(known.id == envelope.id for known in workspace.record.conflicts):
         return
-    known = to_known(envelope.id, said, verdict.outcome.value, workspace.name)
+    known = to_known(envelope.id, said, verdict.outcome.value, workspace.name, plain)
     is_told_time = situation.role == "site" and said.sender == COORDINATOR  # the word of another site moves no time
     floor = {"floor": min(said.predicate.created, statement.to_time(situation.now))} if is_told_time else {}
     workspace.write_known(command, "received", situation.now, known, code=verdict.code, **floor)
 
 
-def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) -> Known:
-    """What the ledger keeps of a statement."""
+def to_known(statement_id: str, said: Statement, outcome: str, receiver: str, plain: str = "") -> Known:
+    """What the ledger keeps of a statement; of one that is encrypted with the digest of the plaintext."""
     predicate = said.predicate
     return Known(
         id=statement_id,
@@ -275,7 +281,7 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str) ->
         round=getattr(predicate, "round", None),
         outcome=outcome,
         ack=acknowledged(said, receiver),
-        payload=said.subject[0].digest.sha256,
+        payload=plain or said.subject[0].digest.sha256,
         created=predicate.created,
         order=tuple(predicate.body.order) if isinstance(predicate, statement.ModelPredicate) else (),
         last=isinstance(predicate, statement.ModelPredicate) and predicate.body.last,

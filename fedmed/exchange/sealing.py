@@ -11,11 +11,12 @@ import hashlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, intake, reading, statement
+from fedmed.exchange import artifact, confidential, decrypting, intake, private_facts, reading, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.workspace import Workspace
 
 _COMMITTED = ".said"
+PLAINTEXT, _CIPHERTEXT = ".plain", ".age"
 UNKNOWN = "0" * 64  # stands for a digest while the payload is hashed and written
 
 
@@ -60,21 +62,15 @@ def say(
     build: Callable[[Opening, list[statement.Payload], list[statement.Subject]], Statement],
     now: datetime,
     once: Mapping[str, object] | None = None,
+    readers: Sequence[str] = (),
 ) -> Known:
     """Seal one statement with its payloads; returns what the ledger now knows of it. Raises FedmedError FM-RES-*.
 
     `once`: what cannot be sealed a second time, because its payloads would be others. The ledger's line comes before
     the archive then, with these facts: from there on these bytes are said, and `settle` ends what was killed.
+    `readers`: the age recipients that the payloads are encrypted to, as `Federation.readers` has them.
     """
     opening = _open(workspace, command, kind, round_, now)
-    payload = [
-        statement.Payload(name=part.name, bytes=part.size, media=part.media, enc="none", coding=part.coding)  # type: ignore[arg-type]
-        for part in contents
-    ]
-
-    def subject(digests: list[str]) -> list[statement.Subject]:
-        named = zip(contents, digests, strict=True)
-        return [statement.Subject(name=part.name, digest=statement.Sha256(sha256=digest)) for part, digest in named]
 
     def signed(said: Statement) -> tuple[str, bytes]:
         raw = statement.encode(said)
@@ -82,7 +78,9 @@ def say(
             raise ValueError("a statement that its own schema refuses")
         return artifact.sha256(raw), artifact.head(raw, workspace.key, kind)
 
-    said = build(opening, payload, subject([part.sha256 or UNKNOWN for part in contents]))
+    said, plain = build(opening, _payload(contents), _subject(contents)), ""
+    if readers:
+        said, contents, plain = _encrypted(workspace, said, contents, readers)
     statement_id, head = signed(said)
     part = workspace.spool / f"{kind}.part"
     with files.Sink(part) as sink:
@@ -90,10 +88,11 @@ def say(
             write(bytes(len(head)))
             digests = artifact.write_payloads(contents, write)
         if any(each.sha256 is None for each in contents):
-            said = said.model_copy(update={"subject": subject(digests)})
+            said = said.model_copy(update={"subject": _subject(contents, digests)})
             statement_id, head = signed(said)
         sink.write_first(head)
-    known = intake.to_known(statement_id, said, "said", workspace.name)
+    files.empty(workspace.spool, f"*{_CIPHERTEXT}")
+    known = intake.to_known(statement_id, said, "said", workspace.name, plain)
     facts = {**_floor(workspace, opening.created, now), **(once or {})}
     if once is None:
         files.publish(part, workspace.archived(statement_id))
@@ -104,6 +103,33 @@ def say(
     workspace.write_known(command, "said", now, known, **facts)
     files.publish(committed, workspace.archived(statement_id))
     return known
+
+
+def _payload(contents: Sequence[Content]) -> list[statement.Payload]:
+    return [
+        statement.Payload(name=part.name, bytes=part.size, media=part.media, enc=part.enc, coding=part.coding)  # type: ignore[arg-type]
+        for part in contents
+    ]
+
+
+def _subject(contents: Sequence[Content], digests: Sequence[str] = ()) -> list[statement.Subject]:
+    named = zip(contents, digests or [part.sha256 or UNKNOWN for part in contents], strict=True)
+    return [statement.Subject(name=part.name, digest=statement.Sha256(sha256=digest)) for part, digest in named]
+
+
+def _encrypted(
+    workspace: Workspace, said: Statement, contents: Sequence[Content], readers: Sequence[str]
+) -> tuple[Statement, list[Content], str]:
+    """The same for `readers` alone, and the digest of the first payload's plaintext."""
+    public, private = private_facts.hide(said.predicate)
+    bound, made, digests = confidential.binding(said), [], []
+    for part in [*contents, artifact.json_content(statement.PRIVATE, private)]:
+        target = workspace.spool / f"{said.kind}.{part.name}{_CIPHERTEXT}"
+        ciphertext, plain = confidential.encrypt(part, bound, readers, target)
+        made.append(ciphertext)
+        digests.append(plain)
+    predicate = public.model_copy(update={"payload": _payload(made)})
+    return statement.make(said.kind, _subject(made), predicate), made, digests[0]
 
 
 def settle(workspace: Workspace) -> None:
@@ -157,7 +183,7 @@ def complete_intent(workspace: Workspace, now: datetime) -> None:
         if intent is None or said.predicate.seq != intent.seq:
             number = said.predicate.seq
             raise FedmedError("FM-TRU-06", f"the archive holds number {number} of this workspace, the ledger does not")
-        known = intake.to_known(path.stem, said, "said", workspace.name)
+        known = intake.to_known(path.stem, said, "said", workspace.name, _plain_digest(workspace, path.stem))
         workspace.write_known(intent.command, "said", now, known, **_floor(workspace, intent.created, now))
     for known in workspace.record.said:
         if known.id not in workspace.record.posted and known.kind != "state":
@@ -252,10 +278,19 @@ def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifac
 
 
 def read_archived(workspace: Workspace, statement_id: str) -> Statement:
-    """The statement alone. Raises FedmedError FM-TRU-11."""
-    fd, _, said = open_archived(workspace, statement_id)
-    os.close(fd)
-    return said
+    """The statement alone, with what it says in `body.json` if it is encrypted: the one way to what a file tells.
+
+    Raises FedmedError FM-TRU-11, FM-AGE-02, FM-KEY-*.
+    """
+    fd, envelope, said = open_archived(workspace, statement_id)
+    try:
+        if not said.is_encrypted:
+            return said
+        private = bytearray()
+        _decrypt(workspace, fd, envelope, said, statement.PRIVATE, private.extend)
+        return private_facts.show(said, bytes(private))
+    finally:
+        os.close(fd)
 
 
 def read_envelope(workspace: Workspace, statement_id: str) -> artifact.Envelope:
@@ -266,8 +301,57 @@ def read_envelope(workspace: Workspace, statement_id: str) -> artifact.Envelope:
 
 
 def read_payload(workspace: Workspace, statement_id: str, name: str) -> bytes:
-    """A whole payload, checked against its digest again. Raises FedmedError FM-TRU-11."""
+    """A whole payload, checked against its digest again. Raises FedmedError FM-TRU-11, FM-AGE-02, FM-KEY-*."""
+    fd, envelope, said = open_archived(workspace, statement_id)
+    try:
+        if said.is_encrypted:
+            data = bytearray()
+            _decrypt(workspace, fd, envelope, said, name, data.extend)
+            return bytes(data)
+    finally:
+        os.close(fd)
     return b"".join(payload_chunks(workspace, statement_id, name))
+
+
+def decrypted(workspace: Workspace, statement_id: str, name: str) -> Path:
+    """An encrypted payload in clear, as a file of the private spool: it goes when the command ends.
+
+    Raises FedmedError FM-TRU-11, FM-AGE-02, FM-KEY-*, FM-RES-*.
+    """
+    target = workspace.spool / f"{statement_id}.{name}{PLAINTEXT}"
+    if target.exists():
+        return target
+    part = target.with_suffix(".part")
+    fd, envelope, said = open_archived(workspace, statement_id)
+    try:
+        with files.Sink(part, durable=False) as sink:
+            _decrypt(workspace, fd, envelope, said, name, sink.write)
+    finally:
+        os.close(fd)
+    part.replace(target)
+    return target
+
+
+def _decrypt(
+    workspace: Workspace,
+    fd: int,
+    envelope: artifact.Envelope,
+    said: Statement,
+    name: str,
+    write: Callable[[bytes], object],
+) -> str:
+    check = partial(check_digest, said, name)
+    return decrypting.open_payload(workspace.age_key, fd, envelope, said, name, write, check)
+
+
+def _plain_digest(workspace: Workspace, statement_id: str) -> str:
+    """That of the first payload, where it is encrypted."""
+    fd, envelope, said = open_archived(workspace, statement_id)
+    try:
+        name = said.subject[0].name
+        return _decrypt(workspace, fd, envelope, said, name, lambda _: None) if said.is_encrypted else ""
+    finally:
+        os.close(fd)
 
 
 def payload_chunks(workspace: Workspace, statement_id: str, name: str) -> Iterator[bytes]:
@@ -275,6 +359,10 @@ def payload_chunks(workspace: Workspace, statement_id: str, name: str) -> Iterat
     no longer what was signed.
     """
     fd, envelope, said = open_archived(workspace, statement_id)
+    if said.is_encrypted:
+        os.close(fd)
+        yield from files.chunks_of(decrypted(workspace, statement_id, name))
+        return
     digest = hashlib.sha256()
     try:
         size = next(part.bytes for part in said.predicate.payload if part.name == name)

@@ -70,7 +70,7 @@ class Payload(Sent):
     name: Text
     bytes: Annotated[int, Field(ge=0, le=container.MAX_MEMBER)]
     media: Literal["application/json", "application/octet-stream", "application/vnd.safetensors"]
-    enc: Literal["none"]
+    enc: Literal["none", "age"]
     coding: Literal["none", "zstd"]
 
     @field_validator("name")
@@ -239,6 +239,8 @@ PAYLOADS = {
     "report": [],
     "state": ["state.safetensors"],
 }
+PRIVATE = "body.json"  # where payloads are encrypted, what the body does not say in clear
+ENCRYPTED = ("model", "update", "report")  # kinds whose payloads may be
 PREPROCESSING = "preprocessing.json"  # a second version of a federation adds it
 SHARES = ["bundles.bin", "shares.json"]  # a masked update adds them
 UNMASK = "unmask.json"  # a model of masked updates adds it
@@ -260,6 +262,7 @@ class Statement(Sent):
         expected = payload_names(self.predicate)
         if payload != expected:
             raise ValueError(f"a {kind} has the payloads {expected}")
+        _require_hidden(self.predicate)
         if kind != "update" and any(part.coding != "none" for part in self.predicate.payload):
             raise ValueError("only an update is compressed")
         names = [subject.name for subject in self.subject]
@@ -274,12 +277,39 @@ class Statement(Sent):
         return self.predicate.kind
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether its payloads are for the recipients alone."""
+        return is_encrypted(self.predicate)
+
+    @property
     def sender(self) -> str:
         return self.predicate.sender.name
 
     def digest_of(self, name: str) -> str:
         """SHA-256 of the payload or subject `name`."""
         return next(subject.digest.sha256 for subject in self.subject if subject.name == name)
+
+
+def is_encrypted(predicate: AnyPredicate) -> bool:
+    return any(part.enc == "age" for part in predicate.payload)
+
+
+def _require_hidden(predicate: AnyPredicate) -> None:
+    """All payloads are encrypted or none, and then the body tells nothing that `body.json` is for."""
+    if not is_encrypted(predicate):
+        return
+    if predicate.kind not in ENCRYPTED or any(part.enc == "none" for part in predicate.payload):
+        raise ValueError("partly encrypted, or of a kind that never is")
+    told: list[object] = []
+    if isinstance(predicate, UpdatePredicate):
+        told = [predicate.body.facts, predicate.body.privacy, predicate.body.masked]
+    elif isinstance(predicate, ReportPredicate):
+        told = [predicate.body.facts]
+    elif isinstance(predicate, ModelPredicate):
+        parents = [part for each in predicate.body.parents for part in (each.weight, each.share)]
+        told = [*parents, predicate.body.clip, *predicate.body.pooled, *(each.reason or None for each in predicate.ack)]
+    if any(each is not None for each in told):
+        raise ValueError("encrypted, and told in clear")
 
 
 def payload_names(predicate: AnyPredicate) -> list[str]:
@@ -289,6 +319,8 @@ def payload_names(predicate: AnyPredicate) -> list[str]:
         more = [PREPROCESSING]
     elif isinstance(predicate, UpdatePredicate) and predicate.body.masked is not None:
         more = SHARES
+    elif is_encrypted(predicate):
+        more = [PRIVATE]
     elif isinstance(predicate, ModelPredicate) and predicate.body.is_of_masked:
         more = [UNMASK]
     return [*PAYLOADS[predicate.kind], *more]

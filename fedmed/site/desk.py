@@ -96,8 +96,11 @@ def opened(root: Path, now: datetime) -> Iterator[Site]:
         files.empty(site.workspace.spool)  # what a killed command left half-done
         with suppress(OSError):  # nothing depends on the cache
             files.empty(root / workspace.CACHE, "*.part")
-        sealing.complete_intent(site.workspace, now)
-        yield site
+        try:
+            sealing.complete_intent(site.workspace, now)
+            yield site
+        finally:
+            files.empty(site.workspace.spool, f"*{sealing.PLAINTEXT}")
 
 
 def peek(root: Path) -> Site:

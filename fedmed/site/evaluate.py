@@ -9,6 +9,7 @@ from fedmed import files, recipe
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
+from fedmed.exchange.federation import COORDINATOR
 from fedmed.learning import params
 from fedmed.site import (
     alone,
@@ -265,4 +266,5 @@ def _say(site: Site, consent: Approved, model: Known, body: bodies.Report, now: 
         return statement.make("report", statement.about("report", model.payload), predicate)
 
     looked = outgoing.guarded(site, consent, build)
-    return sealing.say(site.workspace, "evaluate", "report", model.round, [], looked, now)
+    readers = federation.readers(COORDINATOR, site.workspace.name)
+    return sealing.say(site.workspace, "evaluate", "report", model.round, [], looked, now, readers=readers)

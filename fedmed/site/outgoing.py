@@ -195,6 +195,8 @@ def _texts(path: Path) -> Iterator[str]:
         said = statement.decode(envelope.raw)
         yield envelope.raw.decode()
         for part in said.predicate.payload:
+            if part.enc != "none":  # its tensors' names and labels are the recipe's
+                continue
             read = reading.payload(fd, envelope, said, part.name)
             is_tensors = part.name.endswith(".safetensors")
             text = layout.stated_header(read, part.coding) if is_tensors else read(0, part.bytes)

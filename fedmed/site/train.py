@@ -16,6 +16,7 @@ from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, artifact, bodies, sealing, statement
+from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.laps import recipients
 from fedmed.learning import strategies
 from fedmed.site import (
@@ -277,7 +278,10 @@ def _say(
         return statement.make("update", subject, predicate)
 
     looked = outgoing.guarded(site, consent, build)
-    return sealing.say(site.workspace, "train-local", "update", model.round_number, contents, looked, now, once)
+    readers = federation.readers(COORDINATOR, site.workspace.name)
+    return sealing.say(
+        site.workspace, "train-local", "update", model.round_number, contents, looked, now, once, readers
+    )
 
 
 def _found(site: Site, said: Known, arrivals: list[Arrival]) -> Trained:

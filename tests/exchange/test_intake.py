@@ -191,7 +191,7 @@ def taken_in(simulation: Simulation, path: Path, before_the_copy: object) -> str
             assert (verdict.outcome, envelope is not None) == (Outcome.ACCEPTED, True)
             before_the_copy()  # type: ignore[operator]
             assert envelope is not None
-            return intake._take_in(found, fd, envelope, verdict, terms.expected).code
+            return intake._take_in(found, fd, envelope, verdict, terms)[0].code
         finally:
             os.close(fd)
 

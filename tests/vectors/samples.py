@@ -304,6 +304,7 @@ def _federation_body() -> dict[str, Any]:
             "max_norm_ratio": "5",
             "min_cosine": "-0.5",
         },
+        "encryption": "none",
     }
 
 
