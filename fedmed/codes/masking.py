@@ -88,7 +88,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-17": Code(
         PROTOCOL,
         "a reply answers a request that was never sent, or answers it a second time",
-        "call that site: the first reply counts, and fedmed makes no second one",
+        "call that site: the first reply counts, and a second one is never made by accident",
     ),
     "FM-MSK-18": Code(
         PROTOCOL,
