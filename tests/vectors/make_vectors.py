@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmed.exchange import canonical, keys, sshsig
-from tests.vectors import encoded, rostered, samples
+from tests.vectors import encoded, masked, rostered, samples
 from tests.vectors.samples import KINDS, key, member, members, of_kind, packed, resigned, sample, sha256, signed
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def vectors() -> Iterator[Vector]:
         _federations,
         _second_versions,
         encoded.vectors,
+        masked.vectors,
         rostered.vectors,
     ):
         yield from make()

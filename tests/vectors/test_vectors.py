@@ -10,7 +10,7 @@ from fedmed.auditor import inspection
 from fedmed.errors import CODES
 from tests.coded import code_of
 
-from . import encoded, make_vectors
+from . import encoded, make_vectors, masked
 from .samples import KINDS
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def test_there_are_many_small_ones_of_every_kind() -> None:
         "model-approved-by-nobody-yet.fedmed",
     }
     good |= {f"{name}.fedmed" for form in encoded.SETTINGS for name in (f"federation-{form}", f"update-{form}-ok")}
+    good |= {"federation-masked.fedmed", "update-masked-ok.fedmed", "model-masked-ok.fedmed"}
     assert good == {name for name, expected in INDEX if expected == "ok"}
     assert {expected for _, expected in INDEX} <= {"ok", *CODES}
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 2_000_000
@@ -58,4 +59,4 @@ def outcome(path: Path) -> str:
 def federation_of(name: str) -> str:
     """The file of the federation that a vector is held against."""
     form = name.removesuffix(".fedmed").split("-")[1]
-    return f"federation-{form if form in encoded.SETTINGS else 'ok'}.fedmed"
+    return f"federation-{form if form in (*encoded.SETTINGS, masked.FORM) else 'ok'}.fedmed"
