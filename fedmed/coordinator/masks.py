@@ -1,4 +1,4 @@
-"""Which mask certificates a model lists: for each site the newest that it sent, in its join or with an update.
+"""Which mask certificates a model lists: of each site the newest that it sent, in its join, an update or a receipt.
 
 Also one that came with an update which was late or void: a site goes on from what it told last.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.exchange import bodies, certificates, sealing
+from fedmed.exchange.bodies_roster import Receipt
 
 if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
@@ -45,8 +46,12 @@ def _first(found: Workspace, join: str) -> Certificate:
 
 
 def _told(found: Workspace, name: str) -> Certificate | None:
-    """What came with the newest update of a site, whatever became of it."""
-    updates = [each for each in found.record.received if (each.kind, each.sender) == ("update", name)]
-    newest = max(updates, key=lambda each: each.seq, default=None)
-    body = sealing.read_archived(found, newest.id).predicate.body if newest else None
-    return body.masked.next if isinstance(body, bodies.Update) and body.masked else None
+    """What came with the newest update of a site, whatever became of it, or with its receipt after a restore."""
+    brought = [each for each in found.record.received if each.sender == name and each.kind in ("update", "receipt")]
+    for each in sorted(brought, key=lambda each: each.seq, reverse=True):
+        body = sealing.read_archived(found, each.id).predicate.body
+        if isinstance(body, bodies.Update):
+            return body.masked.next if body.masked else None
+        if isinstance(body, Receipt) and body.mask is not None:
+            return body.mask
+    return None

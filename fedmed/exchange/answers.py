@@ -87,7 +87,9 @@ def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
 def of_site(said: Statement, situation: Situation) -> Outcome:
     """What a site sends, at the coordinator; in a lap also an update, at the next site."""
     predicate = said.predicate
-    if isinstance(predicate, statement.ApprovalPredicate | statement.ReceiptPredicate):
+    if isinstance(predicate, statement.ReceiptPredicate):
+        return attempts.receipt(said.sender, predicate, situation)
+    if isinstance(predicate, statement.ApprovalPredicate):
         return Outcome.ACCEPTED
     if isinstance(predicate, statement.FingerprintPredicate):
         return _fingerprint(said, predicate, situation)

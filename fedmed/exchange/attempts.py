@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Record
     from fedmed.exchange.statement import (
         ModelPredicate,
+        ReceiptPredicate,
         RoundPredicate,
         Statement,
         UnmaskReplyPredicate,
@@ -113,6 +114,15 @@ def require_one_set(record: Record, predicate: UnmaskRequestPredicate) -> None:
         if facts["included"] != predicate.body.digest:
             told = f"answered was about {', '.join(facts['sites'])}"
             raise FedmedError("FM-MSK-09", f"round {predicate.round}, attempt {predicate.attempt}: {told}")
+
+
+def receipt(sender: str, predicate: ReceiptPredicate, situation: Situation) -> Outcome:
+    """At the coordinator: a site that was restored may bring the certificate of new mask keys. Raises FM-SHR-01."""
+    federation, mask = situation.federation, predicate.body.mask
+    if mask is not None and federation is not None:
+        key = keys.parse_public_line(federation.member(sender).key)
+        certificates.check(mask, sender, key, federation.founding.id)
+    return Outcome.ACCEPTED
 
 
 def reply(sender: str, predicate: UnmaskReplyPredicate, situation: Situation) -> Outcome:

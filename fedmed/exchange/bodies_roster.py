@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.fields import Count, Fingerprint, SenderName, Sent, Text
 
 
@@ -17,6 +18,10 @@ class Revocation(Sent):
 
 
 class Receipt(Sent):
-    """What its sender has of the recipient's own statements, for a workspace that was restored; the newest is `seq`."""
+    """What its sender has of the recipient's own statements, for a workspace that was restored; the newest is `seq`.
+
+    `mask`: the certificate of new mask keys, of a site that was restored itself and threw its old ones away.
+    """
 
     seq: Annotated[int, Field(ge=1)]
+    mask: Certificate | None

@@ -18,6 +18,7 @@ from fedmed.exchange.fields import Sent
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from fedmed.exchange.certificates import Certificate
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
@@ -34,14 +35,17 @@ class Answered(Sent):
     answered: list[quoted.Quoted] = Field(min_length=1, max_length=MOST)
 
 
-def give(workspace: Workspace, federation: Federation, name: str, now: datetime) -> Known:
+def give(
+    workspace: Workspace, federation: Federation, name: str, now: datetime, mask: Certificate | None = None
+) -> Known:
     """Seal a receipt for `name`, or find the one that says the same. Raises FedmedError FM-ROS-10, FM-TRU-11."""
     mine = sorted((each for each in workspace.record.received if each.sender == name), key=lambda each: each.seq)
     if not mine:
         raise FedmedError("FM-ROS-10", f"{name[:40]}: no statement of that name is here")
     newest = mine[-1]
+    body = Receipt(seq=newest.seq, mask=mask)
     for said in workspace.record.of("receipt", sender=workspace.name):
-        if said.ack == newest.id:
+        if said.ack == newest.id and sealing.read_archived(workspace, said.id).predicate.body == body:
             return said
     actors = [federation.coordinator(), *federation.sites()]
     recipient = next(each for each in actors if each.name == name)
@@ -56,7 +60,7 @@ def give(workspace: Workspace, federation: Federation, name: str, now: datetime)
             recipients=[recipient],
             ack=newest.id,
             payload=payload,
-            body=Receipt(seq=newest.seq),
+            body=body,
         )
         return statement.make("receipt", subject, predicate)
 

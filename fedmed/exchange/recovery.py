@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Recovered:
     """`statements` that this workspace signed and did not know; it goes on with the number `next_seq`, and does not
-    answer rounds up to `answered` again (-1: none).
+    answer rounds up to `answered` again (-1: none). `posted` brings the coordinator the certificate of new mask keys.
     """
 
     is_new: bool
     statements: int
     next_seq: int
     answered: int
+    posted: Path | None = None
 
 
 @dataclass(frozen=True)

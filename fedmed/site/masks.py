@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import approvals, bodies, certificates, maskkeys, pins, sealing, seeds
+from fedmed.exchange import approvals, bodies, certificates, maskkeys, pins, receipts, sealing, seeds
+from fedmed.exchange.federation import COORDINATOR
+from fedmed.exchange.record import SPARED
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
     from fedmed.exchange.bodies import Model
     from fedmed.exchange.certificates import MaskKey
     from fedmed.exchange.record import Known
@@ -117,3 +122,17 @@ def erase_spent(site: Site) -> list[int]:
     answered = found.record.of("unmask-reply", round=newest.round, attempt=newest.attempt)
     in_use = [index] if sent and not answered else []
     return maskkeys.erase(found.mask_keys, max(number for _, number in listed), in_use)
+
+
+def renew(site: Site, consent: Approved, now: datetime) -> Path:
+    """New mask keys after a restore, and their certificate in a receipt to the coordinator, which lists the old ones.
+
+    Their index is above all that were told since the backup. Raises FedmedError FM-ROS-10, FM-KEY-*, FM-RES-*.
+    """
+    found, federation = site.workspace, consent.agreement.federation
+    held = maskkeys.held(found.mask_keys)
+    models = found.record.models()
+    listed = [each.index for known in models for each in body_of(site, known).masks if each.site == found.name]
+    index = max(held) if held else max(listed, default=certificates.FIRST) + SPARED * found.record.resumes
+    own = maskkeys.make(found.mask_keys, found.key, found.name, federation.founding.id, index)
+    return sealing.post(found, receipts.give(found, federation, COORDINATOR, now, own.certificate))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed import logs
 from fedmed.errors import FedmedError
 from fedmed.exchange import receipts, recovery, sealing, workspace
-from fedmed.site import desk
+from fedmed.site import desk, masks
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 
 
 def recover(root: Path, now: datetime) -> Recovered:
-    """From receipts in the inbox. Raises FedmedError FM-TRU-07, FM-WAI-02, FM-ROS-08."""
+    """From receipts in the inbox; where updates are masked, with new mask keys.
+
+    Raises FedmedError FM-TRU-07, FM-WAI-02, FM-ROS-08.
+    """
     with workspace.locked(root):
         logs.open_logs(root / "logs")
         site = desk.peek(root)
         with suppress(FedmedError):  # that its ledger forgot a statement is why it is restored
             sealing.complete_intent(site.workspace, now)
-        federation = desk.require_approved(site).agreement.federation
-        return recovery.recover(site.workspace, federation, now)
+        consent = desk.require_approved(site)
+        found = recovery.recover(site.workspace, consent.agreement.federation, now)
+        return replace(found, posted=masks.renew(site, consent, now)) if consent.masks else found
 
 
 def vouch(root: Path, name: str, now: datetime) -> list[Path]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fedmed.coordinator import desk as at_desk
+from fedmed.coordinator import masks
 from fedmed.coordinator import recover as at_coordinator
 from fedmed.errors import FedmedError
 from fedmed.exchange import ledger, maskkeys
@@ -17,7 +19,7 @@ from fedmed.site import status, train
 from tests.coded import code_of
 from tests.vectors import samples
 
-from . import simulator
+from . import masked_world, simulator
 from .simulator import end, predicate_of, statement_id
 
 if TYPE_CHECKING:
@@ -275,3 +277,28 @@ def test_an_invented_acknowledgement_stops_and_a_person_ends_it(simulation: Simu
     assert ends["a-lie.fedmed"] == (Outcome.REJECTED, "FM-ROS-06", 4)
     assert coordinator.aggregate(now, close=True).round == 1
     assert code_of(lambda: at_coordinator.dismiss(coordinator.root, "dd", "why", now)) == "FM-ROS-10"
+
+
+# --- masks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_restored_site_masks_again_with_new_keys(tmp_path: Path) -> None:
+    """Its old ones are thrown away; the round that lists them goes on without it, and the next one lists the new."""
+    world = masked_world.founded(tmp_path / "world", ("aa", "bb", "cc"))
+    backup = world.copied_to(tmp_path / "backup").sites["aa"].root
+    masked_world.play(world, dict.fromkeys(("aa", "bb", "cc"), 1.0))
+    site, coordinator = world.sites["aa"], world.coordinator
+    put_back(site, backup)
+    bring_receipt(world)
+    found = at_site.recover(site.root, world.now)
+    assert found.posted is not None
+    assert (found.answered, maskkeys.held(site.workspace().mask_keys)) == (0, [1 + SPARED])
+    assert at_site.recover(site.root, world.now).posted == found.posted
+    assert code_of(lambda: world.sites["aa"].masked_update(world.now, simulator.filled(1.0))) == "FM-SHR-03"
+    data = found.posted.read_bytes()
+    fields = {"resumes": 0, "seq": 50, "prev": "0" * 64, "ack": coordinator.workspace().record.last_said}
+    lie = world.change(data, "bb", lambda p: p.update(sender=world.sites["bb"].actor, **fields))
+    assert coordinator.judge(lie, world.now)[1] == "FM-SHR-01", "not another site's certificate"
+    assert coordinator.judge(data, world.now) == ACCEPTED
+    listed = masks.listed(coordinator.workspace(), at_desk.require_started(coordinator.workspace()))
+    assert [(each.site, each.index) for each in listed] == [("aa", 1 + SPARED), ("bb", 2), ("cc", 2)]

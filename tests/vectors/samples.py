@@ -260,7 +260,7 @@ def _about_keys(kind: str) -> dict[str, Any]:
         body = {"site": "riks", "key": actor("riks")["key"], "last_seq": 3, "reason": "a stolen laptop"}
         return {"recipients": [actor(site) for site in SITES], "ack": None, "body": body}
     newest = sha256(approval()["statement"].encode())
-    return {"recipients": [actor("st-olav")], "ack": newest, "body": {"seq": 3}}
+    return {"recipients": [actor("st-olav")], "ack": newest, "body": {"seq": 3, "mask": None}}
 
 
 def _request_body() -> dict[str, Any]:
