@@ -1,16 +1,20 @@
 """What a signed file says of differential privacy: parts of the bodies of updates and models."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from fedmed.exchange.fields import Decimal, Sent
 
 
 class PrivacyBlock(Sent):
     """What a patient of the sender has spent in this federation so far at most: `epsilon` at `delta`, rounded up to a
-    tenth, and with how much noise this round was trained.
+    tenth, and with how much noise this round was trained. `reservation` names the entry of the hospital's budget store
+    that this round was charged to: a random number, which the sender alone can look up.
     """
 
     unit: Literal["patient"]
+    reservation: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     epsilon: Decimal
     delta: Decimal
     noise_multiplier: Decimal

@@ -51,8 +51,8 @@ class Holder(Strict):
 
 
 @contextmanager
-def held(state: Path) -> Iterator[None]:
-    """Hold the lock of a workspace whose folder `state` this is, and say so in `lock.json`.
+def held(state: Path, patience: float = 0) -> Iterator[None]:
+    """Hold the lock of a workspace whose folder `state` this is, and say so in `lock.json`; wait `patience` seconds.
 
     Raises FedmedError FM-WAI-01 (somebody has it), FM-RES-06 (another computer may have it), FM-RES-01, FM-RES-02.
     """
@@ -60,7 +60,7 @@ def held(state: Path) -> Iterator[None]:
 
     lock, note = filelock.FileLock(state / "lock", mode=0o600), state / "lock.json"
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except filelock.Timeout as error:
         raise _busy(_read(note)) from error
     except OSError as error:  # no leave to write here, or a share that knows no locks

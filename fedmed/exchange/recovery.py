@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import admission, artifact, intake, maskkeys, reading, receipts, sealing, sshsig, statement
+from fedmed.exchange import admission, artifact, bodies, intake, maskkeys, reading, receipts, sealing, sshsig, statement
 from fedmed.exchange.record import facts_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from fedmed.exchange.record import Known
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
+
+
+RESERVED = "reserved"  # what a note is called about a training that the hospital's privacy budget was charged for
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,10 @@ def _take(workspace: Workspace, new: list[_Proof], proofs: dict[str, _Proof], no
     for proof in new:
         if proof.path is not None:
             _archive(workspace, proof, proof.path)
+    for proof in new:  # a store of privacy budgets that does not hold them is older than this workspace was
+        body = proof.said.predicate.body
+        if isinstance(body, bodies.Update) and body.privacy:
+            workspace.write_entry("recover", "note", now, what=RESERVED, id=body.privacy.reservation)
     statements = [facts_of(_known(workspace, proof)) for proof in new]
     resumes = 1 + max([workspace.record.resumes, *(each.said.predicate.resumes for each in proofs.values())])
     workspace.write_entry("recover", "recovered", now, statements=statements, resumes=resumes)

@@ -10,15 +10,18 @@ import hashlib
 import os
 import secrets
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys, lock
+from fedmed.exchange import bodies, keys, lock, sealing
 from fedmed.exchange.ledger import Ledger
+from fedmed.exchange.recovery import RESERVED
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
+from fedmed.site import budget_lines
+from fedmed.site.budget_lines import Charge, Cohort, Confirmation, Founded, Reservation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Site
 
 KEY_BYTES = 32
+PATIENCE = 30.0  # seconds, for another workspace of the hospital that writes a line
+CHARGED = "charged"  # what a note of a workspace is called about steps that were charged to its reservation
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Reserved:
     id: str
     workspace: str
     federation: str
+    recipe: str
     round: int
     patients_per_step: int
     num_patients: int
@@ -57,7 +63,7 @@ class Reserved:
 
 
 class Store:
-    """An open store. Raises FedmedError FM-PRV-03 where a line is not what this module writes."""
+    """An open store. Raises FedmedError FM-PRV-02, and FM-PRV-03 where a line is not what this module writes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,54 +71,60 @@ class Store:
             self.ledger = Ledger(folder / "budget.jsonl")
         except FedmedError as error:
             raise FedmedError("FM-PRV-03", f"budget.jsonl: {error.message}") from error
+        except OSError as error:
+            raise FedmedError("FM-PRV-02", "budget.jsonl: expected a file to read", local=str(error)) from error
+        self.key = ""
         self.cohorts: dict[str, frozenset[str]] = {}
         self.reserved: dict[str, Reserved] = {}
         for number, entry in enumerate(self.ledger.entries, start=1):
             try:
                 self._take(entry.facts)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, ValueError) as error:
                 raise FedmedError("FM-PRV-03", f"budget.jsonl: line {number}: not an entry") from error
 
     def _take(self, facts: dict[str, Any]) -> None:
-        what, rest = facts["what"], {name: value for name, value in facts.items() if name != "what"}
-        if what == "cohort":
-            self.cohorts[_digest(rest["persons"])] = frozenset(rest["persons"])
-        elif what == "reserved":
-            noise, delta = float(rest.pop("noise_multiplier")), float(rest.pop("delta"))
-            found = Reserved(**rest, noise_multiplier=noise, delta=delta)
-            if found.cohort not in self.cohorts or found.id in self.reserved:
+        line = budget_lines.read(facts)
+        if isinstance(line, Founded) == bool(self.key):
+            raise ValueError("a store is founded once, and first")
+        if isinstance(line, Founded):
+            self.key = line.key
+        elif isinstance(line, Cohort):
+            self.cohorts[cohort_of(line.persons)] = frozenset(line.persons)
+        elif isinstance(line, Reservation):
+            if line.cohort not in self.cohorts or line.id in self.reserved:
                 raise ValueError("a reservation of nobody, or twice")
-            self.reserved[found.id] = found
-        elif what in ("charged", "confirmed"):
-            before = self.reserved[rest["id"]]
-            changed = {"extra": before.extra + rest["steps"]} if what == "charged" else {"sealed": rest["sealed"]}
-            self.reserved[before.id] = Reserved(**{**vars(before), **changed})
+            said = line.model_dump(exclude={"what"})
+            said |= {"noise_multiplier": float(line.noise_multiplier), "delta": float(line.delta)}
+            self.reserved[line.id] = Reserved(**said)
+        elif isinstance(line, Charge):
+            before = self.reserved[line.id]
+            self.reserved[line.id] = replace(before, extra=before.extra + line.steps)
         else:
-            raise ValueError("another entry")
+            self.reserved[line.id] = replace(self.reserved[line.id], sealed=line.sealed)
 
-    def _write(self, now: datetime, **facts: Any) -> None:
+    def _write(self, now: datetime, line: budget_lines.Line) -> None:
+        facts = line.model_dump()
         self.ledger.append("budget", "note", now, **facts)
         self._take(facts)
+
+    def found(self, key: bytes, now: datetime) -> None:
+        self._write(now, Founded(what="founded", key=hashlib.sha256(key).hexdigest()))
 
     def reserve(self, reserved: Reserved, persons: Sequence[str], now: datetime) -> None:
         """Durable before it returns. Raises FedmedError FM-RES-*."""
         if reserved.cohort not in self.cohorts:
-            self._write(now, what="cohort", persons=sorted(persons))
-        facts = {
-            **vars(reserved),
-            "noise_multiplier": f"{reserved.noise_multiplier:.2f}",
-            "delta": repr(reserved.delta),
-        }
-        del facts["extra"], facts["sealed"]
-        self._write(now, what="reserved", **facts)
+            self._write(now, Cohort(what="cohort", persons=sorted(persons)))
+        facts = {name: value for name, value in vars(reserved).items() if name not in ("extra", "sealed")}
+        facts |= {"noise_multiplier": f"{reserved.noise_multiplier:.2f}", "delta": repr(reserved.delta)}
+        self._write(now, Reservation(what="reserved", **facts))
 
     def charge(self, reservation: str, steps: int, now: datetime) -> None:
         """Steps that were taken and thrown away."""
-        self._write(now, what="charged", id=reservation, steps=steps)
+        self._write(now, Charge(what="charged", id=reservation, steps=steps))
 
     def confirm(self, reservation: str, sealed: str, now: datetime) -> None:
         """What came of it has been sealed; nothing more comes of it."""
-        self._write(now, what="confirmed", id=reservation, sealed=sealed)
+        self._write(now, Confirmation(what="confirmed", id=reservation, sealed=sealed))
 
     def of(self, persons: Sequence[str]) -> list[list[Reserved]]:
         """What has looked at these patients: one list for each set of trainings that some of them have in common."""
@@ -127,6 +139,10 @@ class Store:
         groups = self.of(persons) or [[]]
         return max(accounting.epsilon([*more, *_events(group)], min([delta, *_deltas(group)])) for group in groups)
 
+    def everyone(self) -> list[str]:
+        """All patients that anything has looked at."""
+        return sorted(frozenset[str]().union(*self.cohorts.values()))
+
 
 def _events(group: Sequence[Reserved]) -> list[Event]:
     return [event for each in group for event in each.events]
@@ -136,13 +152,9 @@ def _deltas(group: Sequence[Reserved]) -> list[float]:
     return [each.delta for each in group]
 
 
-def _digest(persons: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(persons)).encode()).hexdigest()
-
-
 def cohort_of(persons: Sequence[str]) -> str:
     """What a set of patients is called in the store."""
-    return _digest(persons)
+    return hashlib.sha256("\n".join(sorted(persons)).encode()).hexdigest()
 
 
 def new_id() -> str:
@@ -161,8 +173,11 @@ def folder_of(site: Site) -> Path:
 
 
 @contextmanager
-def opened(site: Site) -> Iterator[Store]:
-    """The store, for this process alone. Raises FedmedError FM-PRV-01, -02, -03, FM-WAI-01."""
+def opened(site: Site, now: datetime) -> Iterator[Store]:
+    """The store, for this process alone, founded if it is new.
+
+    Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01, FM-WAI-01, FM-RES-*.
+    """
     folder = folder_of(site)
     try:
         files.make_private(folder)
@@ -171,47 +186,84 @@ def opened(site: Site) -> Iterator[Store]:
         probe.unlink()
     except (OSError, FedmedError) as error:
         raise FedmedError("FM-PRV-02", "privacy.budget_dir: expected a folder to write to", local=str(error)) from error
-    with lock.held(folder):
+    with lock.held(folder, PATIENCE):
         store = Store(folder)
         _as_remembered(site, store)
+        _found(store, now)
+        key_of(store)
         yield store
 
 
 def peek(site: Site) -> Store:
-    """The store as it is, without its lock. Raises FedmedError FM-PRV-01, -02, -03."""
+    """The store as it is, without its lock. Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01."""
     folder = folder_of(site)
-    if not (folder / "key").exists():
+    if not (folder / "budget.jsonl").exists() and not _remembered(site):
         raise FedmedError("FM-PRV-02", "privacy.budget_dir: no store is there yet", next="fedmed partition")
     store = Store(folder)
     _as_remembered(site, store)
+    key_of(store)
     return store
 
 
-def _as_remembered(site: Site, store: Store) -> None:
-    """The workspace's own ledger, whose head stands in what it signed, says what was reserved: a store without that is
-    an older copy, or another store. Raises FedmedError FM-PRV-03.
-    """
-    noted = [facts for _, facts in site.workspace.record.notes if facts.get("what") == "reserved"]
-    missing = sum(facts["id"] not in store.reserved for facts in noted)
-    if missing:
-        raise FedmedError(
-            "FM-PRV-03", f"budget.jsonl: {missing} of {len(noted)} reservations of this workspace are gone"
-        )
+def _found(store: Store, now: datetime) -> None:
+    """A new store with its key, whose name it gets last; or one whose founding was killed."""
+    path, begun = store.folder / "key", store.folder / "key.new"
+    if store.key or path.exists():  # it says what is wrong with it, if anything is: see key_of
+        if store.key and begun.exists() and not path.exists():
+            files.publish(begun, path)
+        return
+    files.write_atomic(begun, os.urandom(KEY_BYTES), mode=0o600)
+    store.found(files.read_bounded(begun, KEY_BYTES), now)
+    files.publish(begun, path)
 
 
-def person_key(site: Site) -> bytes:
-    """The key behind the names of patients in the store; made when first asked for.
-
-    Raises FedmedError FM-PRV-01, -02, FM-KEY-01, -02, and FM-PRV-03 for a store that has lost it.
-    """
-    with opened(site) as store:
-        path = store.folder / "key"
-        if not path.exists():
-            if store.ledger.length:
-                raise FedmedError("FM-PRV-03", "key: missing, and the store holds reservations made with it")
-            files.write_atomic(path, os.urandom(KEY_BYTES), mode=0o600)
-        keys.require_private(path)
+def key_of(store: Store) -> bytes:
+    """The key behind the names of patients. Raises FedmedError FM-PRV-03 where it is not the store's, FM-KEY-01."""
+    path = store.folder / "key"
+    if not path.exists():
+        raise FedmedError("FM-PRV-03", "key: missing, and the names of all patients were made with it")
+    keys.require_private(path)
+    try:
         key = files.read_bounded(path, KEY_BYTES)
-    if len(key) != KEY_BYTES:
-        raise FedmedError("FM-PRV-03", f"key: expected {KEY_BYTES} bytes, got {len(key)}")
+    except OSError as error:
+        raise FedmedError("FM-PRV-02", "key: expected a file to read", local=str(error)) from error
+    if hashlib.sha256(key).hexdigest() != store.key:
+        raise FedmedError("FM-PRV-03", "key: not the one that budget.jsonl was founded with")
     return key
+
+
+def _remembered(site: Site) -> dict[str, int]:
+    """By id, what this workspace noted or signed that the store must hold: reservations and steps charged to them.
+
+    Its ledger, whose head stands in what it signed, has the notes; its own updates name their reservation, also those
+    that a restored workspace has back from the other side (`recover`).
+    """
+    found: dict[str, int] = {}
+    for _, facts in site.workspace.record.notes:
+        if facts.get("what") in (RESERVED, CHARGED):
+            found[facts["id"]] = found.get(facts["id"], 0) + facts.get("steps", 0)
+    for known in site.workspace.record.of("update", sender=site.workspace.name):
+        if (name := _signed(site, known.id)) is not None:
+            found.setdefault(name, 0)
+    return found
+
+
+def _signed(site: Site, statement_id: str) -> str | None:
+    """The reservation that an update of this workspace names."""
+    body = sealing.read_archived(site.workspace, statement_id).predicate.body
+    return body.privacy.reservation if isinstance(body, bodies.Update) and body.privacy else None
+
+
+def sealed(site: Site, round_: int) -> dict[str, str]:
+    """Reservations of a round that this workspace has signed an update of, with the id of its statement."""
+    updates = site.workspace.record.of("update", sender=site.workspace.name, round=round_)
+    return {name: known.id for known in updates if (name := _signed(site, known.id)) is not None}
+
+
+def _as_remembered(site: Site, store: Store) -> None:
+    """A store without what the workspace remembers is an older copy, or another store. Raises FedmedError FM-PRV-03."""
+    known = _remembered(site)
+    gone = sum(name not in store.reserved or store.reserved[name].extra < extra for name, extra in known.items())
+    if gone:
+        message = f"budget.jsonl: {gone} of {len(known)} reservations of this workspace are gone or say less"
+        raise FedmedError("FM-PRV-03", message)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedmed import logs, recipe
 from fedmed.cases import datalist, find, likeness, splits
 from fedmed.settings import DataFolder
-from fedmed.site import budget, desk, outgoing, private
+from fedmed.site import desk, outgoing, private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,13 +52,14 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         consent = desk.require_approved(site)
         folder = DataFolder(root=str(site.data_root), layout=site.data.layout)
         labelling = desk.labelling(site, consent.recipe)
+        store_key = private.store_key(site, now) if consent.recipe.dp else None
         found = find.find(
             folder,
             consent.recipe,
             pseudonym_key=desk.pseudonym_key(root),
             label_map=labelling.label_map,
             absent=labelling.absent,
-            store_key=budget.person_key(site) if consent.recipe.dp else None,
+            store_key=store_key,
             progress=progress,
         )
         log(found)
@@ -67,8 +68,8 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         folds = {fold: datalist.cases(cases, fold) for fold in splits.FOLDS}
         find.refuse_errors(find.judge_folds(folds, consent.recipe, labelling.absent))
         datalist.save(site.cases_file, cases)
-        if consent.recipe.dp:
-            private.keep_persons(site, found.persons)
+        if store_key is not None:
+            private.keep_persons(site, store_key, found.persons)
         outgoing.keep(site, outgoing.collect(site, _aliases(found), lambda _done, _all: None))
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))
         share = share_of(site.settings.name, cases)

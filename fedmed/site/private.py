@@ -6,16 +6,18 @@ and steps that the crash threw away are charged again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedmed import files
+from fedmed import files, recipe
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, secret
 from fedmed.exchange.bodies_privacy import PrivacyBlock
+from fedmed.exchange.recovery import RESERVED
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
 from fedmed.site import budget
@@ -37,11 +39,10 @@ NO_GUARANTEE = "no formal privacy guarantee"
 
 @dataclass(frozen=True)
 class Private:
-    """A reserved round; `block` is what its update says of it."""
+    """A reserved round."""
 
-    reservation: str
+    taken: Reserved
     mechanism: Mechanism
-    block: PrivacyBlock
     begun: Path
 
 
@@ -57,17 +58,17 @@ def begin(
         return None
     from fedmed.training.dp_sgd import Mechanism  # noqa: PLC0415 - torch, only when there is work
 
-    persons, begun = persons_of(site, cases), checkpoint.with_suffix(".begun")
-    with budget.opened(site) as store:
-        wanted = _wanted(site, consent, store, persons, round_)
-        held = _held(store, begun, wanted)
-        if held is None:
-            _require_affordable(site, store, persons, wanted)
-            store.reserve(wanted, persons, now)
-            site.workspace.write_entry("train-local", "note", now, what="reserved", id=wanted.id, round=round_)
-            _write(begun, wanted.id, 0)
-        taken = held or wanted
-        epsilon = accounting.epsilon(_of_federation(store, taken.federation), asked.delta)
+    begun = checkpoint.with_suffix(".begun")
+    with budget.opened(site, now) as store:
+        persons = persons_of(site, store, cases)
+        _settle(site, store, round_, now)
+        taken = _held(store, begun, _planned(site, consent, persons, round_))
+        if taken is None:
+            taken = _wanted(site, consent, store, persons, round_)
+            _require_affordable(site, store, persons, taken)
+            store.reserve(taken, persons, now)
+            site.workspace.write_entry("train-local", "note", now, what=RESERVED, id=taken.id, round=round_)
+            _write(begun, taken.id, 0)
     mechanism = Mechanism(
         clip_norm=asked.clip_norm,
         noise_multiplier=taken.noise_multiplier,
@@ -78,36 +79,66 @@ def begin(
         take=secret.fresh(),
         tally=_tally(site, begun, taken, persons, now),
     )
-    block = PrivacyBlock(
+    return Private(taken, mechanism, begun)
+
+
+def block(site: Site, private: Private | None) -> PrivacyBlock | None:
+    """What the update of a round says, once it is trained: a crash on the way may have cost more than was reserved.
+
+    Raises FedmedError FM-PRV-01, -02, -03.
+    """
+    if private is None:
+        return None
+    taken = private.taken
+    spent = accounting.epsilon(_of_federation(budget.peek(site), taken.federation), taken.delta)
+    return PrivacyBlock(
         unit="patient",
-        epsilon=bodies.decimal(math.ceil(epsilon * 10) / 10),
-        delta=bodies.decimal(asked.delta),
+        reservation=taken.id,
+        epsilon=bodies.decimal(math.ceil(spent * 10) / 10),
+        delta=bodies.decimal(taken.delta),
         noise_multiplier=bodies.decimal(taken.noise_multiplier),
     )
-    return Private(taken.id, mechanism, block, begun)
 
 
 def end(site: Site, private: Private | None, sealed: str, now: datetime) -> None:
     """Its update has been sealed."""
     if private is not None:
-        with budget.opened(site) as store:
-            store.confirm(private.reservation, sealed, now)
+        with budget.opened(site, now) as store:
+            store.confirm(private.taken.id, sealed, now)
         private.begun.unlink(missing_ok=True)
 
 
-def keep_persons(site: Site, persons: Mapping[str, str]) -> None:
-    """Who the patients of cases.json are to the budget store: alias to name there. Raises FedmedError FM-RES-*."""
-    files.write_atomic(_persons_file(site), json.dumps(dict(sorted(persons.items()))).encode(), mode=0o600)
+def _settle(site: Site, store: budget.Store, round_: int, now: datetime) -> None:
+    """Confirm what a killed command had sealed: of one reservation there is one update, also with --again."""
+    for reservation, statement_id in budget.sealed(site, round_).items():
+        if not store.reserved[reservation].sealed:
+            store.confirm(reservation, statement_id, now)
 
 
-def persons_of(site: Site, cases: Datalist) -> list[str]:
+def store_key(site: Site, now: datetime) -> bytes:
+    """The key behind the names of patients in the budget store. Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01."""
+    with budget.opened(site, now) as store:
+        return budget.key_of(store)
+
+
+def keep_persons(site: Site, key: bytes, persons: Mapping[str, str]) -> None:
+    """The patients of cases.json by alias, as the store of this `key` calls them. Raises FedmedError FM-RES-*."""
+    kept = {"store": hashlib.sha256(key).hexdigest(), "persons": dict(sorted(persons.items()))}
+    files.write_atomic(_persons_file(site), json.dumps(kept).encode(), mode=0o600)
+
+
+def persons_of(site: Site, store: budget.Store, cases: Datalist) -> list[str]:
     """The training patients, as the budget store calls them. Raises FedmedError FM-PRV-05."""
     try:
-        known = json.loads(files.read_bounded(_persons_file(site), MAX_BYTES))
-        return sorted({str(known[case.patient]) for case in datalist.cases(cases, "training")})
+        kept = json.loads(files.read_bounded(_persons_file(site), MAX_BYTES))
+        is_of_store, known = kept["store"] == store.key, kept["persons"]
+        persons = sorted({str(known[case.patient]) for case in datalist.cases(cases, "training")})
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = "state/persons.json: expected every training patient in it"
         raise FedmedError("FM-PRV-05", message, local=type(error).__name__) from error
+    if not is_of_store:
+        raise FedmedError("FM-PRV-05", "state/persons.json: its patients have the names of another budget store")
+    return persons
 
 
 def declared(num_patients: int) -> int:
@@ -142,8 +173,8 @@ def rounds_left(
     return low, wanted.noise_multiplier
 
 
-def _wanted(site: Site, consent: Approved, store: budget.Store, persons: Sequence[str], round_: int) -> Reserved:
-    """What this round would reserve. Raises FedmedError FM-PRV-04, -06."""
+def _planned(site: Site, consent: Approved, persons: Sequence[str], round_: int) -> Reserved:
+    """What this round would reserve, without its noise. Raises FedmedError FM-PRV-06."""
     asked, training = consent.recipe.dp, consent.recipe.training
     if asked is None or training.local_steps is None:
         raise ValueError("a recipe with dp has local_steps")
@@ -151,26 +182,34 @@ def _wanted(site: Site, consent: Approved, store: budget.Store, persons: Sequenc
     if number < asked.patients_per_step:
         message = f"expected at least {asked.patients_per_step} training patients, got about {number}"
         raise FedmedError("FM-PRV-06", message)
-    rate = min(1.0, asked.patients_per_step / number)
-    left = max(1, federation.body.limits.rounds - round_)
-    mine = [each for each in store.reserved.values() if each.federation == federation.founding.id]
-    noise = _noise(asked, mine, rate, left * training.local_steps)
-    if noise is None:
-        spent = accounting.epsilon(_of_federation(store, federation.founding.id), asked.delta)
-        message = f"this federation's target is epsilon {asked.target_epsilon:g}, and {spent:.2f} of it is spent"
-        raise FedmedError("FM-PRV-04", message)
     return Reserved(
         id=budget.new_id(),
         workspace=site.workspace.name,
         federation=federation.founding.id,
+        recipe=recipe.digest(consent.recipe),
         round=round_,
         patients_per_step=asked.patients_per_step,
         num_patients=number,
-        noise_multiplier=noise,
+        noise_multiplier=0.0,
         steps=training.local_steps,
         delta=asked.delta,
         cohort=budget.cohort_of(persons),
     )
+
+
+def _wanted(site: Site, consent: Approved, store: budget.Store, persons: Sequence[str], round_: int) -> Reserved:
+    """What this round would reserve. Raises FedmedError FM-PRV-04, -06."""
+    planned, asked = _planned(site, consent, persons, round_), consent.recipe.dp
+    if asked is None:
+        raise ValueError("a recipe with dp")
+    left = max(1, consent.agreement.federation.body.limits.rounds - round_)
+    mine = [each for each in store.reserved.values() if each.federation == planned.federation]
+    noise = _noise(asked, mine, planned.rate, left * planned.steps)
+    if noise is None:
+        spent = accounting.epsilon(_of_federation(store, planned.federation), asked.delta)
+        message = f"this federation's target is epsilon {asked.target_epsilon:g}, and {spent:.2f} of it is spent"
+        raise FedmedError("FM-PRV-04", f"{message}; rounds left: 0")
+    return replace(planned, noise_multiplier=noise)
 
 
 def _noise(asked: DP, mine: Sequence[Reserved], rate: float, steps: int) -> float | None:
@@ -193,8 +232,8 @@ def _require_affordable(site: Site, store: budget.Store, persons: Sequence[str],
     would = store.spent(persons, wanted.delta, wanted.events)
     if would > cap(site):
         spent = store.spent(persons, wanted.delta)
-        words = f"epsilon {spent:.2f} is spent, this round would make it {would:.2f}, expected at most {cap(site):g}"
-        raise FedmedError("FM-PRV-04", f"{words}; rounds left: 0")
+        left = f"epsilon {spent:.2f} of {cap(site):g} is spent and {max(0.0, cap(site) - spent):.2f} left"
+        raise FedmedError("FM-PRV-04", f"{left}, with this round it would be {would:.2f}; rounds left: 0")
 
 
 def _held(store: budget.Store, begun: Path, wanted: Reserved) -> Reserved | None:
@@ -203,7 +242,7 @@ def _held(store: budget.Store, begun: Path, wanted: Reserved) -> Reserved | None
     found = store.reserved.get(name)
     if found is None or found.sealed:
         return None
-    same = ("federation", "round", "patients_per_step", "num_patients", "steps", "delta", "cohort")
+    same = ("federation", "recipe", "round", "patients_per_step", "num_patients", "steps", "delta", "cohort")
     return found if all(getattr(found, field) == getattr(wanted, field) for field in same) else None
 
 
@@ -227,8 +266,9 @@ def _tally(site: Site, begun: Path, taken: Reserved, persons: Sequence[str], now
 
 
 def _charge(site: Site, taken: Reserved, lost: int, persons: Sequence[str], now: datetime) -> None:
-    with budget.opened(site) as store:
+    with budget.opened(site, now) as store:
         store.charge(taken.id, lost, now)
+        site.workspace.write_entry("train-local", "note", now, what=budget.CHARGED, id=taken.id, steps=lost)
         spent = store.spent(persons, taken.delta)
     if spent > cap(site):
         words = f"with {lost} steps that were taken again epsilon {spent:.2f} is spent"
