@@ -5,6 +5,7 @@ from __future__ import annotations
 from .attack import Attack, of
 
 BUDGET, STEPS, PRIVATE = "site/test_private.py", "training/test_dp_sgd.py", "training/test_private.py"
+STORE = "site/test_budget.py"
 
 ATTACKS = (
     Attack(
@@ -16,7 +17,12 @@ ATTACKS = (
                 BUDGET,
                 "test_another_workspace_of_the_hospital_sees_the_same_patients",
                 "test_what_is_spent_is_refused_before_anything_is_trained",
-                "test_patients_who_were_never_together_do_not_compose",
+            ),
+            *of(
+                STORE,
+                "test_who_was_in_what_composes",
+                "test_disjoint_cohorts_do_not_compose",
+                "test_one_patient_more_or_another_split_resets_nobody",
             ),
         ),
     ),
@@ -30,9 +36,13 @@ ATTACKS = (
                 "test_no_budget_no_training",
                 "test_a_store_inside_of_a_workspace_is_none",
                 "test_an_older_copy_of_the_store_is_refused",
-                "test_a_damaged_store_stops_everything",
                 "test_a_store_that_lost_its_key_is_no_new_store",
+                "test_another_store_than_before_is_noticed",
+                "test_names_that_another_store_gave_are_no_names",
+                "test_charges_that_are_gone_are_noticed",
+                "test_a_restored_hospital_is_told_by_its_own_signature",
             ),
+            *of(STORE, "test_whatever_does_not_belong_there_stops_everything", "test_the_key_of_another_store"),
         ),
     ),
     Attack(
