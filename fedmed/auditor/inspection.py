@@ -15,10 +15,12 @@ from fedmed.exchange import (
     approvals,
     artifact,
     bodies,
+    decrypting,
     federation,
     intake,
     keys,
     laps,
+    private_facts,
     reading,
     sshsig,
     statement,
@@ -88,12 +90,29 @@ class Verified:
     encoding: str = ""
 
 
-def inspect(path: Path) -> Inspected:
-    """Show a file without reading its tensors. Raises FedmedError FM-FRM-*, FM-SIG-*, FM-WAI-04."""
+def inspect(path: Path, age_key: Path | None = None) -> Inspected:
+    """Show a file without reading its tensors; what is encrypted beside them only with a recipient's `age_key`.
+
+    Raises FedmedError FM-FRM-*, FM-SIG-*, FM-WAI-04; with a key FM-AGE-02, -03, -04, FM-KEY-*, FM-TRU-10.
+    """
     with _opened(path) as fd:
         envelope = artifact.read_envelope(reading.reader(fd))
         _role(envelope, None)
-        return _inspected(fd, envelope, _stated(envelope, None))
+        said = _stated(envelope, None)
+        if age_key is not None and said.is_encrypted:
+            said = _told(fd, envelope, said, age_key)
+        return _inspected(fd, envelope, said)
+
+
+def _told(fd: int, envelope: Envelope, said: Statement, age_key: Path) -> Statement:
+    private, name = bytearray(), statement.PRIVATE
+
+    def check(digest: str) -> None:
+        if digest != said.digest_of(name):
+            raise FedmedError("FM-TRU-10", f"{name}: expected sha256 {said.digest_of(name)[:16]}..., got another")
+
+    decrypting.open_payload(age_key, fd, envelope, said, name, private.extend, check, private_facts.MAX_BYTES)
+    return private_facts.show(said, bytes(private))
 
 
 def verify(path: Path, federation_path: Path | None) -> Verified:
@@ -243,6 +262,8 @@ def _inspected(fd: int, envelope: Envelope, said: Statement) -> Inspected:
 
 def _encoding(fd: int, envelope: Envelope, said: Statement) -> str:
     """How the numbers of an update are written, by its own header, which `inspect` does not verify."""
+    if said.is_encrypted:
+        return ""
     part = said.predicate.payload[0]
     read = reading.payload(fd, envelope, said, part.name)
     return layout.told(layout.stated_header(read, part.coding))

@@ -27,15 +27,22 @@ def register(app: typer.Typer) -> None:
     app.add_typer(ledger_app, name="ledger")
 
 
-def inspect(file: SignedFile, as_json: Json = False) -> None:
-    """Show what a file says, without reading its tensors. No workspace needed.
+def inspect(
+    file: SignedFile,
+    workspace: Annotated[
+        Path | None,
+        typer.Option("--workspace", "-w", metavar="DIR", help="Show also what is encrypted to this workspace."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a file says, without reading its tensors. No workspace needed, but for what is encrypted.
 
     Example: fedmed inspect inbox/update-r0003-st-olav.fedmed
     """
     from fedmed.auditor import inspection  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    found = inspection.inspect(file)
+    found = inspection.inspect(file, workspace / "keys" / "age.key" if workspace else None)
     predicate = found.statement.predicate
     out.say(f"{found.kind} of {found.sender}, id {found.id}")
     out.say(f"fingerprint {found.spoken}")
@@ -50,8 +57,10 @@ def inspect(file: SignedFile, as_json: Json = False) -> None:
     if found.encoding:
         out.say(f"numbers written as {found.encoding}{SMALL if found.encoding == 'fp32' else ''}")
     for part in predicate.payload:
-        coding = f" of {part.coding}" if part.coding != "none" else ""
+        coding = (f" of {part.coding}" if part.coding != "none" else "") + (", encrypted" if part.enc != "none" else "")
         out.say(f"payload {part.name}: {part.bytes} bytes{coding}, sha256 {found.statement.digest_of(part.name)}")
+    if found.statement.is_encrypted and not workspace:
+        out.say("what it tells is encrypted: a recipient sees it with fedmed inspect FILE -w WORKSPACE")
     body = plain(predicate.body)
     for key, value in {**body, **(body.pop("facts", None) or {})}.items():
         out.say(f"  {key}: {_words(value)}")

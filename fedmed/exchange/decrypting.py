@@ -34,6 +34,7 @@ def open_payload(
     name: str,
     write: Callable[[bytes], object],
     check: Callable[[str], None],
+    limit: int = container.MAX_MEMBER,
 ) -> str:
     """Write the plaintext of a payload in the archive; its SHA-256. `check` is given that of the ciphertext, which is
     hashed on the way, also where it does not open: a file that rotted is told as that.
@@ -48,7 +49,7 @@ def open_payload(
             digest.update(chunk)
             yield chunk
 
-    ciphertext, sink = chunks(), confidential.Opened(what, confidential.binding(said), container.MAX_MEMBER, write)
+    ciphertext, sink = chunks(), confidential.Opened(what, confidential.binding(said), limit, write)
     try:
         return confidential.decrypt(ciphertext, sink, agekeys.load(age_key), what)
     finally:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyrage
 import pytest
+from typer.testing import CliRunner
 
+from fedmed.auditor import inspection
+from fedmed.cli.app import app
 from fedmed.coordinator import evaluate, status
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, canonical, confidential, sealing, statement
@@ -258,3 +263,71 @@ def test_partly_encrypted_is_nothing(world: Simulation) -> None:
     assert lie(world, lambda p: p["payload"][1].update(enc="none"))[:2] == (REJECTED, "FM-FRM-03")
     told = canonical.decode(private())["facts"]
     assert lie(world, lambda p: p["body"].update(facts=told))[:2] == (REJECTED, "FM-FRM-03")
+
+
+@pytest.mark.skipif(shutil.which("age") is None, reason="the program age is not installed")
+def test_the_stock_program_opens_what_is_for_it(world: Simulation, tmp_path: Path) -> None:
+    """The auditor's commands in the README."""
+    (tmp_path / "update.tar").write_bytes(world.update("bb", 2.0, CASES))
+    subprocess.run(["tar", "-xf", "update.tar"], cwd=tmp_path, check=True)
+    opened = {}
+    for name in ("update.safetensors", "body.json"):
+        for who in ("coordinator", "bb"):
+            command = ["age", "-d", "-i", world.root / who / "keys" / "age.key", name]
+            plaintext = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout
+            opened[name] = plaintext[32:]
+    assert opened["update.safetensors"] == payload_of(world, sender="bb")
+    assert canonical.decode(opened["body.json"])["facts"]["num_cases"] == CASES
+    stranger = ["age", "-d", "-i", world.root / "aa" / "keys" / "age.key", "body.json"]
+    assert subprocess.run(stranger, cwd=tmp_path, check=False, capture_output=True).returncode != 0
+
+
+@pytest.mark.skipif(shutil.which("age") is None, reason="the program age is not installed")
+def test_what_the_stock_program_encrypts_is_taken(world: Simulation) -> None:
+    world.update("cc", 1.0)
+    bound = confidential.binding(statement.decode(samples.members(world.update("cc", 1.0))[0][1]))
+    readers = [part for who in ("coordinator", "cc") for part in ("-r", recipient(world, who))]
+    made = subprocess.run(["age", *readers], input=bound + payload_of(world), check=True, capture_output=True).stdout
+    assert lie(world, payload=made) == (Outcome.ACCEPTED, "", 0)
+
+
+def recipient(world: Simulation, who: str) -> str:
+    return agekeys.recipient(world.root / who / "keys" / "age.key")
+
+
+def test_who_has_a_key_sees_what_others_only_verify(world: Simulation, tmp_path: Path) -> None:
+    path, federation = tmp_path / "update.fedmed", tmp_path / "federation.fedmed"
+    path.write_bytes(world.update("bb", 2.0, CASES))
+    federation.write_bytes(world.coordinator.posted("federation-v0001"))
+    verified = inspection.verify(path, federation)
+    assert verified.owner == "bb"
+    assert "hashes of the encrypted payloads; what is in them only their recipients can check" in verified.checked
+    assert not any("finite" in what for what in verified.checked)
+    shown = CliRunner().invoke(app, ["inspect", str(path)]).output
+    assert "what it tells is encrypted" in shown
+    assert str(CASES) not in shown.replace("sha256", "")[: shown.index("payload")]
+    told = CliRunner().invoke(app, ["inspect", str(path), "-w", str(world.coordinator.root)]).output
+    assert f"num_cases: {CASES}\n" in told
+    refused = CliRunner().invoke(app, ["inspect", str(path), "-w", str(world.sites["aa"].root)])
+    assert isinstance(refused.exception, FedmedError)
+    assert refused.exception.code == "FM-AGE-02"
+
+
+def test_a_rotten_archive_says_so(world: Simulation) -> None:
+    world.send_update("cc", 1.0)
+    world.coordinator.look(world.now)
+    found = world.coordinator.workspace()
+    known = found.record.newest("update")
+    assert known is not None
+    path = found.archived(known.id)
+    data = bytearray(path.read_bytes())
+    path.chmod(0o600)
+    places = {
+        "update.safetensors": data.index(b"age-encryption.org/v1") + 300,
+        "body.json": data.rindex(b"age-encryption.org/v1") + 30,
+    }
+    for name, at in places.items():
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(FedmedError) as rotten:
+            sealing.read_payload(found, known.id, name)
+        assert rotten.value.code == "FM-TRU-11"
