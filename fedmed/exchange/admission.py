@@ -42,7 +42,7 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
         _in_time(said, situation)
         if situation.federation is not None:
             require_agreed(said, situation.federation)
-        outcome = (answers.of_coordinator if kind in statement.COORDINATOR_KINDS else answers.of_site)(said, situation)
+        outcome = (answers.of_coordinator if said.sender == COORDINATOR else answers.of_site)(said, situation)
     except Decided as decided:
         return Verdict(*decided.verdict, said)
     except FedmedError as error:

@@ -298,7 +298,7 @@ def test_a_restored_site_masks_again_with_new_keys(tmp_path: Path) -> None:
     data = found.posted.read_bytes()
     fields = {"resumes": 0, "seq": 50, "prev": "0" * 64, "ack": coordinator.workspace().record.last_said}
     lie = world.change(data, "bb", lambda p: p.update(sender=world.sites["bb"].actor, **fields))
-    assert coordinator.judge(lie, world.now)[1] == "FM-SHR-01", "not another site's certificate"
+    assert coordinator.judge(lie, world.now)[:2] == (Outcome.REJECTED, "FM-SHR-01"), "not another site's certificate"
     assert coordinator.judge(data, world.now) == ACCEPTED
     listed = masks.listed(coordinator.workspace(), at_desk.require_started(coordinator.workspace()))
     assert [(each.site, each.index) for each in listed] == [("aa", 1 + SPARED), ("bb", 2), ("cc", 2)]
