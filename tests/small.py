@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.coordinator.start import Initial
+    from fedmed.exchange.bodies_privacy import PrivacyBlock
     from fedmed.exchange.record import Known
     from fedmed.learning.params import Params
     from fedmed.recipe import Recipe
@@ -184,6 +185,7 @@ def seal_update(
     *,
     num_cases: int = 3,
     dice: float | None = 0.5,
+    privacy: PrivacyBlock | None = None,
     moment: datetime | None = None,
 ) -> Known:
     """What `train-local` seals, without training: every weight moved by `value`, or each by its own.
@@ -215,7 +217,7 @@ def seal_update(
             label_map="0" * 64,
             preprocessing=None,
             state=None,
-            privacy=None,
+            privacy=privacy,
             masked=None,
             versions=[],
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fedmed.cli.screen import Screen, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fedmed.coordinator.aggregate import Aggregated
     from fedmed.coordinator.evaluate import PooledTable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.unmask import Asked
     from fedmed.coordinator.validation import Watched
     from fedmed.exchange.bodies import Metric, Score
-    from fedmed.exchange.bodies_privacy import CentralBlock
+    from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.lineage import Best
     from fedmed.reporting.hurt import Hurt
@@ -59,6 +59,7 @@ def shares(out: Screen, made: Aggregated) -> None:
     if made.told:
         out.say(made.told)
     central(out, made.central)
+    patients(out, made.privacy)
     if made.watched and made.watched.sites:
         _watched(out, made.watched)
     if made.pooled:
@@ -79,6 +80,14 @@ def central(out: Screen, found: CentralBlock | None) -> None:
             f"epsilon {found.epsilon} at delta {found.delta} so far, of a whole site and the weights alone: {noise}"
         )
         out.say("the coordinator sees every update; metrics and numbers of cases carry no noise")
+
+
+def patients(out: Screen, found: Mapping[str, PrivacyBlock]) -> None:
+    """What the patients of each site have spent in this federation, by that site's word."""
+    if found:
+        told = ", ".join(f"{site} {block.epsilon} at delta {block.delta}" for site, block in sorted(found.items()))
+        out.say(f"epsilon of a patient so far, of the weights alone: {told}")
+        out.say("metrics, losses and numbers of cases carry no noise")
 
 
 def _watched(out: Screen, found: Watched) -> None:
@@ -192,6 +201,7 @@ def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
     if found.deadline:
         out.say(f"deadline {found.deadline}: from then on it closes without who is missing, where enough are in")
     central(out, found.central)
+    patients(out, {each.site: each.privacy for each in found.sites if each.privacy is not None})
     best(out, found.best)
     _waiting(out, found.waiting)
 

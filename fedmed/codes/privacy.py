@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedmed.codes.code import PRIVACY, Code
+from fedmed.codes.code import PRIVACY, PROTOCOL, Code
 
 CODES: dict[str, Code] = {
     "FM-PRV-01": Code(
@@ -39,5 +39,10 @@ CODES: dict[str, Code] = {
         PRIVACY,
         "noise at the coordinator would drown what so few sites have learned",
         "use dp or aggregation.masking instead, or set aggregation.central.force: true in recipe.yaml",
+    ),
+    "FM-PRV-08": Code(
+        PROTOCOL,
+        "an update says something else of its patients' privacy than the recipe asks for",
+        "ask the site for an update by the same version of fedmed as the others: fedmed train-local --again",
     ),
 }

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
     from fedmed.coordinator.validation import Watched
-    from fedmed.exchange.bodies_privacy import CentralBlock
+    from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.lineage import Best
     from fedmed.exchange.workspace import Workspace
@@ -46,7 +46,7 @@ class Aggregated:
     images go through because of them. `told` is what the strategy made of the updates, where shares do not say it.
     `watched`: the model before on each site's validation cases, where the round closed just now. `best` of all models
     that were scored. `stopped`: why the model is the last before its time. `central`: what noise at the coordinator has
-    cost, where the recipe asks for it.
+    cost, where the recipe asks for it; `privacy`: what the patients of each site have spent, by its own word.
     """
 
     round: int
@@ -64,6 +64,7 @@ class Aggregated:
     best: Best | None = None
     stopped: str = ""
     central: CentralBlock | None = None
+    privacy: dict[str, PrivacyBlock] = field(default_factory=dict)
 
 
 def aggregate(
@@ -171,6 +172,7 @@ def _close(
         best=validation.best(found, running),
         stopped=validation.why_stopped(running, round_ + 1) if known.last else "",
         central=next_.central,
+        privacy=_spent(used),
     )
 
 
@@ -210,7 +212,12 @@ def _open_sum(
         posted=sealing.post(found, known),
         arrivals=arrivals,
         told=told,
+        privacy=_spent([each for each in everyone if each.site in made.included]),
     )
+
+
+def _spent(used: Sequence[Standing]) -> dict[str, PrivacyBlock]:
+    return {each.site: each.privacy for each in used if each.privacy is not None}
 
 
 def _acks(found: Workspace, everyone: list[Standing]) -> list[bodies.SiteAck]:

@@ -15,6 +15,7 @@ from fedmed.learning.strategy import Meta
 
 if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
+    from fedmed.exchange.bodies_privacy import PrivacyBlock
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """One site in a round; `status` as the next model will say. `update` is there when it is `used` or `held`."""
+    """One site in a round; `status` as the next model will say. `update` is there when it is `used` or `held`.
+    `privacy`: what its patients have spent, by its own word.
+    """
 
     site: str
     status: bodies.SiteStatus
@@ -33,6 +36,7 @@ class Standing:
     num_cases: int
     num_patients: int = 0
     num_steps: int = 0
+    privacy: PrivacyBlock | None = None
 
 
 def open_round(found: Workspace) -> int:
@@ -51,7 +55,8 @@ def arrived(found: Workspace, running: Started) -> list[Standing]:
     """Every site of the roster, by name, before its update is compared with the others."""
     round_ = open_round(found)
     everyone = [with_late(found, standing(found, name, round_)) for name in running.agreement.federation.site_names]
-    return [_with_true_steps(running, unless_revoked(found, running, each)) for each in everyone]
+    judged = [_as_private(running, unless_revoked(found, running, each)) for each in everyone]
+    return [_with_true_steps(running, each) for each in judged]
 
 
 def unless_revoked(found: Workspace, running: Started, standing: Standing) -> Standing:
@@ -91,11 +96,23 @@ def standing(found: Workspace, name: str, round_: int, chosen: Known | None = No
         return Standing(name, "missing", "no update of this round has arrived", None, 0)
     if not found.record.of("approval", sender=name):
         return Standing(name, "unapproved", "FM-TRU-07: its approval has not arrived", None, 0)
-    facts = update_body(found, update).facts
+    body = update_body(found, update)
+    facts = body.facts
     reason = f"a later one was refused, {refusal}" if refused and refused.seq > update.seq else ""
     if facts is None:  # masked: nobody knows them
-        return Standing(name, "used", reason, update, 0)
-    return Standing(name, "used", reason, update, facts.num_cases, facts.num_patients, facts.num_steps)
+        return Standing(name, "used", reason, update, 0, privacy=body.privacy)
+    counts = (facts.num_cases, facts.num_patients, facts.num_steps)
+    return Standing(name, "used", reason, update, *counts, body.privacy)
+
+
+def _as_private(running: Started, standing: Standing) -> Standing:
+    """What is averaged has noise from every site or from none, as the recipe says."""
+    asked, said = running.recipe.dp, standing.privacy
+    fits = asked is None if said is None else asked is not None and said.delta == bodies.decimal(asked.delta)
+    if standing.update is None or fits:
+        return standing
+    words = "FM-PRV-08: what it says of its patients' privacy is not what the recipe asks for"
+    return Standing(standing.site, "refused", words, None, 0)
 
 
 def _with_true_steps(running: Started, standing: Standing) -> Standing:
