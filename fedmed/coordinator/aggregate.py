@@ -97,6 +97,10 @@ def aggregate(
             screening.include(found, screening.standings(found, running), include, reason, now)  # nothing is held
             return _already(found, running, arrivals)
         if running.masks:
+            screening.include(found, masked.standings(found, running), include, reason, now)  # nothing is held
+            if close and not masked.fixed(found):
+                words = f"round {round_}: the sites in the sum have not been asked"
+                raise FedmedError("FM-MSK-07", words, next="fedmed unmask --close")
             return _open_sum(found, running, arrivals, now, progress)
         combiner = Combiner(found, running, progress)
         if central.share(running) is None:

@@ -87,7 +87,8 @@ def _recovered(found: Workspace, running: Started, open_: Open, included: Mappin
     """Every seed that the sum needs. Who spoiled it is noted, so that another attempt goes without that site."""
     round_ = open_.model.round_number
     if not included:
-        raise FedmedError("FM-MSK-07", f"round {round_}: the sites in the sum have not been asked")
+        words = f"round {round_}: the sites in the sum have not been asked"
+        raise FedmedError("FM-MSK-07", words, next="fedmed unmask")
     answers = masked.replies(found, open_, included)
     if len(answers) < running.terms.threshold:
         raise waiting(running, round_, included, answers)

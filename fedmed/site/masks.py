@@ -51,8 +51,8 @@ def terms(consent: Approved) -> Terms:
 
 
 def require(site: Site, consent: Approved, model: Known) -> Masking:
-    """Raises FedmedError FM-MSK-01 (not approved by all), -02 (too many peers that nobody confirmed), -06 (classes that
-    are absent here), FM-SHR-01 to -06, FM-KEY-*, FM-TRU-11.
+    """Raises FedmedError FM-MSK-01 (not approved by all), -02 (too many peers that nobody confirmed), -03 (another clip
+    than agreed), -06 (classes that are absent here), FM-SHR-01 to -06, FM-KEY-*, FM-TRU-11.
     """
     found, federation, agreed = site.workspace, consent.agreement.federation, terms(consent)
     if site.settings.absent:
@@ -63,9 +63,24 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     mine = next((each for each in body.masks if each.site == found.name), None)
     if mine is None or body.clip is None:
         raise FedmedError("FM-SHR-03", f"model of round {model.round}: no mask certificate of this site")
+    clip = _agreed_clip(consent, float(body.clip))
     own = maskkeys.of(found.mask_keys, found.key, mine)
     certificates.check_all(body.masks, federation, own, _highest(site, model))
-    return Masking(own, seeds.context(model.id, body.masks, agreed.threshold), agreed.quantiser(float(body.clip)))
+    return Masking(own, seeds.context(model.id, body.masks, agreed.threshold), agreed.quantiser(clip))
+
+
+def _agreed_clip(consent: Approved, clip: float) -> float:
+    """How long an update may be is the coordinator's word only where the recipe lets it follow the updates.
+
+    Raises FedmedError FM-MSK-03.
+    """
+    agreed = consent.recipe.aggregation.clip
+    if agreed is None:
+        raise ValueError("a recipe that masks has a clip")
+    lowest = agreed.norm if agreed.times_last is None else agreed.norm / 1000
+    if not lowest * (1 - 1e-6) <= clip <= agreed.norm * (1 + 1e-6):
+        raise FedmedError("FM-MSK-03", f"clip: expected {lowest:g} to {agreed.norm:g}, as agreed, got {clip:g}")
+    return clip
 
 
 def _require_approved(site: Site, consent: Approved, model: Known) -> None:

@@ -68,21 +68,11 @@ def unmask(root: Path, now: datetime, *, consent: str = "") -> Answered:
         agreed = desk.require_approved(site)
         agreement.require_valid(site.workspace, agreed.agreement, now)
         agreed, arrivals = desk.receive(site, agreed, now, "unmask")
-        known = pending(site)
+        known = site.workspace.record.newest("unmask-request")
         if known is None:
             next_ = "put the coordinator's unmask-request into inbox/ and run the command again"
             raise FedmedError("FM-WAI-02", "no request to unmask has arrived", next=next_)
         return _answer(site, agreed, known, arrivals, consent, now)
-
-
-def pending(site: Site) -> Known | None:
-    """The newest request that has come, answered or not."""
-    return site.workspace.record.newest("unmask-request")
-
-
-def is_answered(site: Site, known: Known) -> bool:
-    replies = site.workspace.record.of("unmask-reply", round=known.round, attempt=known.attempt)
-    return bool(replies)
 
 
 def _answer(

@@ -143,6 +143,16 @@ def test_a_model_lists_the_masks_of_all_or_is_refused(sealed: Simulation, lie: A
     assert sealed.sites["aa"].judge(data, sealed.now) == (Outcome.REJECTED, "FM-MSK-03", 5)
 
 
+@pytest.mark.parametrize("clip", ["1000", "0.5"])
+def test_the_clip_is_the_agreed_one(sealed: Simulation, clip: str) -> None:
+    """The recipe's is 10 and follows nothing."""
+    model = sealed.coordinator.posted("model-r0000")
+    data = sealed.change(model, "coordinator", lambda predicate: predicate["body"].update(clip=clip))
+    call(sealed, "aa", NAMES)
+    sealed.sites["aa"].deliver(data, sealed.now)
+    assert masks(sealed, "aa") == "FM-MSK-03"
+
+
 def another_key_of_ee(masks_: list[dict[str, Any]]) -> None:
     masks_[4]["dh"] = "ab" * 32
 
@@ -208,6 +218,10 @@ def test_masks_stay_on_until_enough_have_answered(world: Simulation) -> None:
     with pytest.raises(FedmedError, match="have not been asked") as caught:
         coordinator.aggregate(world.now)
     assert (caught.value.code, caught.value.next) == ("FM-MSK-07", "fedmed unmask")
+    with pytest.raises(FedmedError) as caught:
+        coordinator.aggregate(world.now, close=True)
+    assert (caught.value.code, caught.value.next) == ("FM-MSK-07", "fedmed unmask --close")
+    assert code_of(lambda: coordinator.aggregate(world.now, include=["ee"])) == "FM-SCR-03"
     ask(world)
     answer(world, NAMES[:3])
     with pytest.raises(FedmedError, match=r"3 of 4 answers .* missing: dd, ee") as caught:
