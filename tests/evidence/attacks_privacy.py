@@ -6,6 +6,7 @@ from .attack import Attack, of
 
 BUDGET, STEPS, PRIVATE = "site/test_private.py", "training/test_dp_sgd.py", "training/test_private.py"
 STORE = "site/test_budget.py"
+ENCRYPTED = "federation/test_encrypted.py"
 
 ATTACKS = (
     Attack(
@@ -68,6 +69,44 @@ ATTACKS = (
                 BUDGET,
                 "test_a_killed_round_keeps_its_reservation_and_pays_for_what_was_lost",
                 "test_from_the_beginning_again_everything_is_paid_twice",
+            ),
+        ),
+    ),
+    Attack(
+        "B10",
+        "who steals the stick reads counts, metrics or digests of what is encrypted, or finds it on a disk",
+        "nothing of it is in clear",
+        (
+            *of(
+                ENCRYPTED,
+                "test_who_steals_the_stick_finds_no_count_metric_tensor_or_plain_digest",
+                "test_nothing_decrypted_stays_on_the_disk",
+            ),
+        ),
+    ),
+    Attack(
+        "B10",
+        "another's ciphertext under the own signature, or that of another round",
+        "FM-AGE-03",
+        (
+            *of(
+                ENCRYPTED,
+                "test_another_sites_ciphertext_is_not_passed_on",
+                "test_a_payload_of_another_round_is_not_sent_again",
+            ),
+        ),
+    ),
+    Attack(
+        "B10",
+        "a false ciphertext, one in part, or a file in clear where it was agreed to encrypt",
+        "FM-AGE-01, FM-AGE-04",
+        (
+            *of(
+                ENCRYPTED,
+                "test_a_false_ciphertext_is_refused",
+                "test_partly_encrypted_is_nothing",
+                "test_clear_in_an_encrypted_federation_and_the_reverse",
+                "test_a_flip_is_found_before_anything_is_decrypted",
             ),
         ),
     ),

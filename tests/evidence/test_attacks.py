@@ -31,3 +31,7 @@ def test_a_test_that_is_not_there_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
     gone = Attack("A1", "x", "", ("evidence/test_attacks.py::test_gone", "evidence/none.py::test_x"))
     monkeypatch.setattr(attacks, "ATTACKS", (gone,))
     assert attacks.missing() == list(gone.tests)
+
+
+def test_every_number_of_the_review_is_in_the_table() -> None:
+    assert list(dict.fromkeys(attack.number for attack in attacks.ATTACKS)) == attacks.NUMBERS
