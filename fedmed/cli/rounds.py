@@ -82,6 +82,7 @@ def train_local(
         out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
     elif trained.body is not None and trained.body.facts is None:
         out.say(f"round {trained.round}: was trained before; the update is masked, and tells nothing of this site")
+        out.say(tables.privacy(trained.body.privacy))
         out.say(f"next: bring {trained.posted} to the coordinator")
     elif trained.body is not None:
         facts = trained.body.told
@@ -90,6 +91,7 @@ def train_local(
         out.say(f"round {trained.round}: {what}, {facts.num_steps} steps on {facts.num_cases} cases, loss {loss}")
         received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in facts.base_metrics)
         out.say(f"the model received, on this site's validation cases: {received or '-'}")
+        out.say(tables.privacy(trained.body.privacy))
         behind = f", for {trained.behind}, who goes on from it" if trained.behind else ""
         out.say(f"next: bring {trained.posted} to the coordinator{behind}")
     out.result(trained)

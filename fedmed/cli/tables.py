@@ -35,6 +35,14 @@ def warn(out: Screen, arrivals: Sequence[Arrival]) -> None:
             out.say(f"{arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
 
 
+def privacy(block: PrivacyBlock | None) -> str:
+    """What an update promises the patients it was trained on."""
+    if block is None:
+        return "no formal privacy guarantee"
+    spent = f"epsilon {block.epsilon} at delta {block.delta} in this federation so far"
+    return f"differential privacy of each training patient: {spent}, of the weights alone"
+
+
 def shares(out: Screen, made: Aggregated) -> None:
     out.say(
         f"model r{made.round:04d} {'made' if made.is_new else 'was made before'}{', the last' if made.last else ''}"

@@ -15,7 +15,8 @@ from fedmed.coordinator import admit, aggregate, desk, found, rounds, screening,
 from fedmed.coordinator import evaluate as pool
 from fedmed.coordinator import unmask as asking
 from fedmed.errors import FedmedError
-from fedmed.site import alone, approve, evaluate, join, pin, train, unmask
+from fedmed.site import alone, approve, evaluate, join, pin, private, train, unmask
+from fedmed.site import desk as bedside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,22 +61,13 @@ def begin(setting: Setting) -> None:
     from fedmed.training import networks  # noqa: PLC0415 - torch, for the first weights alone
 
     chosen = recipe.load(setting.recipe)
-    channels = chosen.data.channels if isinstance(chosen, recipe.Imaging) else ()
-    columns = chosen.data.names if isinstance(chosen, recipe.Rowwise) else ()
     if not (setting.coordinator / "fedmed.yaml").exists():
         found.init(
             setting.coordinator, setting.recipe, _now(), title=setting.title, rounds=setting.rounds,
             min_sites=len(setting.names), min_count=1,
         )  # fmt: skip
     for name in setting.names:
-        if not (setting.site(name) / "fedmed.yaml").exists():
-            join.init(
-                setting.site(name), name, setting.hospitals[name], _now(), channels=channels, columns=columns,
-                task=chosen.task,
-            )  # fmt: skip
-        # invented patients: with a fixed key the folds, and so the table at the end, repeat from run to run
-        key = hashlib.sha256(f"rehearsal {name}".encode()).digest()
-        files.write_atomic(setting.site(name) / "keys" / "pseudonym.key", key, mode=0o600)
+        _join(setting, name, chosen)
     carry(setting)
     if desk.started(desk.peek(setting.coordinator)) is None:
         admit.admit(setting.coordinator, sorted((setting.coordinator / "inbox").glob("join-*.fedmed")), _now())
@@ -97,6 +89,21 @@ def begin(setting: Setting) -> None:
         carry(setting)
 
 
+def _join(setting: Setting, name: str, chosen: recipe.Recipe) -> None:
+    channels = chosen.data.channels if isinstance(chosen, recipe.Imaging) else ()
+    columns = chosen.data.names if isinstance(chosen, recipe.Rowwise) else ()
+    if not (setting.site(name) / "fedmed.yaml").exists():
+        join.init(
+            setting.site(name), name, setting.hospitals[name], _now(), channels=channels, columns=columns,
+            task=chosen.task,
+        )  # fmt: skip
+    if chosen.dp is not None:
+        _give_budget(setting, name)
+    # invented patients: with a fixed key the folds, and so the table at the end, repeat from run to run
+    key = hashlib.sha256(f"rehearsal {name}".encode()).digest()
+    files.write_atomic(setting.site(name) / "keys" / "pseudonym.key", key, mode=0o600)
+
+
 def _call_each_other(setting: Setting) -> None:
     """A hospital masks only among others that its operator has confirmed."""
     roster = desk.require_started(desk.peek(setting.coordinator)).agreement.federation.body.roster
@@ -106,17 +113,36 @@ def _call_each_other(setting: Setting) -> None:
                 pin.pin(setting.site(name), member.name, _now(), partial(str, member.join[:32]))
 
 
+def _give_budget(setting: Setting, name: str) -> None:
+    """A store for each hospital, outside of every workspace: hospitals of a rehearsal have no patient in common."""
+    path, line = setting.site(name) / "fedmed.yaml", f"privacy: {{budget_dir: ../budgets/{name}}}\n"
+    text = path.read_text("utf-8")
+    if not text.endswith(line):
+        files.write_atomic(path, f"{text}{line}".encode())
+
+
 def partition(setting: Setting, name: str) -> Header:
     """A hospital's cases by fold, and how many were excluded, by code."""
     cases_file = setting.site(name) / "cases.json"
     if not cases_file.exists():
         if name in setting.cases:
+            _know_patients(setting, name)
             files.write_atomic(cases_file, files.read_bounded(setting.cases[name], datalist.MAX_BYTES), mode=0o600)
         else:
             from fedmed.site import partition as partitioning  # noqa: PLC0415 - image libraries
 
             partitioning.partition(setting.site(name), _now())
     return datalist.load(cases_file).header
+
+
+def _know_patients(setting: Setting, name: str) -> None:
+    """To its budget store a virtual hospital's patients are called by their alias in its case list."""
+    if recipe.load(setting.recipe).dp is None:
+        return
+    site = bedside.peek(setting.site(name))
+    listed = datalist.cases(datalist.load(setting.cases[name]), "training")
+    persons = {case.patient: hashlib.sha256(case.patient.encode()).hexdigest()[:32] for case in listed}
+    private.keep_persons(site, private.store_key(site, _now()), persons)
 
 
 def open_round(setting: Setting) -> int:

@@ -10,6 +10,7 @@ from fedmed import files
 from fedmed.cases.splits import HELD_OUT
 from fedmed.rehearsal.models import COMMON, EVERYWHERE, GLOBAL, Row, alone_of
 from fedmed.reporting import plots, statistics
+from fedmed.site.private import NO_GUARANTEE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,6 +122,7 @@ def markdown(found: Summary) -> list[str]:
     """Two tables: every model on the test cases of all hospitals, and the first metric hospital by hospital."""
     lines = [
         f"Recipe {found.recipe}, {found.rounds} rounds, {_seeds(found)}, mean +- standard deviation over them.",
+        f"{NO_GUARANTEE.capitalize()}: each seed and each model beside the federation's learns from the same patients.",
         "",
         f"| model, on the test cases of all | {' | '.join(found.metrics)} |",
         f"|---|{'---:|' * len(found.metrics)}",

@@ -98,6 +98,7 @@ def test_the_worst_site_is_where_the_global_model_is_worst(
 def test_markdown(found: summary.Summary, tmp_path: Path) -> None:
     expected = [
         "Recipe phantom, 3 rounds, 2 seeds, mean +- standard deviation over them.",
+        "No formal privacy guarantee: each seed and each model beside the federation's learns from the same patients.",
         "",
         "| model, on the test cases of all | dice |",
         "|---|---:|",

@@ -15,7 +15,7 @@ from fedmed.cases import fingerprint as measuring
 from fedmed.errors import FedmedError
 from fedmed.rehearsal import acts, simulate
 from fedmed.rehearsal.simulate import Plan
-from fedmed.site import desk
+from fedmed.site import budget, desk
 from fedmed.site import preprocessing as preprocessings
 from tests import tables
 from tests.cases.test_rows import HEART, REAL, breast_cancer
@@ -171,3 +171,21 @@ def test_six_regions_normalise_alike_as_if_in_one_place(tmp_path: Path, monkeypa
         ours = used[0].columns[name]
         assert (ours.mean, ours.sd, ours.fill) == pytest.approx((numbers.mean, numbers.sd, numbers.fill), rel=1e-4)
     assert value(found, "global") > 0.5
+
+
+@pytest.mark.slow
+def test_a_federation_with_differential_privacy_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hospital with a budget of its own; what never leaves a hospital is trained without noise."""
+    text = yaml.safe_load((TOP / "recipes" / "heart-disease-table-dp.yaml").read_text())
+    text["training"]["local_steps"], text["dp"]["patients_per_step"] = 4, 8
+    (tmp_path / "dp.yaml").write_text(yaml.safe_dump(text))
+    data = TOP / "sample_data" / "table-heart" / "st-olav"
+    plan = Plan(recipe=tmp_path / "dp.yaml", data=data, how="iid", sites=2, rounds=2, seeds=1)
+    found = run(plan, tmp_path / "out", monkeypatch)
+    assert found.models == ["global", "pooled", "local-only, mean", "site-1 alone", "site-2 alone"]
+    folder = tmp_path / "out" / f"seed-{text['seed']}"
+    for name in ("site-1", "site-2"):
+        reserved = list(budget.peek(desk.peek(folder / name)).reserved.values())
+        assert [each.round for each in reserved] == [0, 1]
+        assert all(each.sealed for each in reserved)
+    assert "No formal privacy guarantee: each seed" in (tmp_path / "out" / "table.md").read_text()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from fedmed.cli import app, setup
+from fedmed.cli import app, setup, tables
 from fedmed.errors import CODES
+from fedmed.exchange.bodies_privacy import PrivacyBlock
 from tests import small
 
 if TYPE_CHECKING:
@@ -209,6 +210,34 @@ def test_approve_at_a_terminal_shows_no_fingerprint(fedmed: Fedmed, unapproved: 
     assert fingerprint.replace(" ", "") not in shown
     approval = fedmed.ok("inspect", "aa/outbox/approval-v0001-aa.fedmed", "--json", cwd=unapproved.root).json
     assert approval["statement"]["predicate"]["body"]["by"] == "Dr. Kari Test"
+
+
+@pytest.mark.parametrize(
+    ("dp", "words"),
+    [
+        (None, "no formal privacy guarantee: an update can tell something about the cases it was trained on"),
+        (
+            {"target_epsilon": 4, "clip_norm": 1.0, "patients_per_step": 2},
+            "differential privacy of each training patient: epsilon 4 at delta 1e-05 over all rounds, of the weights",
+        ),
+    ],
+)
+def test_approve_says_what_patients_are_promised(
+    dp: dict[str, float] | None, words: str, fedmed: Fedmed, tmp_path: Path
+) -> None:
+    world = small.founded(tmp_path / "world", approved=False, recipe={"dp": dp})
+    fingerprint = fedmed.ok("start", "-w", "coordinator", "--json", cwd=world.root).json["fingerprint"]
+    ran = fedmed.ok("approve", "-w", "aa", "--by", "Test", "--fingerprint", fingerprint, cwd=world.root)
+    (line,) = (line.strip() for line in ran.out.splitlines() if "privacy" in line)
+    assert line.startswith(words)
+
+
+def test_train_local_says_what_patients_are_promised() -> None:
+    block = PrivacyBlock(unit="patient", reservation="0" * 32, epsilon="3.2", delta="0.00001", noise_multiplier="1.5")
+    assert tables.privacy(None) == "no formal privacy guarantee"
+    assert tables.privacy(block).endswith(
+        "epsilon 3.2 at delta 0.00001 in this federation so far, of the weights alone"
+    )
 
 
 @pytest.mark.parametrize("code", ["FM-BUG-01", "fm-sig-03", "FM-WAI-03"])
