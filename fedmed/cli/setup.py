@@ -219,6 +219,8 @@ def _show(out: Screen, proposal: Proposal) -> None:
     out.say(f"  what leaves this hospital (an update is {size(proposal.update_bytes)}{most}):")
     for line in proposal.leaves:
         out.say(f"    - {line}")
+    if proposal.budget:
+        out.say(f"  {proposal.budget}")
     out.say(
         f"  an update is held for a person to look at beyond {limits.max_norm_ratio} times the median norm "
         f"or below a cosine of {limits.min_cosine} to the others"

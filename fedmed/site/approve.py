@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedmed import recipe
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.workspace import Workspace
     from fedmed.recipe import Recipe
+    from fedmed.site.desk import Site
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A federation file that verified as being of one piece. Whose it is only the typed fingerprint can tell."""
+    """A federation file that verified as being of one piece. Whose it is only the typed fingerprint can tell.
+
+    `budget`: whether the hospital's patients can afford it, in words, where the recipe has `dp`.
+    """
 
     data: bytes
     statement_id: str
@@ -36,6 +40,7 @@ class Proposal:
     recipe: Recipe
     update_bytes: int
     leaves: tuple[str, ...]
+    budget: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,21 @@ NEIGHBOUR = (
 )
 
 
+PRIVATE = (
+    "with each update: the epsilon and delta that a training patient has spent in this federation at most, the noise "
+    "of the round, and a random name for its entry in this hospital's budget store"
+)
+CENTRAL = (
+    "the coordinator sees the update as it is, cuts it to a length that all have in common, and adds noise to the sum "
+    "of all: whoever gets the models learns little of whether this hospital took part, which says nothing of patients"
+)
+NOT_COVERED = (
+    "without noise, and so outside of epsilon: {counts}validation and test metrics with their histograms and counts of "
+    "cases, exclusion counts; no breakdown about fewer cases than the federation's min_count, nor one that would "
+    "follow from the others"
+)
+
+
 def leaves(chosen: Recipe) -> tuple[str, ...]:
     """What leaves the hospital, in words, with the recipe `chosen`."""
     is_table = isinstance(chosen, recipe.Rowwise)
@@ -105,7 +125,11 @@ def leaves(chosen: Recipe) -> tuple[str, ...]:
         updates = [line.format_map(words) for line in MASKED]
     first = [FINGERPRINT_OF_ROWS if is_table else FINGERPRINT] if chosen.data.pools else []
     behind = [NEIGHBOUR] if chosen.lap_seed is not None else []
-    return (once, *first, *updates, *behind, *rest)
+    private = [PRIVATE] if chosen.dp else []
+    central = [CENTRAL] if chosen.aggregation.central else []
+    counts = "" if chosen.aggregation.masks else "number of cases, patients and steps, training loss, "
+    outside = [NOT_COVERED.format(counts=counts)] if private or central else []
+    return (once, *first, *updates, *private, *behind, *central, *rest[:-1], *outside, rest[-1])
 
 
 def approve(
@@ -118,7 +142,7 @@ def approve(
     """`ask` shows the proposals and returns the fingerprint that the operator typed.
 
     Raises FedmedError FM-WAI-02 (no federation file), FM-TRU-01 (other fingerprint), FM-TRU-09 (not in the roster),
-    FM-TIM-01, FM-TIM-02, FM-USE-01 (no name).
+    FM-TIM-01, FM-TIM-02, FM-USE-01 (no name), and where the recipe has `dp` FM-PRV-01, -02, -03.
     """
     if not by.strip() or not is_plain_text(by) or len(by) > 200:
         raise FedmedError("FM-USE-01", "--by: expected the name of the person who consents")
@@ -126,7 +150,7 @@ def approve(
         found = site.workspace
         if (consent := desk.approved(site)) is not None:
             return _say_again(found, consent.agreement.federation, by, now)
-        proposals = _proposals(found)
+        proposals = [_with_budget(site, each) for each in _proposals(found)]
         typed = keys.normalise_spoken(ask(proposals))
         matching = [each for each in proposals if each.statement_id[:32] == typed]
         if not matching:
@@ -137,6 +161,14 @@ def approve(
         floor = min(chosen.said.predicate.created, statement.to_time(now))
         intake.keep(found, chosen.data, known, "approve", now, floor=floor, by=by)
         return _say_again(found, chosen.federation, by, now)
+
+
+def _with_budget(site: Site, proposal: Proposal) -> Proposal:
+    if proposal.recipe.dp is None:
+        return proposal
+    from fedmed.site import spent  # noqa: PLC0415 - numbers, which most federations need not for this
+
+    return replace(proposal, budget=spent.outlook(site, proposal.recipe))
 
 
 def _proposals(found: Workspace) -> list[Proposal]:

@@ -194,10 +194,15 @@ def opened(site: Site, now: datetime) -> Iterator[Store]:
         yield store
 
 
+def is_there(site: Site) -> bool:
+    """Whether there is a store, or must be one. Raises FedmedError FM-PRV-01."""
+    return (folder_of(site) / "budget.jsonl").exists() or bool(_remembered(site))
+
+
 def peek(site: Site) -> Store:
     """The store as it is, without its lock. Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01."""
     folder = folder_of(site)
-    if not (folder / "budget.jsonl").exists() and not _remembered(site):
+    if not is_there(site):
         raise FedmedError("FM-PRV-02", "privacy.budget_dir: no store is there yet", next="fedmed partition")
     store = Store(folder)
     _as_remembered(site, store)

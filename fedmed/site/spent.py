@@ -11,6 +11,9 @@ from fedmed.site import budget, desk, private, rounds
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedmed.recipe import Recipe
+    from fedmed.site.desk import Site
+
 
 @dataclass(frozen=True)
 class Spending:
@@ -70,6 +73,25 @@ def status(root: Path) -> Spent:
         rounds_left=affordable,
         federations=_by_federation(store, asked.delta),
     )
+
+
+def outlook(site: Site, chosen: Recipe) -> str:
+    """Before there are cases: what a federation would spend, and what whoever has spent most here has left. Empty
+    without `dp`. Raises FedmedError FM-PRV-01 (a store inside of a workspace), FM-PRV-02, -03.
+    """
+    if chosen.dp is None:
+        return ""
+    asked = f"this federation takes up to epsilon {chosen.dp.target_epsilon:g} of each training patient by itself"
+    if site.settings.privacy is None:
+        return f"{asked}; no budget store is named yet: put privacy: {{budget_dir: FOLDER}} into fedmed.yaml"
+    most = private.cap(site)
+    if not budget.is_there(site):
+        return f"{asked}; the budget store is new, and nothing of {most:g} is spent"
+    store = budget.peek(site)
+    epsilon = store.spent(store.everyone(), chosen.dp.delta)
+    told = f"{asked}; whoever has spent most here has spent {epsilon:.2f} of {most:g}"
+    enough = "" if epsilon < most else ": nothing is left for them"
+    return f"{told}{enough}; behind partition fedmed privacy status says how many rounds that is"
 
 
 def _by_federation(store: budget.Store, delta: float) -> list[Spending]:

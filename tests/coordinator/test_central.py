@@ -16,6 +16,8 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, sealing
 from fedmed.learning import accounting, params
 from fedmed.learning.accounting import Event
+from fedmed.recipe_aggregation import Aggregation, Central
+from fedmed.site import approve
 from tests import small
 
 if TYPE_CHECKING:
@@ -205,9 +207,17 @@ def test_noise_that_cannot_be_had(tmp_path: Path, asked: dict[str, Any], words: 
     assert words in caught.value.message
 
 
-def test_the_target_gives_the_noise() -> None:
-    from fedmed.recipe_aggregation import Central  # noqa: PLC0415
+def test_approve_says_what_it_is_and_what_it_is_not(four: small.Federation) -> None:
+    chosen = desk.require_started(desk.peek(four.coordinator)).recipe
+    told = approve.leaves(chosen)
+    assert approve.CENTRAL in told
+    assert told[-2].startswith("without noise, and so outside of epsilon: number of cases, patients and steps")
+    masked = chosen.model_copy(update={"aggregation": Aggregation(masking="dm2", clip={"norm": 1})})  # type: ignore[arg-type]
+    assert approve.CENTRAL not in approve.leaves(masked)
+    assert not any("outside of epsilon" in line for line in approve.leaves(masked))
 
+
+def test_the_target_gives_the_noise() -> None:
     assert central.noise_multiplier(Central(clip_norm=1, target_epsilon=8, delta=1e-5), 20) == 2.69
     assert central.noise_multiplier(Central(clip_norm=1, noise_multiplier=1.25), 20) == 1.25
 

@@ -16,7 +16,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import sealing
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
-from fedmed.site import budget, desk, partition, private, recover, spent, train
+from fedmed.site import approve, budget, desk, partition, private, recover, spent, train
 from fedmed.site.train import Options
 from tests import small, tables
 from tests.coded import code_of
@@ -355,6 +355,29 @@ def test_the_command_line_says_what_is_left(ready: small.Federation) -> None:
     assert shown.exit_code == 0
     assert "epsilon 0.00 of 1.5 is spent" in shown.output
     assert "the budget has 0 of the 2 rounds to come" in shown.output
+
+
+def test_approve_says_what_leaves_and_what_it_will_cost(ready: small.Federation, tmp_path: Path) -> None:
+    site = desk.peek(ready.site("aa"))
+    chosen = desk.require_approved(site).recipe
+    told = approve.leaves(chosen)
+    assert approve.PRIVATE in told
+    assert told[-2].startswith("without noise, and so outside of epsilon: number of cases, patients and steps")
+    assert spent.outlook(site, chosen).endswith(
+        "whoever has spent most here has spent 0.00 of 10; behind partition "
+        "fedmed privacy status says how many rounds that is"
+    )
+    trained(ready.site("aa"))
+    epsilon = spent.status(ready.site("aa")).epsilon
+    assert f"has spent {epsilon:.2f} of 10; behind" in spent.outlook(desk.peek(ready.site("aa")), chosen)
+    with_budget(ready.site("aa"), ready.root / "budget-aa", max_epsilon=1.0)
+    assert "of 1: nothing is left for them" in spent.outlook(desk.peek(ready.site("aa")), chosen)
+    with_budget(ready.site("bb"), tmp_path / "new")
+    assert "is new, and nothing of 10 is spent" in spent.outlook(desk.peek(ready.site("bb")), chosen)
+    bare = yaml.safe_load((ready.site("bb") / "fedmed.yaml").read_text())
+    del bare["privacy"]
+    (ready.site("bb") / "fedmed.yaml").write_text(yaml.safe_dump(bare))
+    assert "no budget store is named yet" in spent.outlook(desk.peek(ready.site("bb")), chosen)
 
 
 def test_patients_that_the_store_has_never_heard_of(ready: small.Federation) -> None:
