@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.auditor import expiry
 from fedmed.cli import screen
+from fedmed.exchange.ledger import Ledger
 from tests.federation.simulator import START
 
 if TYPE_CHECKING:
@@ -48,8 +49,15 @@ def test_a_federation_too_and_a_last_model_no_more(simulation: Simulation) -> No
 def test_where_there_is_no_federation_nothing_is_told(tmp_path: Path) -> None:
     assert expiry.warnings(tmp_path, START) == []
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "ledger.jsonl").write_text("no ledger\n")
-    assert expiry.warnings(tmp_path, START) == []
+    for broken in ("no ledger\n", "{}\n"):
+        (tmp_path / "state" / "ledger.jsonl").write_text(broken)
+        assert expiry.warnings(tmp_path, START) == []
+
+
+def test_a_ledger_that_only_a_bug_can_write_is_left_to_the_command(simulation: Simulation) -> None:
+    root = simulation.sites["aa"].root
+    Ledger(root / "state" / "ledger.jsonl").append("x", "received", START, outcome="odd")
+    assert expiry.warnings(root, START) == []
 
 
 def test_every_command_of_the_workspace_says_it(
