@@ -95,7 +95,8 @@ class Combiner:
         if set(counted.ids) <= set(self._compared):
             places = [self._compared.index(each) for each in counted.ids]
             return self._products[np.ix_(places, places)]
-        return self._gram(counted)
+        self._products, self._compared = self._gram(counted), counted.ids
+        return self._products
 
     def _gram(self, counted: Counted) -> np.ndarray:
         return screen.gram(self._updates(counted), lambda done: self._told("comparing", done))
