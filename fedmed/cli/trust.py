@@ -70,7 +70,7 @@ def revoke(
     out.say(
         f"{site}: {'revoked' if done.is_new else 'was revoked before'}; its key counts up to number {done.last_seq}"
     )
-    out.say(f"of what is here, {done.undone} statements do not count any more; rounds go on without {site}")
+    out.say(f"files here that do not count any more: {done.undone}; rounds go on without {site}")
     out.say(f"next: bring {done.posted} to every site, now")
     out.result(done)
 
@@ -112,7 +112,7 @@ def recover(
     else:
         found = action.recover(workspace, screen.now())
         what = "found again" if found.is_new else "was recovered before"
-        out.say(f"{what}: {found.statements} statements that this workspace signed and its backup did not hold")
+        out.say(f"{what}: {found.statements} that this workspace signed and its backup did not hold")
         out.say(f"it goes on with number {found.next_seq}")
         if found.answered >= 0:
             out.say(f"rounds up to {found.answered} were answered and are not answered again")

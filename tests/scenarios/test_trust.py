@@ -1,0 +1,80 @@
+"""Pins, revoked keys and restored workspaces from the command line: what people read, and what comes next."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+from typer.testing import CliRunner
+
+from fedmed.cli.app import app
+from fedmed.errors import FedmedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.federation.simulator import Simulation
+
+
+def run(*words: str | Path) -> str:
+    """What it prints, or the code with which it ends."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if isinstance(done.exception, FedmedError):
+        return done.exception.code
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_peer_is_pinned_without_being_shown_before(simulation: Simulation) -> None:
+    here, there = simulation.sites["aa"].root, simulation.sites["bb"].root
+    simulation.sites["aa"].look(simulation.now)
+    read = json.loads(run("keys", "fingerprint", "-w", there, "--json"))["join"]
+    shown = run("keys", "fingerprint", "-w", here) + run("status", "-w", here)
+    assert "not confirmed by phone (fedmed keys pin SITE): bb, cc" in shown
+    assert read not in shown
+    assert run("keys", "pin", "bb", "-w", here) == "FM-USE-01", "there is no terminal"
+    assert run("keys", "pin", "bb", "-w", here, "--fingerprint", read[:-1] + "x") == "FM-ROS-02"
+    assert run("keys", "pin", "bb", "-w", here, "--fingerprint", read) == "bb: pinned\nnot pinned yet: cc\n"
+    assert "site bb: key SHA256:" in run("keys", "fingerprint", "-w", here)
+
+
+def test_a_key_is_taken_back(simulation: Simulation) -> None:
+    root = simulation.coordinator.root
+    assert run("keys", "revoke", "cc", "--last-seq", "2", "--reason", "", "-w", root) == "FM-USE-01"
+    told = run("keys", "revoke", "cc", "--last-seq", "2", "--reason", "laptop stolen", "-w", root).splitlines()
+    assert told[0] == "cc: revoked; its key counts up to number 2"
+    assert told[-1] == f"next: bring {root / 'outbox' / 'revocation-cc.fedmed'} to every site, now"
+    again = json.loads(run("keys", "revoke", "cc", "--last-seq", "2", "--reason", "again", "-w", root, "--json"))
+    assert (again["is_new"], again["last_seq"]) == (False, 2)
+    site = simulation.sites["aa"].root
+    assert run("keys", "revoke", "cc", "--last-seq", "2", "--reason", "x", "-w", site) == "FM-SET-05"
+
+
+def test_a_backup_that_was_put_back(simulation: Simulation, tmp_path: Path) -> None:
+    backup = simulation.copied_to(tmp_path / "backup").sites["aa"].root
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.aggregate(simulation.now)
+    site, root = simulation.sites["aa"], simulation.coordinator.root
+    for folder in ("archive", "state"):
+        shutil.rmtree(site.root / folder)
+        shutil.copytree(backup / folder, site.root / folder)
+    simulation.carry_down()
+    assert run("run", "-w", site.root) == "FM-TRU-06"
+    assert run("recover", "-w", site.root) == "FM-WAI-02"
+    told = run("recover", "--for", "aa", "-w", root)
+    receipt = root / "outbox" / "receipt-aa-by-coordinator.fedmed"
+    assert told == f"next: bring {receipt} to aa, and there: fedmed recover\n"
+    shutil.copy(receipt, site.root / "inbox")
+    lines = run("recover", "-w", site.root).splitlines()
+    assert lines[0] == "found again: 1 that this workspace signed and its backup did not hold"
+    assert lines[2] == "rounds up to 0 were answered and are not answered again"
+
+
+def test_what_cannot_be_proven_is_dismissed_with_a_reason(simulation: Simulation) -> None:
+    root = simulation.coordinator.root
+    assert run("recover", "--dismiss", "aa", "-w", root) == "FM-USE-01"
+    assert run("recover", "--dismiss", "aa", "--for", "aa", "--reason", "x", "-w", root) == "FM-USE-01"
+    assert run("recover", "--dismiss", "aa", "--reason", "no such file", "-w", root).startswith("what aa acknowledges")
+    assert simulation.coordinator.workspace().record.dismissed == {"aa"}
