@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -216,3 +217,17 @@ def test_a_file_that_cannot_be_written_frees_the_lock(tmp_path: Path) -> None:
     assert code_of(lambda: take(tmp_path)) == "FM-RES-02"
     (tmp_path / "lock.json").rmdir()
     take(tmp_path)
+
+
+def test_who_has_patience_gets_it_when_it_is_free(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with lock.held(tmp_path):
+            waiting = pool.submit(lambda: code_of(lambda: enter(tmp_path, 30)))
+            assert code_of(lambda: enter(tmp_path, 0)) == "FM-WAI-01"
+            assert not waiting.done()
+        assert waiting.result() == "ok"
+
+
+def enter(folder: Path, patience: float) -> None:
+    with lock.held(folder, patience):
+        pass
