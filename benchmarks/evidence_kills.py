@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[1]
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 MODES = {"clean": "killed", "torn": "killed in a write", "full": "disk full from there on", "broken": "disk broken"}
+LONG = ("behind_masks", "second_visit")  # killed at every call; a disk that fails is tried as often as in the tests
 SPARSE = ("while_it_remembers", "in_its_turn")  # longer ways through the same calls: as far apart as in the tests
 
 
@@ -39,7 +40,8 @@ def nodes(path: str) -> list[str]:
 
 
 def work(node: str) -> dict[str, Any]:
-    every = {} if any(name in node for name in SPARSE) else {"FEDMED_EVERY_CALL": "1"}
+    names = (*SPARSE, *LONG) if "[full-" in node or "[broken-" in node else SPARSE
+    every = {} if any(name in node for name in names) else {"FEDMED_EVERY_CALL": "1"}
     passed, printed = run(node, **every)
     kills = re.findall(r"([\w-]+): (\d+) kills, (\w+)", printed)
     return {
@@ -87,7 +89,8 @@ SECTIONS = [
         "process is killed (SIGKILL), or in the middle of a write, or from there on every write answers ENOSPC, or "
         "every call EIO. A broken or full disk must end in its code. Then the command runs again: the ledger's chain "
         "holds, what was there is there, nothing half-written stays, no number is used twice, and the payloads are "
-        "those of an undisturbed run. The tests of train-local called `while it remembers` and `in its turn` take "
+        "those of an undisturbed run; masked ones, whose randomness is never repeated, are never sealed twice. The "
+        "tests of train-local called `while it remembers` and `in its turn`, and failing disks behind masks, take "
         "every 7th to 61st call.",
         slices,
         work,
