@@ -49,7 +49,8 @@ def _show(out: Screen, found: Spent) -> None:
     out.say(f"{found.patients} training patients; this federation takes at most {found.target:g} over all its rounds")
     if found.rounds:
         share = f"{found.rounds_left} of the {found.rounds} rounds to come"
-        out.say(f"with a noise multiplier of {found.noise_multiplier:.2f} the budget has {share}")
+        noise = f"with a noise multiplier of {found.noise_multiplier:.2f} " if found.noise_multiplier else ""
+        out.say(f"{noise}the budget has {share}")
     rows = [
         [each.workspace, each.federation[:8], str(each.trainings), str(each.steps), f"{each.epsilon:.2f}"]
         for each in found.federations

@@ -158,12 +158,17 @@ def rounds_left(
     site: Site, consent: Approved, store: budget.Store, persons: Sequence[str], round_: int
 ) -> tuple[int, float]:
     """How many of the rounds that the federation plays from `round_` on the patients' budget has, and with how much
-    noise. Raises FedmedError FM-PRV-04, -06.
+    noise; 0 and 0 where the federation's own target is spent. Raises FedmedError FM-PRV-06.
     """
     left = consent.agreement.federation.body.limits.rounds - round_
     if left <= 0:
         return 0, 0.0
-    wanted = _wanted(site, consent, store, persons, round_)
+    try:
+        wanted = _wanted(site, consent, store, persons, round_)
+    except FedmedError as error:
+        if error.code != "FM-PRV-04":
+            raise
+        return 0, 0.0
     low, high = 0, left
     while low < high:
         middle = (low + high + 1) // 2

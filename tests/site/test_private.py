@@ -357,6 +357,15 @@ def test_the_command_line_says_what_is_left(ready: small.Federation) -> None:
     assert "the budget has 0 of the 2 rounds to come" in shown.output
 
 
+def test_where_the_target_is_spent_status_says_so(ready: small.Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "_noise", lambda *_: None)
+    assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-04"
+    found = spent.status(ready.site("aa"))
+    assert (found.rounds, found.rounds_left, found.noise_multiplier) == (2, 0, 0.0)
+    shown = CliRunner().invoke(app, ["privacy", "status", "-w", str(ready.site("aa"))]).output
+    assert "\nthe budget has 0 of the 2 rounds to come\n" in shown
+
+
 def test_approve_says_what_leaves_and_what_it_will_cost(ready: small.Federation, tmp_path: Path) -> None:
     site = desk.peek(ready.site("aa"))
     chosen = desk.require_approved(site).recipe
