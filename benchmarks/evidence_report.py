@@ -22,7 +22,8 @@ again; a quick version of each section is among the tests. Each section says whe
 ELSEWHERE = """
 ## Measured elsewhere
 
-What secure aggregation costs: `benchmarks/results/masking.md`.
+What secure aggregation costs: `benchmarks/results/masking.md`. What differential privacy costs in the metric:
+`benchmarks/results/privacy.md`, by `benchmarks/privacy.py`.
 """
 
 
