@@ -1,12 +1,14 @@
 """The ledger: an actor's own append-only record, each line naming the SHA-256 of the line before.
 
 Its length and head travel in every statement, so an entry that is later removed or changed is noticed by the others.
+128 random bits in each line keep them from guessing what it says and comparing heads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,7 @@ class Ledger:
                 "command": command,
                 "event": event,
                 "facts": facts,
+                "nonce": secrets.token_hex(16),
             }
         )
         try:
@@ -96,8 +99,8 @@ class Ledger:
                 entry = Entry(row["n"], row["time"], row["command"], row["event"], row["facts"])
             except (FedmedError, KeyError) as error:
                 raise FedmedError("FM-TRU-08", f"ledger line {self.length + 1}: not an entry") from error
-            follows = row.get("prev") == self.head and entry.number == self.length
-            if len(row) != 6 or not follows or entry.event not in EVENTS or not isinstance(entry.facts, dict):
+            follows = row.get("prev") == self.head and entry.number == self.length and "nonce" in row
+            if len(row) != 7 or not follows or entry.event not in EVENTS or not isinstance(entry.facts, dict):
                 raise FedmedError("FM-TRU-08", f"ledger line {self.length + 1}: does not follow from the line before")
             self._accept(entry, line)
 
