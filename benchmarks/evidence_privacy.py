@@ -8,7 +8,8 @@ from typing import Any
 
 from evidence_section import Figures, NothingToTryError, Section, number
 
-from tests.evidence import epsilons
+from fedmed.learning.accounting import Event
+from tests.evidence import canaries, epsilons
 
 LARGEST = 0.01
 
@@ -50,6 +51,30 @@ def figures(done: list[Any]) -> Figures:
     return Figures(columns, rows, [said], holds=largest <= LARGEST and is_bounded)
 
 
+def audit_slices(quick: bool) -> list[Any]:
+    """Rate, noise, steps, trials of each kind."""
+    audits = [[1.0, 0.8, 1, 2000], [1.0, 2.0, 4, 2000], [0.5, 0.8, 2, 2000], [0.25, 0.7, 4, 2000]]
+    return [[1.0, 0.8, 1, 200]] if quick else audits
+
+
+def audit_work(part: list[Any]) -> dict[str, Any]:
+    rate, noise, steps, trials = part
+    return {"part": part, **asdict(canaries.audited(Event(rate, noise, steps), trials))}
+
+
+def audit_figures(done: list[Any]) -> Figures:
+    rows = [
+        [*(number(value) for value in each["part"]), f"{each['proven']:.2f}", f"{each['reported']:.2f}"]
+        for each in done
+    ]
+    holds = all(each["proven"] < each["reported"] for each in done)
+    said = (
+        f"At delta = {canaries.DELTA:g} and a confidence of {canaries.SURE:.0%}. What the trials prove is "
+        f"{'nowhere' if holds else '**somewhere**'} above what is reported."
+    )
+    return Figures(["rate", "noise", "steps", "trials", "proven", "reported"], rows, [said], holds=holds)
+
+
 SECTIONS = [
     Section(
         "epsilon",
@@ -60,5 +85,14 @@ SECTIONS = [
         slices,
         work,
         figures,
-    )
+    ),
+    Section(
+        "audit",
+        "An audit by planted patients",
+        "Rounds of DP-SGD with and without one planted patient, whose gradient nobody else has: a lower bound of "
+        "epsilon by how surely the two kinds are told apart (Clopper-Pearson), beside the epsilon that is reported.",
+        audit_slices,
+        audit_work,
+        audit_figures,
+    ),
 ]

@@ -247,4 +247,4 @@ def test_every_family_of_networks_has_the_sum_of_a_loop_over_patients(name):
         gradient = torch.cat([weight.grad.flatten() for weight in run.network.parameters()])
         expected = expected + gradient * min(1.0, clip / float(gradient.norm()))
     assert float(expected.norm()) > 0.1
-    assert float((found - expected).norm()) < 1e-4 * float(expected.norm())
+    assert float((found - expected).norm()) < 1e-3 * float(expected.norm())
