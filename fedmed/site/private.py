@@ -77,7 +77,7 @@ def begin(
         max_images=asked.max_images,
         reservation=taken.id,
         take=secret.fresh(),
-        tally=_tally(site, begun, taken, persons, now),
+        tally=_tally(site, begun, asked.target_epsilon, taken, persons, now),
     )
     return Private(taken, mechanism, begun)
 
@@ -209,12 +209,17 @@ def _wanted(site: Site, consent: Approved, store: budget.Store, persons: Sequenc
         raise ValueError("a recipe with dp")
     left = max(1, consent.agreement.federation.body.limits.rounds - round_)
     mine = [each for each in store.reserved.values() if each.federation == planned.federation]
-    noise = _noise(asked, mine, planned.rate, left * planned.steps)
+    noise = _noise(asked, mine, planned.rate, left * planned.steps + _spare(planned.steps))
     if noise is None:
         spent = accounting.epsilon(_of_federation(store, planned.federation), asked.delta)
         message = f"this federation's target is epsilon {asked.target_epsilon:g}, and {spent:.2f} of it is spent"
         raise FedmedError("FM-PRV-04", f"{message}; rounds left: 0")
     return replace(planned, noise_multiplier=noise)
+
+
+def _spare(steps: int) -> int:
+    """Steps that the noise has room for beyond those of the rounds, so that a crash in the last one can be paid."""
+    return math.ceil(steps / 10)
 
 
 def _noise(asked: DP, mine: Sequence[Reserved], rate: float, steps: int) -> float | None:
@@ -251,7 +256,9 @@ def _held(store: budget.Store, begun: Path, wanted: Reserved) -> Reserved | None
     return found if all(getattr(found, field) == getattr(wanted, field) for field in same) else None
 
 
-def _tally(site: Site, begun: Path, taken: Reserved, persons: Sequence[str], now: datetime) -> Callable[[int], None]:
+def _tally(
+    site: Site, begun: Path, target: float, taken: Reserved, persons: Sequence[str], now: datetime
+) -> Callable[[int], None]:
     """Told of every step before it: how many were begun is on the disk first, and what a crash threw away is charged.
 
     It raises FedmedError FM-PRV-04 where the budget does not have that.
@@ -264,20 +271,24 @@ def _tally(site: Site, begun: Path, taken: Reserved, persons: Sequence[str], now
             is_first = False
             lost = _read(begun)[1] - step
             if lost > 0:
-                _charge(site, taken, lost, persons, now)
+                _charge(site, target, taken, lost, persons, now)
         _write(begun, taken.id, step + 1)
 
     return told
 
 
-def _charge(site: Site, taken: Reserved, lost: int, persons: Sequence[str], now: datetime) -> None:
+def _charge(site: Site, target: float, taken: Reserved, lost: int, persons: Sequence[str], now: datetime) -> None:
+    """Refused before it is written: nobody pays for a refusal, however often it is tried."""
     with budget.opened(site, now) as store:
+        again = Event(taken.rate, taken.noise_multiplier, lost)
+        in_all = store.spent(persons, taken.delta, [again])
+        here = accounting.epsilon([*_of_federation(store, taken.federation), again], taken.delta)
+        if in_all > cap(site) or here > target:
+            words = f"{lost} steps that a crash threw away make it epsilon {in_all:.2f}, {here:.2f} in this federation"
+            limits = f"expected at most {cap(site):g} and {target:g}"
+            raise FedmedError("FM-PRV-04", f"{words}; {limits}; rounds left: 0")
         store.charge(taken.id, lost, now)
         site.workspace.write_entry("train-local", "note", now, what=budget.CHARGED, id=taken.id, steps=lost)
-        spent = store.spent(persons, taken.delta)
-    if spent > cap(site):
-        words = f"with {lost} steps that were taken again epsilon {spent:.2f} is spent"
-        raise FedmedError("FM-PRV-04", f"{words}, expected at most {cap(site):g}; rounds left: 0")
 
 
 def _read(begun: Path) -> tuple[str, int]:

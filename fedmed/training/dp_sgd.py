@@ -66,7 +66,7 @@ def chosen(take: Take, count: int, most: int) -> list[int]:
 def clipped_sum(
     network: nn.Module, loss: Loss, images: torch.Tensor, labels: torch.Tensor, owner: Sequence[int], clip_norm: float
 ) -> tuple[torch.Tensor, list[float]]:
-    """The sum of the patients' gradients, each cut to `clip_norm`: float32 [number of trained values], in the order of
+    """The sum of the patients' gradients, each cut to `clip_norm`: float64 [number of trained values], in the order of
     `network.parameters()`; and the loss of every image.
 
     `owner[i]` is whose image i is: 0, 1, 2, ... A patient's gradient is the mean over the images given here, so all of
@@ -91,7 +91,7 @@ def clipped_sum(
     mean = torch.where(mean.isfinite().all(dim=1, keepdim=True), mean, 0.0)
     norms = mean.to(torch.float64).norm(dim=1)
     scale = torch.clamp(clip_norm * SHRINK / norms.clamp(min=1e-30), max=1.0)
-    return (mean * scale[:, None].to(torch.float32)).sum(0), losses.tolist()
+    return (mean.to(torch.float64) * scale[:, None]).sum(0), losses.tolist()
 
 
 def noised(total: torch.Tensor, mechanism: Mechanism) -> torch.Tensor:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fedmed.training.steps import Run
 
 MOST_IMAGES, MOST_ROWS = 8, 1024  # whose gradients are held at a time
+LOUD = 1e6
 HELD_VALUES = 64 << 20  # of these gradients, in float32: 256 MB
 
 
@@ -49,7 +50,8 @@ def each(
     absent: frozenset[int] = frozenset(),
 ) -> Iterator[float]:
     """As `steps.each`, with samples that are drawn by patient. The loss that is told is the mean over the images that a
-    step saw, 0 where it saw none; where it is not finite for an image, that one has no part in it.
+    step saw, 0 where it saw none; where it is not finite for an image, that one has no part in it, and none counts for
+    more than LOUD: one patient must not end a round.
 
     Raises FedmedError FM-TRN-02 for a network with state beside its weights.
     """
@@ -62,7 +64,7 @@ def each(
         mechanism.tally(run.step)
         total, losses = _total(run, begun, mechanism)
         _move(recipe, run, dp_sgd.noised(total, mechanism))
-        finite = [value for value in losses if np.isfinite(value)]
+        finite = [min(value, LOUD) for value in losses if np.isfinite(value)]
         told = fmean(finite) if finite else 0.0
         run.step, run.loss_sum = run.step + 1, run.loss_sum + told
         yield told
@@ -80,7 +82,8 @@ def _total(run: Run, begun: Round, mechanism: Mechanism) -> tuple[torch.Tensor, 
     """The sum of the clipped gradients of those who are drawn for this step, and the losses of their images."""
     device = next(run.network.parameters()).device
     devices.seed(device, int.from_bytes(mechanism.take(8), "little") >> 1)  # dropout's
-    total = torch.zeros(sum(param.numel() for param in run.network.parameters() if param.requires_grad), device=device)
+    values = sum(param.numel() for param in run.network.parameters() if param.requires_grad)
+    total = torch.zeros(values, dtype=torch.float64, device=device)
     losses: list[float] = []
     waiting = [
         [begun.patients[place][image] for image in dp_sgd.chosen(mechanism.take, len(begun.patients[place]), most)]

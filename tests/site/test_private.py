@@ -111,6 +111,7 @@ def test_both_rounds_together_come_to_the_target(ready: small.Federation) -> Non
     reserved = list(store_of(ready.site("aa")).reserved.values())
     assert [each.round for each in reserved] == [0, 1]
     events = [event for each in reserved for event in each.events]
+    events.append(Event(events[0].rate, events[0].noise_multiplier, 1))  # what a crash may cost
     assert accounting.epsilon(events, 1e-5) <= 8
     less = [Event(event.rate, round(event.noise_multiplier - 0.01, 2), event.steps) for event in events]
     assert accounting.epsilon(less, 1e-5) > 8
@@ -205,6 +206,25 @@ def test_from_the_beginning_again_everything_is_paid_twice(ready: small.Federati
     assert (found.steps, found.extra) == (4, 3)
 
 
+def test_a_refusal_costs_nothing_however_often_it_is_tried(ready: small.Federation) -> None:
+    site = ready.site("aa")
+
+    def killed(what: str, done: int, _total: int) -> None:
+        if what == "training" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(site, small.now(), Options(device="cpu"), killed)
+    (site / "state" / "checkpoints" / "r0000-a1.safetensors").unlink()
+    (reserved,) = store_of(site).reserved.values()
+    exact = accounting.epsilon(reserved.events, 1e-5)
+    with_budget(site, ready.root / "budget-aa", max_epsilon=round(exact + 0.01, 3))
+    for _ in range(2):
+        assert code_of(lambda: trained(site)) == "FM-PRV-04"
+        (found,) = store_of(site).reserved.values()
+        assert found.extra == 0
+
+
 def test_an_older_copy_of_the_store_is_refused(ready: small.Federation) -> None:
     site, store = ready.site("aa"), ready.root / "budget-aa"
     shutil.copytree(store, ready.root / "old")
@@ -272,17 +292,16 @@ def test_what_a_crash_cost_stands_in_the_update(ready: small.Federation) -> None
         if what == "training" and done == 3:
             raise KeyboardInterrupt
 
-    for _ in range(3):
-        with pytest.raises(KeyboardInterrupt):
-            train.train(site, small.now(), Options(device="cpu"), killed)
-        (site / "state" / "checkpoints" / "r0000-a1.safetensors").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        train.train(site, small.now(), Options(device="cpu"), killed)
+    (site / "state" / "checkpoints" / "r0000-a1.safetensors").unlink()
     made = trained(site)
     (found,) = store_of(site).reserved.values()
-    assert found.extra == 9
+    assert found.extra == 3
     assert made.body
     assert made.body.privacy
     assert made.body.privacy.reservation == found.id
-    exact = accounting.epsilon([Event(4 / 36, found.noise_multiplier, 13)], 1e-5)
+    exact = accounting.epsilon([Event(4 / 36, found.noise_multiplier, 7)], 1e-5)
     assert exact <= float(made.body.privacy.epsilon) < exact + 0.1
 
 
@@ -348,7 +367,7 @@ def test_the_command_line_says_what_is_left(ready: small.Federation) -> None:
     assert isinstance(done.exception, FedmedError)
     assert (done.exception.code, done.exception.exit_code) == ("FM-PRV-04", 7)
     assert done.exception.message == (
-        "epsilon 0.00 of 1.5 is spent and 1.50 left, with this round it would be 6.35; rounds left: 0"
+        "epsilon 0.00 of 1.5 is spent and 1.50 left, with this round it would be 6.15; rounds left: 0"
     )
     assert done.exception.next == "fedmed privacy status"
     shown = CliRunner().invoke(app, ["privacy", "status", "-w", str(site)])
