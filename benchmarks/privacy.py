@@ -70,8 +70,8 @@ TASKS = {
         (0.03, 0.1, 0.3, 1.0), (0.3, 1.0), (16, 48), {},
     ),
     "fractures": Task(
-        "Fractures, three sample hospitals", "fracture-classification-xray.small.yaml", 10,
-        (5e-4, 2e-3), (0.3, 1.0), (16, 32), {"balance": "none", "grad_clip": None, "batch_size": 16},
+        "Fractures, three sample hospitals", "fracture-classification-xray.small.yaml", 8,
+        (5e-4, 2e-3), (0.3, 1.0), (16,), {"balance": "none", "grad_clip": None, "local_steps": 15},
     ),
 }  # fmt: skip
 
