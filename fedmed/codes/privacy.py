@@ -43,6 +43,6 @@ CODES: dict[str, Code] = {
     "FM-PRV-08": Code(
         PROTOCOL,
         "an update says something else of its patients' privacy than the recipe asks for",
-        "ask the site for an update by the same version of fedmed as the others: fedmed train-local --again",
+        "ask the site for another update, by the version that the others use: fedmed train-local --again",
     ),
 }

@@ -103,10 +103,10 @@ def test_killed_between_state_and_model_it_makes_the_same_bytes(
     expected, _ = undisturbed.coordinator.aggregate(undisturbed.now) and newest(undisturbed)
     say = sealing.say
 
-    def dying(workspace, command, kind, *given):
+    def dying(workspace, command, kind, *given, **named):
         if kind == "model":
             raise KeyboardInterrupt
-        return say(workspace, command, kind, *given)
+        return say(workspace, command, kind, *given, **named)
 
     monkeypatch.setattr(sealing, "say", dying)
     with pytest.raises(KeyboardInterrupt):

@@ -228,7 +228,7 @@ def test_approve_says_what_patients_are_promised(
     world = small.founded(tmp_path / "world", approved=False, recipe={"dp": dp})
     fingerprint = fedmed.ok("start", "-w", "coordinator", "--json", cwd=world.root).json["fingerprint"]
     ran = fedmed.ok("approve", "-w", "aa", "--by", "Test", "--fingerprint", fingerprint, cwd=world.root)
-    (line,) = (line.strip() for line in ran.out.splitlines() if "privacy" in line)
+    (line,) = (line.strip() for line in ran.out.splitlines() if words[:22] in line)
     assert line.startswith(words)
 
 
