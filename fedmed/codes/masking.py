@@ -100,4 +100,9 @@ CODES: dict[str, Code] = {
         "what a request brings does not prove that a site spoiled an attempt",
         "answer nothing, and ask the coordinator why",
     ),
+    "FM-MSK-20": Code(
+        PROTOCOL,
+        "another attempt of a round has another clip than the one before",
+        "send nothing, and ask the coordinator why",
+    ),
 }

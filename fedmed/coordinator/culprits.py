@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, bundles, evidence, quoted, sealing, seeds, unmasking
+from fedmed.exchange import bodies, bodies_masking, bundles, evidence, quoted, sealing, seeds, unmasking
 from fedmed.exchange.unmasking import Proof
 
 if TYPE_CHECKING:
@@ -55,8 +55,13 @@ def _evidence(found: Workspace, facts: dict[str, Any], threshold: int) -> eviden
     context = seeds.context(model.id, body.masks, threshold)
     table = sealing.read_payload(found, update.id, bundles.SHARES)
     answers = [_answer(found, holder, where) for holder in proof.holders]
+    asked = found.record.newest("unmask-request", **where)
+    request = sealing.read_archived(found, asked.id).predicate.body if asked else None
+    if not isinstance(request, bodies_masking.UnmaskRequest):
+        raise TypeError("a sum that was spoiled was asked for")
     return evidence.Evidence(
         proof=proof,
+        included=[each.update for each in request.included],
         update=_quoted(found, update.id),
         table=bundles.read_table(table, context, proof.dealer, said.masked.dealt),
         answers=answers,

@@ -48,7 +48,8 @@ def unapproved(found: Workspace, running: Started) -> list[str]:
         return []
     federation = running.agreement.federation
     brought = b"".join(approvals.gathered(found, federation).chunks())
-    return [name for name in federation.site_names if name not in approvals.approved_by(brought, federation)]
+    approved = approvals.approved_by(brought, federation, found.record.counts)
+    return [name for name in federation.site_names if name not in approved]
 
 
 def why_open(found: Workspace, running: Started, everyone: list[Standing], now: datetime, *, close: bool) -> str:

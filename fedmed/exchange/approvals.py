@@ -49,9 +49,9 @@ def to_bytes(approvals: Iterable[quoted.Quoted]) -> bytes:
     return canonical.encode(Approvals(approvals=list(approvals)).model_dump(mode="json"))
 
 
-def approved_by(data: bytes, federation: Federation) -> dict[str, str]:
+def approved_by(data: bytes, federation: Federation, counts: quoted.Counts) -> dict[str, str]:
     """Which sites agreed to this version of the federation, or to the one that differs from it by the numbers fitted on
-    all sites alone: name and who consented there, by name.
+    all sites alone: name and who consented there, by name. One by a key that was revoked before does not count.
 
     Raises FedmedError FM-ROS-01 unless every single one is good: a coordinator that forwards a bad one made it.
     """
@@ -61,18 +61,26 @@ def approved_by(data: bytes, federation: Federation) -> dict[str, str]:
     except (FedmedError, ValidationError) as error:
         raise FedmedError("FM-ROS-01", f"{PAYLOAD}: not in its form", local=str(error)) from error
     found: dict[str, str] = {}
+    last = ""
     for each in brought:
         try:
-            _, said = quoted.verified(each, federation)
+            _, said = quoted.verified(each, federation, _any)
         except FedmedError as error:
             raise FedmedError("FM-ROS-01", f"{PAYLOAD}: {error.message}") from error
         predicate = said.predicate
         if not isinstance(predicate, statement.ApprovalPredicate) or not _approves(said, federation):
             raise FedmedError("FM-ROS-01", f"{PAYLOAD}: {said.kind} of {said.sender}: not of this federation")
-        if found and said.sender <= max(found):
+        if said.sender <= last:
             raise FedmedError("FM-ROS-01", f"{PAYLOAD}: {said.sender} stands twice, or out of order")
-        found[said.sender] = predicate.body.by
+        last = said.sender
+        if counts(predicate.sender.key, predicate.seq):
+            found[last] = predicate.body.by
     return found
+
+
+def _any(_key: str, _seq: int) -> bool:
+    """The form alone is looked at: an honest coordinator may have sealed it before the key was revoked."""
+    return True
 
 
 def _approves(said: Statement, federation: Federation) -> bool:
@@ -97,4 +105,4 @@ class _Collected:
         self.data += data
 
     def close(self) -> None:
-        approved_by(bytes(self.data), self.federation)
+        approved_by(bytes(self.data), self.federation, _any)

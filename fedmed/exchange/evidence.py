@@ -11,13 +11,15 @@ from pydantic import Field
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bundles, quoted, statement, unmasking
+from fedmed.exchange.bodies_masking import LEAST, included_digest
 from fedmed.exchange.bundles import Table
-from fedmed.exchange.fields import Sent
+from fedmed.exchange.fields import Digest, Sent
 from fedmed.exchange.quoted import Quoted
 from fedmed.exchange.unmasking import Proof, Reply
 
 if TYPE_CHECKING:
     from fedmed.exchange.federation import Federation
+    from fedmed.exchange.quoted import Counts
     from fedmed.exchange.seeds import Context
 
 REPLY = "reply.json"
@@ -31,15 +33,20 @@ class Answer(Sent):
 
 
 class Evidence(Sent):
-    """What is proven, the update of the site that dealt, all that it committed to, and what holders replied."""
+    """What is proven, the ids of all updates in the sum, the update of the site that dealt, all that it committed to,
+    and what holders replied.
+    """
 
     proof: Proof
+    included: list[Digest] = Field(min_length=LEAST, max_length=100)
     update: Quoted
     table: Table
     answers: list[Answer] = Field(min_length=1, max_length=100)
 
 
-def culprit(found: Evidence, federation: "Federation", context_of: Callable[[int, int], "Context | None"]) -> str:
+def culprit(
+    found: Evidence, federation: "Federation", counts: "Counts", context_of: Callable[[int, int], "Context | None"]
+) -> str:
     """The site that spoiled an attempt, as these files show. `context_of(round, attempt)` is that of a model which the
     reader itself holds.
 
@@ -47,7 +54,8 @@ def culprit(found: Evidence, federation: "Federation", context_of: Callable[[int
     """
     proof = found.proof
     try:
-        _, said = quoted.verified(found.update, federation)
+        _require_dealer(proof)
+        envelope, said = quoted.verified(found.update, federation, counts)
         update = said.predicate
         if not isinstance(update, statement.UpdatePredicate) or update.body.masked is None:
             raise _unproven(proof, "the update is none that is masked")
@@ -58,7 +66,8 @@ def culprit(found: Evidence, federation: "Federation", context_of: Callable[[int
         if said.digest_of(bundles.SHARES) != artifact.sha256(table):  # the rows alone do not tell the seeds
             raise _unproven(proof, "the commitments are others than those that were signed")
         bundles.read_table(table, context, proof.dealer, update.body.masked.dealt)
-        replies = _replies(found, federation, update.round, update.attempt)
+        replies, sums = _replies(found, federation, counts, update.round, update.attempt)
+        _require_of_sum(found, envelope.id, sums)
         _require_about(proof, context, replies)
         if not unmasking.is_proven(context, proof, found.table, replies):
             raise _unproven(proof, "the shares do not show it")
@@ -69,19 +78,39 @@ def culprit(found: Evidence, federation: "Federation", context_of: Callable[[int
     return proof.site
 
 
-def _replies(found: Evidence, federation: "Federation", round_: int, attempt: int) -> Mapping[str, Reply]:
-    """What holders revealed in this attempt, as each of them signed it."""
+def _require_dealer(proof: Proof) -> None:
+    """Without the false share of a holder the sum still opens: it is told of, and no reason for another attempt."""
+    if proof.fault != "dealer":
+        raise _unproven(proof, "a share that a holder replied spoils no sum")
+
+
+def _require_of_sum(found: Evidence, update: str, sums: set[str]) -> None:
+    """Every reply is about one sum, and the update is in it. A dealer can sign a second update in an attempt, of which
+    the replies say nothing: with that, any honest holder would seem to have replied false shares.
+    """
+    if sums != {included_digest(found.included)} or update not in found.included:
+        raise _unproven(found.proof, "the replies are about other updates")
+
+
+def _replies(
+    found: Evidence, federation: "Federation", counts: "Counts", round_: int, attempt: int
+) -> tuple[Mapping[str, Reply], set[str]]:
+    """What holders revealed in this attempt, as each of them signed it, and the digests of the sums it is about."""
     replies: dict[str, Reply] = {}
+    sums: set[str] = set()
     for each in found.answers:
-        _, said = quoted.verified(each.said, federation)
+        _, said = quoted.verified(each.said, federation, counts)
         answer = said.predicate
-        is_of_attempt = isinstance(answer, statement.UnmaskReplyPredicate) and (
-            (answer.round, answer.attempt) == (round_, attempt)
-        )
-        if not is_of_attempt or said.digest_of(REPLY) != artifact.sha256(unmasking.to_bytes(each.shown)):
+        if not isinstance(answer, statement.UnmaskReplyPredicate) or (answer.round, answer.attempt) != (
+            round_,
+            attempt,
+        ):
+            raise _unproven(found.proof, f"what {said.sender} says is no reply of this attempt")
+        if said.digest_of(REPLY) != artifact.sha256(unmasking.to_bytes(each.shown)):
             raise _unproven(found.proof, f"the reply of {said.sender} is another one")
         replies[said.sender] = each.shown
-    return replies
+        sums.add(answer.body.included)
+    return replies, sums
 
 
 def _require_about(proof: Proof, context: "Context", replies: Mapping[str, Reply]) -> None:

@@ -1,5 +1,6 @@
 """A statement inside of another file, with its signature: said by its sender, whoever brings it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -13,6 +14,9 @@ from fedmed.exchange.fields import Sent
 if TYPE_CHECKING:
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.statement import Statement
+
+
+Counts = Callable[[str, int], bool]  # `Record.counts`: a key's fingerprint and a number that it signed
 
 
 class Quoted(Sent):
@@ -32,10 +36,10 @@ def opened(quoted: Quoted) -> Envelope:
     return Envelope(quoted.statement.encode(), armour, sshsig.decode(armour))
 
 
-def verified(quoted: Quoted, federation: "Federation") -> "tuple[Envelope, Statement]":
-    """Signed by a key of the roster that may sign this kind, and in agreement with itself.
+def verified(quoted: Quoted, federation: "Federation", counts: Counts) -> "tuple[Envelope, Statement]":
+    """Signed by a key of the roster that may sign this kind and was not revoked before, and in agreement with itself.
 
-    Raises FedmedError FM-SIG-*, FM-FRM-02, FM-FRM-03.
+    Raises FedmedError FM-SIG-*, FM-FRM-02, FM-FRM-03, FM-ROS-04.
     """
     envelope = opened(quoted)
     sshsig.verify(envelope.signature, envelope.raw)
@@ -45,4 +49,7 @@ def verified(quoted: Quoted, federation: "Federation") -> "tuple[Envelope, State
         raise FedmedError("FM-SIG-03", "a statement inside: signed by nobody of the roster, or for another kind")
     said = statement.decode(envelope.raw)
     agrees(said, envelope, owner, kind)
+    sender, seq = said.predicate.sender, said.predicate.seq
+    if not counts(sender.key, seq):
+        raise FedmedError("FM-ROS-04", f"{kind} of {sender.name}: number {seq} of a key that was revoked before")
     return envelope, said

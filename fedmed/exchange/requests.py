@@ -23,6 +23,7 @@ from fedmed.exchange.unmasking import Reply
 
 if TYPE_CHECKING:
     from fedmed.exchange.federation import Federation
+    from fedmed.exchange.quoted import Counts
     from fedmed.exchange.seeds import Context
     from fedmed.exchange.statement import UnmaskRequestPredicate
 
@@ -64,7 +65,7 @@ def read(data: bytes) -> Request:
 
 
 def check(
-    said: "UnmaskRequestPredicate", request: Request, federation: "Federation", context: "Context"
+    said: "UnmaskRequestPredicate", request: Request, federation: "Federation", counts: "Counts", context: "Context"
 ) -> list[Requested]:
     """What was dealt to the recipient, by dealer, each as its dealer signed it and of exactly the updates in `said`.
 
@@ -75,7 +76,7 @@ def check(
     position = context.position(said.recipients[0].name)
     found = []
     for named, each in zip(said.body.included, request.included, strict=True):
-        masked, sealed = _checked(said, named, each, federation)
+        masked, sealed = _checked(said, named, each, federation, counts)
         if masked.context != context.x or len(masked.dealt) != len(context.sites):
             raise _foreign(named.site, "its update was masked for another model")
         found.append(Requested(named.site, masked.dealt[position - 1], each.row, sealed))
@@ -83,13 +84,15 @@ def check(
 
 
 def _checked(
-    said: "UnmaskRequestPredicate", named: IncludedUpdate, each: Brought, federation: "Federation"
+    said: "UnmaskRequestPredicate", named: IncludedUpdate, each: Brought, federation: "Federation", counts: "Counts"
 ) -> tuple[Masked, bytes]:
     try:
-        envelope, update = quoted.verified(each.update, federation)
+        envelope, update = quoted.verified(each.update, federation, counts)
         sealed = base64.b64decode(each.bundle, validate=True)
     except (FedmedError, binascii.Error) as error:
-        raise _foreign(named.site, "its update is not signed by it", str(error)) from error
+        raise _foreign(
+            named.site, "its update is not signed by it, or with a key that was revoked", str(error)
+        ) from error
     predicate = update.predicate
     if not isinstance(predicate, statement.UpdatePredicate) or update.sender != named.site:
         raise _foreign(named.site, "its update is not signed by it")

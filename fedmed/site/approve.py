@@ -195,11 +195,12 @@ def _proposals(found: Workspace) -> list[Proposal]:
 
 def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found: Workspace) -> Proposal:
     seen = federation.from_statement(said, envelope.id)
+    if seen.founding.version > 1:  # people compare the first; what follows it is taken in, or refused, against that
+        message = f"expected version 1 of the federation, got version {seen.founding.version}"
+        raise FedmedError("FM-TRU-02", message, next="ask the coordinator for federation-v0001.fedmed")
     table = shapes.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
     chosen = recipe.from_bytes(artifact.payload_bytes(data, envelope, said, "recipe.json"))
     _seat(seen, found)
-    if seen.preprocessing is not None:
-        desk.fitted_numbers(chosen, artifact.payload_bytes(data, envelope, said, statement.PREPROCESSING))
     return Proposal(data, envelope.id, said, seen, chosen, layout.agreed(table, **chosen.wire).largest, leaves(chosen))
 
 

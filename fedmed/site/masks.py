@@ -1,5 +1,5 @@
-"""May this site mask its update for a model, and with which keys? Looked at before hours of training, and once more
-before anything is sealed.
+"""May this site mask its update for a model, and with which keys? Looked at before hours of training, by the command
+that seals under the same lock, and once more before shares are revealed.
 
 The coordinator only forwards certificates and approvals: every one is checked here, because with a roster or keys that
 it made up the coordinator would read what is masked. Source: PRIVACY.md section 1.
@@ -52,7 +52,8 @@ def terms(consent: Approved) -> Terms:
 
 def require(site: Site, consent: Approved, model: Known) -> Masking:
     """Raises FedmedError FM-MSK-01 (not approved by all), -02 (too many peers that nobody confirmed), -03 (another clip
-    than agreed), -06 (classes that are absent here), FM-SHR-01 to -06, FM-KEY-*, FM-TRU-11.
+    than agreed), -06 (classes that are absent here), -20 (another clip than in an attempt before), FM-SHR-01 to -06,
+    FM-KEY-*, FM-TRU-11.
     """
     found, federation, agreed = site.workspace, consent.agreement.federation, terms(consent)
     if site.settings.absent:
@@ -64,6 +65,7 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     if mine is None or body.clip is None:
         raise FedmedError("FM-SHR-03", f"model of round {model.round}: no mask certificate of this site")
     clip = _agreed_clip(consent, float(body.clip))
+    _require_one_clip(site, model, clip)
     own = maskkeys.of(found.mask_keys, found.key, mine)
     certificates.check_all(body.masks, federation, own, _highest(site, model))
     return Masking(own, seeds.context(model.id, body.masks, agreed.threshold), agreed.quantiser(clip))
@@ -83,10 +85,21 @@ def _agreed_clip(consent: Approved, clip: float) -> float:
     return clip
 
 
+def _require_one_clip(site: Site, model: Known, clip: float) -> None:
+    """Another attempt of a round masks the same numbers again: with another clip the site would train again, spend its
+    privacy budget again, and tell of the same model twice.
+    """
+    for known in site.workspace.record.models():
+        held = body_of(site, known).clip if known.round == model.round else None
+        if held is not None and float(held) != clip:
+            words = f"expected {float(held):g} as in attempt {known.attempt}, got {clip:g}"
+            raise FedmedError("FM-MSK-20", f"clip of round {model.round}, attempt {model.attempt}: {words}")
+
+
 def _require_approved(site: Site, consent: Approved, model: Known) -> None:
     federation = consent.agreement.federation
     brought = sealing.read_payload(site.workspace, model.id, approvals.PAYLOAD)
-    missing = set(federation.site_names) - set(approvals.approved_by(brought, federation))
+    missing = set(federation.site_names) - set(approvals.approved_by(brought, federation, site.workspace.record.counts))
     if missing:
         names = ", ".join(sorted(missing))
         raise FedmedError("FM-MSK-01", f"model of round {model.round}: no approval of {names}")

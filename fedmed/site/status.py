@@ -100,7 +100,7 @@ def _approved(site: Site, consent: Approved) -> list[str]:
     if model is None:
         return []
     brought = sealing.read_payload(site.workspace, model.id, approvals.PAYLOAD)
-    return list(approvals.approved_by(brought, consent.agreement.federation))
+    return list(approvals.approved_by(brought, consent.agreement.federation, site.workspace.record.counts))
 
 
 def _ack(site: Site) -> str:

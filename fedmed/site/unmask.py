@@ -87,8 +87,9 @@ def _answer(
     attempts.require_one_set(found.record, predicate)
     before = attempts.answered(found.record, round_, attempt)
     said = found.record.newest("unmask-reply", round=round_, attempt=attempt)
-    if said is not None:
-        return Answered(round_, attempt, False, sites, sealing.post(found, said), "", arrivals)
+    if said is not None:  # the sites it was about, which the ledger holds; not those that this request names
+        told = before[-1]["sites"] if before else []
+        return Answered(round_, attempt, False, told, sealing.post(found, said), "", arrivals)
     model = _require_open(site, known)
     _require_own(site, consent, model, body)
     request = requests.read(sealing.read_payload(found, known.id, requests.PAYLOAD))
@@ -140,7 +141,7 @@ def _require_same_set(
     if all(answered == sites for answered in before) or _is_private(site, model):
         return
     federation, contexts = consent.agreement.federation, _contexts(site, consent)
-    guilty = {evidence.culprit(each, federation, contexts) for each in request.evidence}
+    guilty = {evidence.culprit(each, federation, record.counts, contexts) for each in request.evidence}
     if all(set(sites) == set(answered) - guilty for answered in before):
         return
     if not reason:
@@ -195,7 +196,9 @@ def _shares(
     Raises FedmedError FM-MSK-01, -02, -08, FM-SHR-*.
     """
     masking = masks.require(site, consent, model)
-    dealt = requests.check(predicate, request, consent.agreement.federation, masking.context)
+    dealt = requests.check(
+        predicate, request, consent.agreement.federation, site.workspace.record.counts, masking.context
+    )
     return unmasking.reply(masking.context, masking.own, dealt)
 
 

@@ -160,6 +160,19 @@ ATTACKS = (
     ),
     Attack(
         "A5",
+        "a colluder signs two updates in one attempt, and an honest holder seems to have spoiled the sum",
+        "FM-MSK-19; without the check the honest site is left out, and the difference of two sums is its update",
+        (
+            *of(
+                CULPRITS,
+                "test_a_second_update_of_a_colluder_frames_no_honest_holder",
+                "test_replies_about_one_update_prove_nothing_of_another",
+                "test_without_these_checks_the_honest_holder_is_framed",
+            ),
+        ),
+    ),
+    Attack(
+        "A5",
         "the victim's update is called late",
         "in no sum, and nobody reveals shares of its own mask",
         (

@@ -430,13 +430,17 @@ def test_numbers_that_do_not_fit_the_recipe_stop_the_site(waiting: Simulation, n
     assert code_of(lambda: site.look(waiting.now)) == "FM-NRM-05"
 
 
-def test_a_federation_with_numbers_that_its_recipe_does_not_ask_for_cannot_be_approved(tmp_path: Path) -> None:
+def test_people_approve_the_first_version_alone(tmp_path: Path) -> None:
+    """What follows it is compared with the one that was approved, not by telephone."""
     world = Simulation(tmp_path / "federation", NAMES).found(approved=())
-    inbox = world.sites["aa"].root / "inbox"
-    for path in inbox.iterdir():
+    first, second = world.coordinator.posted("federation-v0001"), simulator.second_version(world)
+    site = world.sites["aa"]
+    for path in (site.root / "inbox").iterdir():
         path.unlink()
-    world.sites["aa"].deliver(simulator.second_version(world), world.now)
-    assert code_of(lambda: world.sites["aa"].approve(world.now)) == "FM-NRM-05"
+    site.deliver(second, world.now)
+    assert code_of(lambda: site.approve(world.now)) == "FM-TRU-02"
+    site.deliver(first, world.now)
+    assert code_of(lambda: site.approve(world.now)) == "ok"
 
 
 # killed in between

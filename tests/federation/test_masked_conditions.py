@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from fedmed.coordinator import revoke, status, unmask, void
 from fedmed.coordinator import run as desk
-from fedmed.coordinator import status, unmask, void
 from fedmed.errors import FedmedError
 from fedmed.exchange import approvals, artifact, quoted
 from fedmed.exchange.verdict import Outcome
@@ -111,6 +111,19 @@ def test_a_site_masks_only_when_all_have_approved(sealed: Simulation) -> None:
     assert caught.value.code == "FM-MSK-01"
 
 
+def test_an_approval_by_a_key_that_was_revoked_does_not_count(sealed: Simulation) -> None:
+    """The model that brings it was sealed before, and is taken in."""
+    site = sealed.sites["aa"]
+    call(sealed, "aa", NAMES)
+    said = revoke.revoke(sealed.coordinator.root, "ee", 1, "stolen", sealed.now)
+    site.deliver(said.posted.read_bytes(), sealed.now)
+    site.deliver(sealed.coordinator.posted("model-r0000"), sealed.now)
+    with pytest.raises(FedmedError, match="no approval of ee") as caught:
+        site.masked_update(sealed.now, filled(1.0))
+    assert caught.value.code == "FM-MSK-01"
+    assert ward.status(site.root, sealed.now).approved == list(NAMES[:4])
+
+
 def test_a_site_masks_only_among_those_that_it_has_called(sealed: Simulation) -> None:
     sealed.carry_down()
     call(sealed, "aa", ["bb", "cc"])
@@ -151,6 +164,18 @@ def test_the_clip_is_the_agreed_one(sealed: Simulation, clip: str) -> None:
     call(sealed, "aa", NAMES)
     sealed.sites["aa"].deliver(data, sealed.now)
     assert masks(sealed, "aa") == "FM-MSK-03"
+
+
+def test_another_attempt_has_the_clip_of_the_one_before(tmp_path: Path) -> None:
+    """With another one the site would train again, and spend its budget again."""
+    world = masked_world.founded(tmp_path / "world", clip={"norm": 10.0, "times_last": 2.0})
+    assert masks(world, "aa") == "ok"
+    model = void.void(world.coordinator.root, world.now, "why not").posted.read_bytes()
+    data = world.change(model, "coordinator", lambda predicate: predicate["body"].update(clip="5"))
+    world.sites["aa"].deliver(data, world.now)
+    assert masks(world, "aa") == "FM-MSK-20"
+    world.sites["bb"].deliver(model, world.now)
+    assert masks(world, "bb") == "ok"
 
 
 def another_key_of_ee(masks_: list[dict[str, Any]]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fedmed.coordinator import void
+from fedmed.coordinator import revoke, void
 from fedmed.errors import FedmedError
-from fedmed.exchange import bundles, maskkeys, seeds, shamir, unmasking
+from fedmed.exchange import bundles, evidence, maskkeys, quoted, seeds, shamir, sshsig, unmasking
 from tests.coded import code_of
 from tests.federation import masked_world
 from tests.federation.masked_world import NAMES, answer, answer_to, ask, forged, request_for, send
+from tests.federation.simulator import statement_id
+from tests.vectors import samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,8 +115,11 @@ def that_a_holder_did_it(payload: dict[str, Any]) -> None:
 
 
 def signed_by_another(payload: dict[str, Any]) -> None:
-    evidence = payload["evidence"][0]
-    evidence["update"] = payload["included"][0]["update"]
+    payload["evidence"][0]["update"] = payload["included"][0]["update"]
+
+
+def about_another_sum(payload: dict[str, Any]) -> None:
+    payload["evidence"][0]["included"][0] = "ab" * 32
 
 
 @pytest.mark.parametrize(
@@ -128,11 +134,103 @@ def signed_by_another(payload: dict[str, Any]) -> None:
         of_a_site_that_does_not_exist,
         that_a_holder_did_it,
         signed_by_another,
+        about_another_sum,
     ],
 )
 def test_nobody_is_called_a_culprit_without_a_proof(again: Simulation, lie: Any) -> None:
     request = forged(again, request_for(again, "aa", attempt=2), lambda _, payload: lie(payload))
     assert code_of(lambda: answer_to(again, "aa", request)) == "FM-MSK-19"
+
+
+def test_what_a_revoked_key_signed_proves_nothing(again: Simulation) -> None:
+    said = revoke.revoke(again.coordinator.root, "ee", 1, "stolen", again.now)
+    again.sites["aa"].deliver(said.posted.read_bytes(), again.now)
+    with pytest.raises(FedmedError, match="a key that was revoked") as caught:
+        answer_to(again, "aa", request_for(again, "aa", attempt=2))
+    assert caught.value.code == "FM-MSK-19"
+
+
+# --- ee helps the coordinator and signs two updates in one attempt: the replies are about the first -------------------
+
+
+def quote(data: bytes) -> dict[str, Any]:
+    (_, said), (_, armour) = samples.members(data)[:2]
+    return quoted.Quoted(statement=said.decode(), signature=sshsig.to_line(armour)).model_dump(mode="json")
+
+
+@pytest.fixture(scope="module")
+def framing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, dict[str, Any], str]:
+    """The next attempt was asked for; beside it evidence with ee's second update, by which aa replied a false share,
+    and the id of that update.
+    """
+    folder = tmp_path_factory.mktemp("framing")
+    world = masked_world.founded(folder / "world")
+    second = world.copied_to(folder / "twin").sites["ee"].masked_update(world.now, masked_world.filled(1.0))
+    send(world, {**HONEST, "ee": 1.0})
+    ask(world)
+    reply = world.sites["aa"].unmask(world.now)
+    answer(world, NAMES[:4])
+    included = [
+        row["update"] for row in samples.statement_in(request_for(world, "aa"))["predicate"]["body"]["included"]
+    ]
+    void.void(world.coordinator.root, world.now, "the line broke")
+    world.carry_down()
+    send(world, {**HONEST, "ee": 1.0})
+    masked_world.unmask.unmask(world.coordinator.root, world.now)
+    table = next(data for name, data in samples.members(second) if name == "shares.json")
+    found = {
+        "proof": {"fault": "holder", "site": "aa", "dealer": "ee", "secret": "ee", "holders": ["aa"]},
+        "included": included,
+        "update": quote(second),
+        "table": json.loads(table),
+        "answers": [{"said": quote(reply), "shown": json.loads(samples.members(reply)[2][1])}],
+    }
+    return world, found, statement_id(second)
+
+
+def without_aa(framing: tuple[Simulation, dict[str, Any], str], folder: Path, **lies: Any) -> bytes:
+    """What bb answers about the second attempt without aa: with the sum of the first this opens the update of aa."""
+    template, found, _ = framing
+    world = template.copied_to(folder / "world")
+
+    def shrink(predicate: dict[str, Any], payload: dict[str, Any]) -> None:
+        predicate["body"]["included"].pop(0)
+        payload["included"].pop(0)
+        predicate["body"]["culprits"], payload["evidence"] = ["aa"], [{**found, **lies}]
+
+    return answer_to(world, "bb", forged(world, request_for(world, "bb", attempt=2), shrink))
+
+
+def test_a_second_update_of_a_colluder_frames_no_honest_holder(framing: Any, tmp_path: Path) -> None:
+    assert code_of(lambda: without_aa(framing, tmp_path)) == "FM-MSK-19"
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_replies_about_one_update_prove_nothing_of_another(
+    framing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_named: bool
+) -> None:
+    """Also where the evidence says that the second update was in the sum."""
+    monkeypatch.setattr(evidence, "_require_dealer", lambda *_: None)
+    included = [*framing[1]["included"][:4], framing[2]] if is_named else framing[1]["included"]
+    with pytest.raises(FedmedError, match="the replies are about other updates"):
+        without_aa(framing, tmp_path, included=included)
+
+
+def test_a_false_share_alone_is_no_reason_to_go_without_its_holder(
+    framing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "_require_of_sum", lambda *_: None)
+    with pytest.raises(FedmedError, match="spoils no sum"):
+        without_aa(framing, tmp_path)
+
+
+def test_without_these_checks_the_honest_holder_is_framed(
+    framing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "_require_dealer", lambda *_: None)
+    monkeypatch.setattr(evidence, "_require_of_sum", lambda *_: None)
+    shown = json.loads(samples.members(without_aa(framing, tmp_path))[2][1])["shown"]
+    assert [each["dealer"] for each in shown] == list(NAMES[1:])
 
 
 def test_a_false_share_names_its_holder_and_the_others_are_enough(tmp_path: Path) -> None:

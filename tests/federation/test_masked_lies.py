@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fedmed.coordinator import void
+from fedmed.coordinator import revoke, void
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies_masking, sealing
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import train
+from fedmed.site import unmask as answering
 from tests.coded import code_of
 from tests.federation import masked_world
 from tests.federation.masked_world import NAMES, answer, answer_to, ask, forged, play, request_for, send
@@ -115,6 +116,25 @@ def test_one_set_of_sites_is_answered_in_an_attempt_and_no_other(asked: Simulati
     assert answer_to(asked, "aa", request) == said, "the same bytes again"
     again = forged(asked, request, lambda *_: None, seq=95)
     assert answer_to(asked, "aa", again) == said, "another statement about the same set"
+
+
+def test_an_answer_that_is_posted_again_names_the_sites_it_was_about(asked: Simulation) -> None:
+    request = request_for(asked, "aa")
+    answer_to(asked, "aa", request)
+
+    def rename(predicate: dict[str, Any], _: dict[str, Any]) -> None:
+        predicate["body"]["included"][4]["site"] = "zz"
+
+    asked.sites["aa"].deliver(forged(asked, request, rename), asked.now)
+    again = answering.unmask(asked.sites["aa"].root, asked.now)
+    assert (again.is_new, again.sites) == (False, list(NAMES))
+
+
+def test_an_update_by_a_revoked_key_is_in_no_sum(asked: Simulation) -> None:
+    said = revoke.revoke(asked.coordinator.root, "ee", 2, "stolen", asked.now)
+    asked.sites["aa"].deliver(said.posted.read_bytes(), asked.now)
+    assert refused(asked, "aa", request_for(asked, "aa")) == "FM-MSK-08"
+    assert answer_to(asked, "bb", request_for(asked, "bb")), "nothing else is wrong with what was asked"
 
 
 def test_too_few_sites_are_no_sum(asked: Simulation) -> None:
