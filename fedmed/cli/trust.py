@@ -115,7 +115,7 @@ def recover(
         out.say(f"{what}: {found.statements} that this workspace signed and its backup did not hold")
         out.say(f"it goes on with number {found.next_seq}")
         if found.answered >= 0:
-            out.say(f"rounds up to {found.answered} were answered and are not answered again")
+            out.say(f"rounds up to {found.answered} are not answered again")
         brought = f"bring {found.posted} to the coordinator, whose next model lists its new mask keys; then "
         out.say(f"next: {brought if found.posted else ''}{screen.hint('status', workspace)}")
         out.result(found)

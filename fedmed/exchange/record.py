@@ -77,9 +77,9 @@ class Record:
     `refused` by sender and round: such a file was not received. Its number stays free and its bytes may come again,
     whole or corrected. `late` by sender: updates that came after their round, since this actor's newest model.
     `lost` are own statements that a backup did not hold and of which the other side has proof, and not the file;
-    `answered` is the last round that was answered then, -1 if none, and `resumes` how often that happened. `dismissed`
-    are senders who could not prove that this workspace signed what they acknowledged. `revoked`: up to which number
-    the keys with these fingerprints count; what has a higher one stays here and is no longer found.
+    `answered` is the last round that was, or may have been, answered then, -1 if none, and `resumes` how often that
+    happened. `dismissed` are senders who could not prove that this workspace signed what they acknowledged. `revoked`:
+    up to which number the keys with these fingerprints count; what has a higher one stays here and is no longer found.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -144,7 +144,7 @@ class Record:
         self.resumes, self.intent = facts["resumes"], None
         self._free = self.next_seq + SPARED
         rounds = [known.round for known in found if known.kind in ANSWERS and known.round is not None]
-        self.answered = max([self.answered, *rounds])
+        self.answered = max([self.answered, facts.get("answered", -1), *rounds])
 
     def _receive(self, known: Known) -> None:
         if known.kind == "join":  # a later join of a name was admitted in place of the one before

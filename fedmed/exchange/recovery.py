@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 
 RESERVED = "reserved"  # what a note is called about a training that the hospital's privacy budget was charged for
+SEALED = "sealed"  # and about an own update whose reservation stands in what is encrypted, or lost: by its statement
 
 
 @dataclass(frozen=True)
 class Recovered:
     """`statements` that this workspace signed and did not know; it goes on with the number `next_seq`, and does not
-    answer rounds up to `answered` again (-1: none). `posted` brings the coordinator the certificate of new mask keys.
+    answer rounds up to `answered` (-1: none). `posted` brings the coordinator the certificate of new mask keys.
     """
 
     is_new: bool
@@ -53,8 +54,12 @@ class _Proof:
     path: Path | None
 
 
-def recover(workspace: Workspace, federation: Federation, now: datetime) -> Recovered:
-    """Safe to repeat. Raises FedmedError FM-WAI-02 (no proof is here), FM-ROS-08, FM-ROS-09, FM-RES-*."""
+def recover(workspace: Workspace, federation: Federation, now: datetime, *, masks: bool = False) -> Recovered:
+    """Safe to repeat; where updates are masked each time is a restore of its own, whatever the proofs hold.
+
+    Others choose which proofs come, so a site that masks answers no round any more that it may have answered: none up
+    to the newest that it has heard of. Raises FedmedError FM-WAI-02 (no proof is here), FM-ROS-08, FM-ROS-09, FM-RES-*.
+    """
     known = {each.id for each in (*workspace.record.said, *workspace.record.lost)}
     proofs: dict[str, _Proof] = {}
     for proof in _proofs(workspace, federation):
@@ -64,11 +69,17 @@ def recover(workspace: Workspace, federation: Federation, now: datetime) -> Reco
     if not new and not proofs:
         next_ = f"ask the other side for a receipt: fedmed recover --for {workspace.name}; put it into inbox/"
         raise FedmedError("FM-WAI-02", "nothing here was signed by this workspace and is unknown to it", next=next_)
-    if new:
+    if new or masks:
         _require_newest(workspace, new)
-        _take(workspace, new, proofs, now)
+        _take(workspace, new, proofs, now, _heard_of(workspace, proofs) if masks else -1)
     record = workspace.record
-    return Recovered(bool(new), len(new), record.next_seq, record.answered)
+    return Recovered(bool(new) or masks, len(new), record.next_seq, record.answered)
+
+
+def _heard_of(workspace: Workspace, proofs: dict[str, _Proof]) -> int:
+    """The newest round whose model is here, or of which a proof tells; -1 if none."""
+    told = [getattr(each.said.predicate, "round", -1) for each in proofs.values()]
+    return max([-1, *told, *(each.round_number for each in workspace.record.models())])
 
 
 def _proofs(workspace: Workspace, federation: Federation) -> Iterator[_Proof]:
@@ -151,7 +162,7 @@ def _place_of(workspace: Workspace, known: Known) -> tuple[int, ...]:
     return _place(sealing.read_archived(workspace, known.id))
 
 
-def _take(workspace: Workspace, new: list[_Proof], proofs: dict[str, _Proof], now: datetime) -> None:
+def _take(workspace: Workspace, new: list[_Proof], proofs: dict[str, _Proof], now: datetime, answered: int) -> None:
     """Mask keys first, then files, then one line of the ledger: a command that is killed before it begins anew."""
     held = maskkeys.held(workspace.mask_keys)
     maskkeys.erase(workspace.mask_keys, max(held, default=0) + 1, ())
@@ -162,9 +173,11 @@ def _take(workspace: Workspace, new: list[_Proof], proofs: dict[str, _Proof], no
         body = proof.said.predicate.body
         if isinstance(body, bodies.Update) and body.privacy:
             workspace.write_entry("recover", "note", now, what=RESERVED, id=body.privacy.reservation)
+        elif isinstance(body, bodies.Update) and proof.said.is_encrypted:
+            workspace.write_entry("recover", "note", now, what=SEALED, id=proof.envelope.id)
     statements = [facts_of(_known(workspace, proof)) for proof in new]
     resumes = 1 + max([workspace.record.resumes, *(each.said.predicate.resumes for each in proofs.values())])
-    workspace.write_entry("recover", "recovered", now, statements=statements, resumes=resumes)
+    workspace.write_entry("recover", "recovered", now, statements=statements, resumes=resumes, answered=answered)
 
 
 def _archive(workspace: Workspace, proof: _Proof, path: Path) -> None:

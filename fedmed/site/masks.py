@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
 
 
+RENEWED = "mask-keys-renewed"  # what the note is called that a restored site writes before its new keys
+
+
 @dataclass(frozen=True)
 class Masking:
     """What an update of this site is masked with: its keys, what masks are bound to, how it becomes whole numbers."""
@@ -52,12 +55,14 @@ def terms(consent: Approved) -> Terms:
 
 def require(site: Site, consent: Approved, model: Known) -> Masking:
     """Raises FedmedError FM-MSK-01 (not approved by all), -02 (too many peers that nobody confirmed), -03 (another clip
-    than agreed), -06 (classes that are absent here), -20 (another clip than in an attempt before), FM-SHR-01 to -06,
-    FM-KEY-*, FM-TRU-11.
+    than agreed), -06 (classes that are absent here), -20 (another clip than in an attempt before), FM-ROS-07,
+    FM-SHR-01 to -06, FM-KEY-*, FM-TRU-11.
     """
     found, federation, agreed = site.workspace, consent.agreement.federation, terms(consent)
     if site.settings.absent:
         raise FedmedError("FM-MSK-06", f"absent: expected no class, got {len(site.settings.absent)}")
+    if may_be_answered(site, model):
+        raise FedmedError("FM-ROS-07", f"round {model.round}: may have been answered before this site was restored")
     _require_approved(site, consent, model)
     _require_known(site, consent, agreed.colluders)
     body = body_of(site, model)
@@ -69,6 +74,21 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     own = maskkeys.of(found.mask_keys, found.key, mine)
     certificates.check_all(body.masks, federation, own, _highest(site, model))
     return Masking(own, seeds.context(model.id, body.masks, agreed.threshold), agreed.quantiser(clip))
+
+
+def may_be_answered(site: Site, model: Known) -> bool:
+    """Whether this site, restored, may have answered the round with keys that it has no more.
+
+    Also a round that it had not heard of when it was restored: its first attempt must list the new keys, because two
+    answers on one model tell of the hospitals in between.
+    """
+    record = site.workspace.record
+    renewed = [facts["index"] for _, facts in record.notes if facts.get("what") == RENEWED]
+    if not renewed or model.round_number <= record.answered:
+        return model.round_number <= record.answered
+    first = record.model(model.round_number, 1)
+    listed = body_of(site, first).masks if first else []
+    return not any(each.site == site.workspace.name and each.index >= renewed[-1] for each in listed)
 
 
 def _agreed_clip(consent: Approved, clip: float) -> float:
@@ -153,14 +173,14 @@ def erase_spent(site: Site) -> list[int]:
 
 
 def renew(site: Site, consent: Approved, now: datetime) -> Path:
-    """New mask keys after a restore, and their certificate in a receipt to the coordinator, which lists the old ones.
+    """New mask keys after a restore that erased the old ones, and their certificate in a receipt to the coordinator.
 
     Their index is above all that were told since the backup. Raises FedmedError FM-ROS-10, FM-KEY-*, FM-RES-*.
     """
     found, federation = site.workspace, consent.agreement.federation
-    held = maskkeys.held(found.mask_keys)
     models = found.record.models()
     listed = [each.index for known in models for each in body_of(site, known).masks if each.site == found.name]
-    index = max(held) if held else max(listed, default=certificates.FIRST) + SPARED * found.record.resumes
+    index = max(listed, default=certificates.FIRST) + SPARED * found.record.resumes
+    found.write_entry("recover", "note", now, what=RENEWED, index=index)
     own = maskkeys.make(found.mask_keys, found.key, found.name, federation.founding.id, index)
     return sealing.post(found, receipts.give(found, federation, COORDINATOR, now, own.certificate))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedmed import logs
 from fedmed.errors import FedmedError
 from fedmed.exchange import receipts, recovery, sealing, workspace
-from fedmed.site import desk, masks
+from fedmed.site import desk, masked, masks
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def recover(root: Path, now: datetime) -> Recovered:
-    """From receipts in the inbox; where updates are masked, with new mask keys.
+    """From receipts in the inbox; where updates are masked, with new mask keys, and from the next round on.
 
     Raises FedmedError FM-TRU-07, FM-WAI-02, FM-ROS-08.
     """
@@ -29,8 +29,11 @@ def recover(root: Path, now: datetime) -> Recovered:
         with suppress(FedmedError):  # that its ledger forgot a statement is why it is restored
             sealing.complete_intent(site.workspace, now)
         consent = desk.require_approved(site)
-        found = recovery.recover(site.workspace, consent.agreement.federation, now)
-        return replace(found, posted=masks.renew(site, consent, now)) if consent.masks else found
+        found = recovery.recover(site.workspace, consent.agreement.federation, now, masks=consent.masks)
+        if not consent.masks:
+            return found
+        masked.forget(site, found.answered + 1)
+        return replace(found, posted=masks.renew(site, consent, now))
 
 
 def vouch(root: Path, name: str, now: datetime) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
 from fedmed.exchange import approvals, bodies, intake, keys, pins, sealing, statement
-from fedmed.site import desk, laps
+from fedmed.site import desk, laps, masks
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -195,7 +195,8 @@ def _after(
         return Due("nothing left to do")
     model = record.model(round_)
     attempt = _attempt(record, accepted, round_)
-    if round_ > record.answered and not record.of("update", sender=name, round=round_, attempt=attempt):
+    is_closed = round_ <= record.answered or (consent.masks and model and masks.may_be_answered(site, model))
+    if not is_closed and not record.of("update", sender=name, round=round_, attempt=attempt):
         if model and not has_hop and (words := laps.waits_for(site, model)):
             return Due(f"wait for {words}", waiting=f"round {round_}: {words}")
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")

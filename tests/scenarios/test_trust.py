@@ -69,7 +69,7 @@ def test_a_backup_that_was_put_back(simulation: Simulation, tmp_path: Path) -> N
     shutil.copy(receipt, site.root / "inbox")
     lines = run("recover", "-w", site.root).splitlines()
     assert lines[0] == "found again: 1 that this workspace signed and its backup did not hold"
-    assert lines[2] == "rounds up to 0 were answered and are not answered again"
+    assert lines[2] == "rounds up to 0 are not answered again"
 
 
 def test_what_cannot_be_proven_is_dismissed_with_a_reason(simulation: Simulation) -> None:
