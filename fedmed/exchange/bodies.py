@@ -227,6 +227,8 @@ class Update(Sent):
     def _told_or_masked(self) -> Self:
         if self.masked is not None and self.facts is not None:
             raise ValueError("a masked update tells no facts")
+        if self.privacy and (self.privacy.noise_multiplier is None) != (self.masked is not None):
+            raise ValueError("the noise of an update is told, unless it is masked")
         return self
 
     @property

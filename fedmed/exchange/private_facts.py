@@ -4,9 +4,9 @@ Counts, metrics and words about single hospitals are for the recipients alone. T
 who carries the file: who speaks to whom, about which round, and how long the payloads are.
 """
 
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, canonical, statement
@@ -19,6 +19,12 @@ MAX_BYTES = statement.MAX_BYTES
 class OfUpdate(Sent):
     facts: bodies.UpdateFacts
     privacy: PrivacyBlock | None
+
+    @model_validator(mode="after")
+    def _with_its_noise(self) -> Self:
+        if self.privacy and self.privacy.noise_multiplier is None:
+            raise ValueError("the noise of an update is told, unless it is masked")
+        return self
 
 
 class OfReport(Sent):

@@ -17,7 +17,7 @@ from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, keys, lock, sealing
 from fedmed.exchange.ledger import Ledger
-from fedmed.exchange.recovery import RESERVED
+from fedmed.exchange.recovery import RESERVED, SEALED
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
 from fedmed.site import budget_lines
@@ -241,7 +241,8 @@ def _remembered(site: Site) -> dict[str, int]:
     """By id, what this workspace noted or signed that the store must hold: reservations and steps charged to them.
 
     Its ledger, whose head stands in what it signed, has the notes; its own updates name their reservation, also those
-    that a restored workspace has back from the other side (`recover`).
+    that a restored workspace has back from the other side (`recover`). Of those that are encrypted and lost only the
+    store knows which reservation they came of.
     """
     found: dict[str, int] = {}
     for _, facts in site.workspace.record.notes:
@@ -259,16 +260,19 @@ def _signed(site: Site, statement_id: str) -> str | None:
     return body.privacy.reservation if isinstance(body, bodies.Update) and body.privacy else None
 
 
-def sealed(site: Site, round_: int) -> dict[str, str]:
-    """Reservations of a round that this workspace has signed an update of, with the id of its statement."""
-    updates = site.workspace.record.of("update", sender=site.workspace.name, round=round_)
+def sealed(site: Site) -> dict[str, str]:
+    """Reservations that this workspace has signed an update of, with the id of its statement."""
+    updates = site.workspace.record.of("update", sender=site.workspace.name)
     return {name: known.id for known in updates if (name := _signed(site, known.id)) is not None}
 
 
 def _as_remembered(site: Site, store: Store) -> None:
     """A store without what the workspace remembers is an older copy, or another store. Raises FedmedError FM-PRV-03."""
-    known = _remembered(site)
+    known, sealed_ = _remembered(site), {each.sealed for each in store.reserved.values()}
+    updates = [facts["id"] for _, facts in site.workspace.record.notes if facts.get("what") == SEALED]
     gone = sum(name not in store.reserved or store.reserved[name].extra < extra for name, extra in known.items())
+    gone += sum(each not in sealed_ for each in updates)
     if gone:
-        message = f"budget.jsonl: {gone} of {len(known)} reservations of this workspace are gone or say less"
+        total = len(known) + len(updates)
+        message = f"budget.jsonl: {gone} of {total} reservations of this workspace are gone or say less"
         raise FedmedError("FM-PRV-03", message)

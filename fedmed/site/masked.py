@@ -129,8 +129,9 @@ def hide(site: Site, consent: Approved, masking: Masking, found: Stored) -> Hidd
     header = consent.layout.header
     tensors = artifact.streamed_content("update.safetensors", consent.layout.size, [header, vector.data.cast("B")])
     said = bodies_masking.Masked(context=masking.context.x, dealt=deal.table.dealt, next=following.certificate)
-    table = bundles.table_to_bytes(deal.table)
+    table, privacy = bundles.table_to_bytes(deal.table), found.body.privacy
+    privacy = privacy and privacy.model_copy(update={"noise_multiplier": None})
     return Hidden(
-        found.body.model_copy(update={"facts": None, "masked": said}),
+        found.body.model_copy(update={"facts": None, "masked": said, "privacy": privacy}),
         [tensors, artifact.binary_content(bundles.BUNDLES, deal.bundles), artifact.json_content(bundles.SHARES, table)],
     )

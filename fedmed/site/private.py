@@ -61,7 +61,7 @@ def begin(
     begun = checkpoint.with_suffix(".begun")
     with budget.opened(site, now) as store:
         persons = persons_of(site, store, cases)
-        _settle(site, store, round_, now)
+        _settle(site, store, now)
         taken = _held(store, begun, _planned(site, consent, persons, round_))
         if taken is None:
             taken = _wanted(site, consent, store, persons, round_)
@@ -108,9 +108,9 @@ def end(site: Site, private: Private | None, sealed: str, now: datetime) -> None
         private.begun.unlink(missing_ok=True)
 
 
-def _settle(site: Site, store: budget.Store, round_: int, now: datetime) -> None:
+def _settle(site: Site, store: budget.Store, now: datetime) -> None:
     """Confirm what a killed command had sealed: of one reservation there is one update, also with --again."""
-    for reservation, statement_id in budget.sealed(site, round_).items():
+    for reservation, statement_id in budget.sealed(site).items():
         if not store.reserved[reservation].sealed:
             store.confirm(reservation, statement_id, now)
 

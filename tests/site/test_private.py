@@ -11,7 +11,8 @@ import yaml
 from typer.testing import CliRunner
 
 from fedmed.cli.app import app
-from fedmed.coordinator import aggregate
+from fedmed.coordinator import aggregate, start
+from fedmed.coordinator import recover as vouched
 from fedmed.errors import FedmedError
 from fedmed.exchange import sealing
 from fedmed.learning import accounting
@@ -337,6 +338,41 @@ def test_a_restored_hospital_is_told_by_its_own_signature(ready: small.Federatio
     (site / "inbox" / update.name).write_bytes(sent)
     assert recover.recover(site, small.now()).statements == 1
     assert code_of(lambda: store_of(site)) == "FM-PRV-03"
+
+
+def test_a_restored_hospital_whose_updates_are_encrypted_is_told_by_the_statement(tmp_path: Path) -> None:
+    """The receipt holds no `body.json`, so nobody can say which reservation the update was charged to."""
+    made = small.joined(
+        tmp_path / "world", recipe=RECIPE, patients=PATIENTS, hospital=tables.write_hospital, channels=()
+    )
+    path = made.coordinator / "federation.yaml"
+    path.write_text(path.read_text().replace("encryption: none", "encryption: age"))
+    begun = start.start(made.coordinator, small.unet_initial, small.now())
+    made.carry()
+    site, store = made.site("aa"), made.root / "budget-aa"
+    with_budget(site, store)
+    for name in made.sites:
+        approve.approve(made.site(name), small.now(), by="Dr. Test", ask=lambda _: begun.fingerprint)
+    made.carry()
+    partition.partition(site, small.now())
+    for folder in (site, store):
+        shutil.copytree(folder, tmp_path / folder.name)
+    trained(site)
+    made.carry()
+    assert code_of(lambda: aggregate.aggregate(made.coordinator, small.now())) == "FM-WAI-02", "bb has not answered"
+    newer = tmp_path / "newer"
+    shutil.copytree(store, newer)
+    for folder in (site, store):
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / folder.name, folder)
+    vouched.vouch(made.coordinator, "aa", small.now())
+    made.carry()
+    assert recover.recover(site, small.now()).statements == 1
+    assert code_of(lambda: store_of(site)) == "FM-PRV-03"
+    shutil.rmtree(store)
+    shutil.copytree(newer, store)
+    (found,) = store_of(site).reserved.values()
+    assert found.sealed == desk.peek(site).workspace.record.lost[0].id
 
 
 def test_charges_that_are_gone_are_noticed(ready: small.Federation) -> None:
