@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
+from fedmed.exchange import bodies
+from fedmed.exchange.bodies_privacy import PrivacyBlock
+from tests import small
 from tests.federation import masked_world
 from tests.federation.masked_world import play
-from tests.federation.simulator import INITIAL
+from tests.federation.simulator import INITIAL, filled
+from tests.vectors import samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,3 +43,19 @@ def test_the_mean_is_the_weighted_one_though_a_site_is_missing(world: Simulation
     assert moved_by(world) == {round(expected, 5)}
     assert [parent.site for parent in made.parents] == sorted(values)
     assert {parent.weight for parent in made.parents} == {parent.share for parent in made.parents} == {None}
+
+
+def test_a_masked_update_does_not_tell_its_noise(world: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a hospital needs for an epsilon is a function of how many patients it has."""
+    block = PrivacyBlock(unit="patient", reservation="5e" * 16, epsilon="3.1", delta="0.00001", noise_multiplier="1.5")
+    trained = small.update_body(10).model_copy(update={"privacy": block})
+    monkeypatch.setattr(small, "update_body", lambda _: trained)
+    data = world.sites["aa"].masked_update(world.now, filled(1.0))
+    said = samples.statement_in(data)["predicate"]["body"]
+    assert said["privacy"] == {**block.model_dump(), "noise_multiplier": None}
+    said["privacy"]["noise_multiplier"] = "1.5"
+    with pytest.raises(ValidationError, match="noise"):
+        bodies.Update.model_validate(said)
+    silent = trained.model_dump() | {"privacy": {**block.model_dump(), "noise_multiplier": None}}
+    with pytest.raises(ValidationError, match="noise"):
+        bodies.Update.model_validate(silent)

@@ -359,7 +359,7 @@ def test_a_restored_hospital_whose_updates_are_encrypted_is_told_by_the_statemen
         shutil.copytree(folder, tmp_path / folder.name)
     trained(site)
     made.carry()
-    assert code_of(lambda: aggregate.aggregate(made.coordinator, small.now())) == "FM-WAI-02", "bb has not answered"
+    assert code_of(lambda: aggregate.aggregate(made.coordinator, small.now())) == "FM-WAI-03", "bb has not answered"
     newer = tmp_path / "newer"
     shutil.copytree(store, newer)
     for folder in (site, store):
