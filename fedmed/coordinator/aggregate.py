@@ -22,7 +22,7 @@ from fedmed.coordinator import (
 )
 from fedmed.coordinator.combining import Combiner
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, bodies, fields, intake, sealing, statement
+from fedmed.exchange import agreement, bodies, intake, sealing, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,7 +154,7 @@ def _close(
             bodies.Parent(site=each.name, update=update.id, weight=each.weight, share=bodies.decimal(share))
             for each, update, share in zip(meta, updates, counted, strict=True)
         ],
-        ack=_acks(found, everyone),
+        ack=rounds.receipts(found, everyone),
         pooled=metrics,
         state=state,
         stops=validation.is_enough(found, running, round_, metrics),
@@ -199,7 +199,7 @@ def _open_sum(
             bodies.Parent(site=site, update=update, weight=None, share=None)
             for site, update in sorted(made.included.items())
         ],
-        ack=_acks(found, everyone),
+        ack=rounds.receipts(found, everyone),
         state=state,
         clip=unmasked.next_clip(running, made.norm),
         unmask=made.unmask,
@@ -222,19 +222,6 @@ def _open_sum(
 
 def _spent(used: Sequence[Standing]) -> dict[str, PrivacyBlock]:
     return {each.site: each.privacy for each in used if each.privacy is not None}
-
-
-def _acks(found: Workspace, everyone: list[Standing]) -> list[bodies.SiteAck]:
-    """The receipt of every site."""
-    return [
-        bodies.SiteAck(
-            site=each.site,
-            id=found.record.last_from(each.site),
-            status=each.status,
-            reason=each.reason[: fields.MAX_TEXT],
-        )
-        for each in everyone
-    ]
 
 
 def _first_model(

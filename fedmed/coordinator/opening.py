@@ -6,13 +6,14 @@ for that. `start` keeps its weights in state/, because `aggregate` has no torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.coordinator import fingerprints, model, rounds, unmasked
 from fedmed.coordinator.rounds import Standing
 from fedmed.errors import FedmedError
-from fedmed.exchange import approvals, artifact, bodies, fields
+from fedmed.exchange import approvals, artifact, bodies
 from fedmed.learning import shapes
 
 if TYPE_CHECKING:
@@ -74,15 +75,9 @@ def say_first_model(found: Workspace, running: Started, everyone: Sequence[Stand
         raise FedmedError("FM-NRM-08", f"state/{path.name}: expected the weights with which start began")
     content = artifact.file_content(model.PAYLOAD, path, size, digest)
     counted = {row["site"] for row in fingerprints.pooled_rows(found)}
-    acks = [
-        bodies.SiteAck(
-            site=each.site,
-            id=found.record.last_from(each.site),
-            status=_status(each, each.site in counted) if running.pools else each.status,
-            reason=each.reason[: fields.MAX_TEXT],
-        )
-        for each in everyone
-    ]
+    if running.pools:
+        everyone = [replace(each, status=_status(each, each.site in counted)) for each in everyone]
+    acks = rounds.receipts(found, everyone)
     next_ = model.Next(round=0, ack=acks, clip=unmasked.first_clip(running))
     return model.say(found, running, next_, content, now, "aggregate")
 

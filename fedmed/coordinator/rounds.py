@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from fedmed.codes.code import OK, WAITING
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import bodies, keys, sealing, statement
+from fedmed.exchange import bodies, fields, keys, sealing, statement
 from fedmed.learning import strategies
 from fedmed.learning.strategies import shares, weight_of
 from fedmed.learning.strategy import Meta
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fedmed.coordinator.desk import Started
     from fedmed.exchange.bodies_privacy import PrivacyBlock
     from fedmed.exchange.intake import Arrival
@@ -134,6 +136,19 @@ def with_late(found: Workspace, standing: Standing) -> Standing:
     if standing.status == "missing":
         return replace(standing, status="late", reason=words)
     return replace(standing, reason="; ".join(filter(None, (standing.reason, words))))
+
+
+def receipts(found: Workspace, everyone: Sequence[Standing]) -> list[bodies.SiteAck]:
+    """What a model says to every site of what became of its file."""
+    return [
+        bodies.SiteAck(
+            site=each.site,
+            id=found.record.last_from(each.site),
+            status=each.status,
+            reason=each.reason[: fields.MAX_TEXT],
+        )
+        for each in everyone
+    ]
 
 
 def counted(running: Started, used: list[Standing], *, is_lap: bool = False) -> list[Meta]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import culprits, desk, masked, masks
+from fedmed.coordinator import culprits, desk, masked, masks, rounds
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, approvals, artifact, bodies, fields, intake, sealing, statement
+from fedmed.exchange import agreement, approvals, artifact, bodies, intake, sealing, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -105,12 +105,4 @@ def _acks(found: Workspace, running: Started) -> list[bodies.SiteAck]:
         replace(each, status="void", reason=words) if each.status == "used" else each
         for each in masked.standings(found, running)
     ]
-    return [
-        bodies.SiteAck(
-            site=each.site,
-            id=found.record.last_from(each.site),
-            status=each.status,
-            reason=each.reason[: fields.MAX_TEXT],
-        )
-        for each in everyone
-    ]
+    return rounds.receipts(found, everyone)
