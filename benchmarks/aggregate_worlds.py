@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fedmed.coordinator import desk as coordinator_desk
-from fedmed.exchange import artifact, bodies, intake, sealing
+from fedmed.exchange import archived, artifact, bodies, intake
 from fedmed.learning import params, payloads, shapes
 from fedmed.site import desk, train
 from tests import small
@@ -71,8 +71,8 @@ class World:
             change = numbers(self.elements, number + 1, 0.01)
             save_file(change, path)
             known, _ = seal(world.site(self.names[number]), self.coordinator, change)
-            archived = desk.peek(world.site(self.names[number])).workspace.archived(known)
-            archived.rename(self.coordinator / "inbox" / f"update-r0000-{self.names[number]}.fedmed")
+            sealed = desk.peek(world.site(self.names[number])).workspace.archived(known)
+            sealed.rename(self.coordinator / "inbox" / f"update-r0000-{self.names[number]}.fedmed")
         kept = {INBOX: self._remember(INBOX)}
         self.take_in()
         kept[TAKEN] = self._remember(TAKEN)
@@ -126,7 +126,7 @@ class World:
         assert base is not None
         flat = []
         for known in (newest, base):
-            fd, envelope, said = sealing.open_archived(found, known.id)
+            fd, envelope, said = archived.open_archived(found, known.id)
             offset = artifact.payload_offset(envelope, said, "model.safetensors") + len(shapes.wire_table(self.table))
             with open(fd, "rb") as file:
                 flat.append(np.memmap(file, "<f4", "r", offset, (self.elements,)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.exchange import bodies, bundles, certificates, keys, seeds, statement, unmasking
+from fedmed.exchange import bodies_roster, bundles, certificates, keys, predicates, seeds, unmasking
 from fedmed.exchange.bundles import Requested
 from fedmed.exchange.federation import Federation
 from fedmed.learning import masking
@@ -56,11 +56,11 @@ def circle(num_sites: int, index: int = 1) -> Circle:
 def federation(signing: dict[str, Ed25519PrivateKey]) -> Federation:
     """Only what is looked at when masks are made."""
     roster = [
-        bodies.Member.model_construct(name=name, key=keys.public_line(key.public_key().public_bytes_raw()))
+        bodies_roster.Member.model_construct(name=name, key=keys.public_line(key.public_key().public_bytes_raw()))
         for name, key in signing.items()
     ]
-    founding = statement.Founding(id=FEDERATION_ID, title="Masked", version=1, previous=None)
-    body = bodies.Federation.model_construct(roster=roster)
+    founding = predicates.Founding(id=FEDERATION_ID, title="Masked", version=1, previous=None)
+    body = bodies_roster.Federation.model_construct(roster=roster)
     return Federation("0" * 64, founding, body, "0" * 64, "0" * 64, None, "2033-02-28T08:00:00Z")
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from fedmed.coordinator import admit, aggregate, found, start
 from fedmed.exchange import artifact, bodies, intake, sealing
+from fedmed.exchange.bodies_reports import Report, ReportFacts, Score
 from fedmed.learning import payloads
 from fedmed.site import approve, desk, evaluate, join, laps, masked, masks, memory, pin, train
 
@@ -312,11 +313,11 @@ def seal_report(
         return known
 
 
-def report(
-    n: int, split: Literal["validation", "testing"], mean: float | None, alone: float | None = None
-) -> bodies.Report:
-    rows = [bodies.Score.figure("global", "dice", "all", n, mean)]
-    rows += [] if alone is None else [bodies.Score.figure("alone", "dice", "all", n, alone)]
-    return bodies.Report(
-        split=split, opening=0, facts=bodies.ReportFacts(num_cases=n, scores=rows, curves=[], frocs=[], exclusions=[])
+def report(n: int, split: Literal["validation", "testing"], mean: float | None, alone: float | None = None) -> Report:
+    rows = [Score.figure("global", "dice", "all", n, mean)]
+    rows += [] if alone is None else [Score.figure("alone", "dice", "all", n, alone)]
+    return Report(
+        split=split,
+        opening=0,
+        facts=ReportFacts(num_cases=n, scores=rows, curves=[], frocs=[], exclusions=[]),
     )

@@ -9,7 +9,7 @@ import typer.main
 
 from fedmed.cli.app import app
 from fedmed.errors import CODES
-from fedmed.exchange import bodies
+from fedmed.exchange import bodies, bodies_reports, bodies_roster
 from fedmed.exchange.statement import KINDS, STATEMENT_TYPE
 from fedmed.exchange.verdict import Outcome
 
@@ -47,18 +47,18 @@ def test_format_describes_every_kind_and_outcome() -> None:
 
 def test_format_names_every_field_of_every_body() -> None:
     text = (TOP / "fedmed" / "docs" / "FORMAT.md").read_text()
-    told = (bodies.Join, bodies.Federation, bodies.Limits, bodies.Approval, bodies.Model)
+    told = (bodies_roster.Join, bodies_roster.Federation, bodies_roster.Limits, bodies_roster.Approval, bodies.Model)
     models = (
         *told,
         bodies.Parent,
         bodies.SiteAck,
         bodies.Update,
         bodies.UpdateFacts,
-        bodies.Report,
-        bodies.ReportFacts,
-        bodies.Score,
-        bodies.Curve,
-        bodies.Froc,
+        bodies_reports.Report,
+        bodies_reports.ReportFacts,
+        bodies_reports.Score,
+        bodies_reports.Curve,
+        bodies_reports.Froc,
     )
     missing = {name for model in models for name in model.model_fields if f"`{name}`" not in text}
     assert missing == set()

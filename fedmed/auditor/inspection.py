@@ -20,6 +20,7 @@ from fedmed.exchange import (
     intake,
     keys,
     laps,
+    predicates,
     private_facts,
     reading,
     sshsig,
@@ -226,14 +227,14 @@ def _of_this_federation(statement_id: str, said: Statement, known: Federation) -
         if getattr(membership, "previous", None) != known.digest:
             raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
         federation.require_successor(known, said)
-    earlier = None if isinstance(said.predicate, statement.RoundPredicate) else known.earlier
-    if isinstance(membership, statement.Membership) and membership not in (known.membership, earlier):
+    earlier = None if isinstance(said.predicate, predicates.RoundPredicate) else known.earlier
+    if isinstance(membership, predicates.Membership) and membership not in (known.membership, earlier):
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
 
 
 def _of_this_recipe(said: Statement, known: Reference) -> None:
     """The order of a lap is one of all sites, and there is none where the recipe has no laps."""
-    if isinstance(said.predicate, statement.ModelPredicate):
+    if isinstance(said.predicate, predicates.ModelPredicate):
         laps.require_order(said.predicate, known.federation, known.recipe.lap_seed, None)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import laps, statement
+from fedmed.exchange import laps, predicates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fedmed.auditor.inspection import Reference
-    from fedmed.exchange.statement import ModelPredicate, Statement
+    from fedmed.exchange.predicates import ModelPredicate
+    from fedmed.exchange.statement import Statement
 
 
 def verify(files: Mapping[str, Statement], known: Reference) -> int:
@@ -20,8 +21,8 @@ def verify(files: Mapping[str, Statement], known: Reference) -> int:
     A site has no updates but its own and that of the site before: links that are not here are passed over, and such a
     lap is not counted. Raises FedmedError FM-CYC-02, FM-CYC-04.
     """
-    predicates = (said.predicate for said in files.values())
-    models = {each.round: each for each in predicates if isinstance(each, statement.ModelPredicate)}
+    told = (said.predicate for said in files.values())
+    models = {each.round: each for each in told if isinstance(each, predicates.ModelPredicate)}
     whole = 0
     for round_, model in sorted(models.items()):
         before = models.get(round_ - 1)
@@ -47,6 +48,6 @@ def _is_whole(model: ModelPredicate, files: Mapping[str, Statement]) -> bool:
 
 def _goes_on(said: Statement, site: str, round_: int, chain: str | None) -> bool:
     predicate = said.predicate
-    if not isinstance(predicate, statement.UpdatePredicate):
+    if not isinstance(predicate, predicates.UpdatePredicate):
         return False
     return (predicate.sender.name, predicate.round, predicate.body.chain) == (site, round_, chain)

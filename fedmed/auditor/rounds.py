@@ -17,7 +17,7 @@ import numpy as np
 from fedmed.auditor import masked
 from fedmed.auditor.shelf import Shelf
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, keys, statement
+from fedmed.exchange import bodies, keys, predicates
 from fedmed.learning import payloads, replay, shapes, strategies
 from fedmed.learning.strategy import Meta
 
@@ -116,7 +116,7 @@ def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:
     for number, parent in enumerate(body.parents, start=1):
         taken = shelf.take(parent.update)
         said = taken.said.predicate
-        answers = isinstance(said, statement.UpdatePredicate) and (
+        answers = isinstance(said, predicates.UpdatePredicate) and (
             (said.sender.name, said.round, said.base_model) == (parent.site, round_, base.said.digest_of(MODEL))
         )
         if not answers:
@@ -205,7 +205,7 @@ def _memory(shelf: Shelf, model: Taken, strategy: Strategy, round_: int) -> Mapp
     rows = tuple(row for name in names for row in shapes.part_table(table, name, "all"))
     said = shelf.take(state) if state else None
     predicate = said.said.predicate if said else None
-    fits = isinstance(predicate, statement.StatePredicate) and (
+    fits = isinstance(predicate, predicates.StatePredicate) and (
         (predicate.sender, predicate.round, predicate.tensor_table)
         == (model.said.predicate.sender, round_, shapes.digest(rows))
     )

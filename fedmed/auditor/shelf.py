@@ -13,7 +13,7 @@ import numpy as np
 from fedmed import files
 from fedmed.auditor import inspection
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, reading, statement
+from fedmed.exchange import artifact, predicates, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ class Shelf:
         return [
             id_
             for id_, (_, said) in self._found.items()
-            if isinstance(said.predicate, statement.ModelPredicate) and said.predicate.round == round_
+            if isinstance(said.predicate, predicates.ModelPredicate) and said.predicate.round == round_
         ]
 
     def take(self, id_: str) -> Taken:

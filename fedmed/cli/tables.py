@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from fedmed.coordinator.status import Status as CoordinatorStatus
     from fedmed.coordinator.unmask import Asked
     from fedmed.coordinator.validation import Watched
-    from fedmed.exchange.bodies import Metric, Score
+    from fedmed.exchange.bodies import Metric
     from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock
+    from fedmed.exchange.bodies_reports import Score
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.lineage import Best
     from fedmed.reporting.hurt import Hurt

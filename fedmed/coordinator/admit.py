@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import settings
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, agekeys, bodies, intake, keys
+from fedmed.exchange import admission, agekeys, bodies_roster, intake, keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str) ->
     if fingerprint and fingerprint != envelope.id[:32]:
         raise FedmedError("FM-TRU-12", f"{said.sender}: the join has another fingerprint than the one given")
     body = said.predicate.body
-    if not isinstance(body, bodies.Join):
+    if not isinstance(body, bodies_roster.Join):
         raise TypeError("a join has the body of a join")
     fresh = all(known.id != envelope.id for known in found.record.received)
     if fresh:
@@ -60,7 +60,7 @@ def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str) ->
     return Admitted(body.name, body.contact, key, keys.spoken(envelope.id), fresh)
 
 
-def _check_free(found: Workspace, body: bodies.Join, *, may_replace: bool) -> None:
+def _check_free(found: Workspace, body: bodies_roster.Join, *, may_replace: bool) -> None:
     name, key = body.name, body.key
     if found.record.newest("federation"):
         raise FedmedError("FM-FED-02", f"{name}: the roster is frozen since the federation started")

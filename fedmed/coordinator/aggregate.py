@@ -22,7 +22,7 @@ from fedmed.coordinator import (
 )
 from fedmed.coordinator.combining import Combiner
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, bodies, intake, sealing, statement
+from fedmed.exchange import agreement, archived, bodies, intake, predicates, sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -252,9 +252,9 @@ def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Agg
     known = found.record.newest("model")
     if known is None:
         raise ValueError("a round is open without a model")
-    said = sealing.read_archived(found, known.id)
+    said = archived.read_archived(found, known.id)
     body, predicate = said.predicate.body, said.predicate
-    if not isinstance(body, bodies.Model) or not isinstance(predicate, statement.ModelPredicate):
+    if not isinstance(body, bodies.Model) or not isinstance(predicate, predicates.ModelPredicate):
         raise TypeError("a model has the body of a model")
     return Aggregated(
         predicate.round,

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, sealing, secret
+from fedmed.exchange import archived, bodies, secret
 from fedmed.exchange.bodies_privacy import CentralBlock
 from fedmed.learning import accounting, central
 from fedmed.learning.accounting import Event
@@ -107,7 +107,7 @@ def following(
 def said(found: Workspace) -> CentralBlock | None:
     """What the newest model says of it."""
     newest = found.record.newest("model")
-    body = sealing.read_archived(found, newest.id).predicate.body if newest else None
+    body = archived.read_archived(found, newest.id).predicate.body if newest else None
     return body.central if isinstance(body, bodies.Model) else None
 
 
@@ -129,7 +129,7 @@ def _block(asked: Central, clip_norm: float, multiplier: float, rounds: int) -> 
 
 
 def _said(found: Workspace, base: Known) -> CentralBlock:
-    body = sealing.read_archived(found, base.id).predicate.body
+    body = archived.read_archived(found, base.id).predicate.body
     if not isinstance(body, bodies.Model) or body.central is None:
         raise TypeError("a model of a recipe with central noise says how much of it")
     return body.central

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, bodies_masking, bundles, evidence, quoted, sealing, seeds, unmasking
+from fedmed.exchange import archived, bodies, bodies_masking, bundles, evidence, quoted, seeds, unmasking
 from fedmed.exchange.unmasking import Proof
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ def _evidence(found: Workspace, facts: dict[str, Any], threshold: int) -> eviden
     update = found.record.newest("update", sender=proof.dealer, round=where["round"], attempt=where["attempt"])
     if model is None or update is None:
         raise FedmedError("FM-TRU-11", f"archive: what proves that {proof.site} spoiled a sum is missing")
-    said, listed = sealing.read_archived(found, update.id).predicate.body, sealing.read_archived(found, model.id)
+    said, listed = archived.read_archived(found, update.id).predicate.body, archived.read_archived(found, model.id)
     body = listed.predicate.body
     if not (isinstance(said, bodies.Update) and said.masked and isinstance(body, bodies.Model)):
         raise TypeError("a masked round has masked updates")
     context = seeds.context(model.id, body.masks, threshold)
-    table = sealing.read_payload(found, update.id, bundles.SHARES)
+    table = archived.read_payload(found, update.id, bundles.SHARES)
     answers = [_answer(found, holder, where) for holder in proof.holders]
     asked = found.record.newest("unmask-request", **where)
-    request = sealing.read_archived(found, asked.id).predicate.body if asked else None
+    request = archived.read_archived(found, asked.id).predicate.body if asked else None
     if not isinstance(request, bodies_masking.UnmaskRequest):
         raise TypeError("a sum that was spoiled was asked for")
     return evidence.Evidence(
@@ -72,11 +72,11 @@ def _answer(found: Workspace, holder: str, where: dict[str, Any]) -> evidence.An
     known = found.record.newest("unmask-reply", sender=holder, round=where["round"], attempt=where["attempt"])
     if known is None:
         raise FedmedError("FM-TRU-11", f"archive: a reply of {holder} is missing")
-    data = sealing.read_payload(found, known.id, evidence.REPLY)
+    data = archived.read_payload(found, known.id, evidence.REPLY)
     return evidence.Answer(said=_quoted(found, known.id), shown=unmasking.Reply.model_validate_json(data, strict=True))
 
 
 def _quoted(found: Workspace, statement_id: str) -> quoted.Quoted:
-    fd, envelope, _ = sealing.open_archived(found, statement_id)
+    fd, envelope, _ = archived.open_archived(found, statement_id)
     os.close(fd)
     return quoted.quote(envelope)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.coordinator.sources import Archived, Spooled
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.learning import payloads, shapes
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _decode(found: Workspace, layout: Layout, statement_id: str, target: Path) -
     """Hashed while it is copied, and decoded out of the copy: what was verified is what is read."""
     said, part = target.with_suffix(".said"), target.with_suffix(".part")
     with files.Sink(said, durable=False) as sink:
-        for chunk in layout.unpacked(sealing.payload_chunks(found, statement_id, PAYLOAD)):
+        for chunk in layout.unpacked(archived.payload_chunks(found, statement_id, PAYLOAD)):
             sink.write(chunk)
     fd = files.open_regular(said)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.coordinator import desk, pooled
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, intake, sealing
+from fedmed.exchange import archived, bodies, bodies_reports, intake
 from fedmed.reporting import hurt
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class SiteReport:
     """One site's newest report on a model and split."""
 
     site: str
-    body: bodies.Report
+    body: bodies_reports.Report
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ def _worse_than_alone(report: SiteReport, metric: str) -> list[Hurt]:
 
 def _newest_reports(found: Workspace, split: str) -> tuple[int, list[SiteReport]]:
     """The reports on the newest model that any site reported on, each site's latest."""
-    latest: dict[tuple[int, str], tuple[int, bodies.Report]] = {}
+    latest: dict[tuple[int, str], tuple[int, bodies_reports.Report]] = {}
     for known in found.record.of("report"):
-        body = sealing.read_archived(found, known.id).predicate.body
-        if isinstance(body, bodies.Report) and body.split == split and known.round is not None:
+        body = archived.read_archived(found, known.id).predicate.body
+        if isinstance(body, bodies_reports.Report) and body.split == split and known.round is not None:
             key = (known.round, known.sender)
             if key not in latest or latest[key][0] < known.seq:
                 latest[key] = (known.seq, body)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import fingerprint, pooling, preprocessing
 from fedmed.coordinator.rounds import Standing, unless_revoked
-from fedmed.exchange import artifact, bodies, sealing, statement
+from fedmed.exchange import archived, artifact, bodies_fingerprint, predicates, sealing, statement
 from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
 from fedmed.recipe import Imaging, Rowwise
 
@@ -58,7 +58,7 @@ def _equivocated(found: Workspace, name: str) -> bool:
     return False
 
 
-def _fault(body: bodies.DataFingerprint, running: Started) -> str:
+def _fault(body: bodies_fingerprint.DataFingerprint, running: Started) -> str:
     """What a fingerprint that the site's own fedmed made would not say."""
     recipe, min_count = running.recipe, running.agreement.federation.body.limits.min_count
     images = recipe if isinstance(recipe, Imaging) else None
@@ -76,14 +76,14 @@ def _fault(body: bodies.DataFingerprint, running: Started) -> str:
     return ""
 
 
-def _body(found: Workspace, known: Known) -> bodies.DataFingerprint:
-    body = sealing.read_archived(found, known.id).predicate.body
-    if not isinstance(body, bodies.DataFingerprint):
+def _body(found: Workspace, known: Known) -> bodies_fingerprint.DataFingerprint:
+    body = archived.read_archived(found, known.id).predicate.body
+    if not isinstance(body, bodies_fingerprint.DataFingerprint):
         raise TypeError("a fingerprint has the body of a fingerprint")
     return body
 
 
-def from_body(body: bodies.DataFingerprint) -> Fingerprint:
+def from_body(body: bodies_fingerprint.DataFingerprint) -> Fingerprint:
     """A fingerprint as numbers."""
     one, two, three = map(_lengths, body.spacing)
     columns, rows, slices = map(_lengths, body.shape)
@@ -100,7 +100,7 @@ def from_body(body: bodies.DataFingerprint) -> Fingerprint:
     )
 
 
-def _lengths(told: bodies.Lengths) -> Lengths:
+def _lengths(told: bodies_fingerprint.Lengths) -> Lengths:
     return Lengths(tuple(Cell(cell.first, cell.last, cell.count) for cell in told.cells), told.untold)
 
 
@@ -135,9 +135,9 @@ def _say_federation(found: Workspace, running: Started, numbers: Preprocessing, 
     )
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        predicate = statement.FederationPredicate(
+        predicate = predicates.FederationPredicate(
             **opening.fields(),
             kind="federation",
             federation=founding,

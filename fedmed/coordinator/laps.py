@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.coordinator import rounds
-from fedmed.exchange import sealing
+from fedmed.exchange import archived, sealing
 from fedmed.exchange.laps import neighbours
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def withdraw(found: Workspace, kept: Path | None = None) -> None:
         for each in found.record.received
         if each.kind == "update" and each.round_number >= newest - 1 and each.id in found.record.posted
     ]
-    names = {sealing.file_name(sealing.read_archived(found, each.id)) for each in handed_on}
+    names = {sealing.file_name(archived.read_archived(found, each.id)) for each in handed_on}
     for path in {found.outbox / name for name in names} - {kept}:
         try:
             path.unlink(missing_ok=True)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from fedmed.coordinator import culprits, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import (
+    archived,
     artifact,
     bodies,
     bodies_masking,
     bundles,
     evidence,
     mismatches,
+    predicates,
     requests,
     sealing,
     seeds,
@@ -54,7 +56,7 @@ class Open:
 def opened(found: Workspace, running: Started) -> Open:
     """The newest model's round. Raises FedmedError FM-SHR-06, FM-TRU-11."""
     model = found.record.newest("model")
-    body = sealing.read_archived(found, model.id).predicate.body if model else None
+    body = archived.read_archived(found, model.id).predicate.body if model else None
     if model is None or not isinstance(body, bodies.Model) or body.clip is None:
         raise ValueError("a masked round is open without masks")
     context = seeds.context(model.id, body.masks, running.terms.threshold)
@@ -120,13 +122,13 @@ def _fit(found: Workspace, open_: Open, standing: Standing, guilty: list[str], t
 
 def table_of(found: Workspace, open_: Open, update: str) -> Table:
     """What the site of this update dealt, of the right size for everybody. Raises FedmedError FM-SHR-07, FM-TRU-11."""
-    said = sealing.read_archived(found, update)
+    said = archived.read_archived(found, update)
     masked = said.predicate.body.masked if isinstance(said.predicate.body, bodies.Update) else None
     if masked is None:
         raise ValueError("an update of a masked round is masked")
-    data = sealing.read_payload(found, update, bundles.SHARES)
+    data = archived.read_payload(found, update, bundles.SHARES)
     table = bundles.read_table(data, open_.context, said.sender, masked.dealt)
-    bundles.bundle_of(sealing.read_payload(found, update, bundles.BUNDLES), open_.context, said.sender, said.sender)
+    bundles.bundle_of(archived.read_payload(found, update, bundles.BUNDLES), open_.context, said.sender, said.sender)
     return table
 
 
@@ -152,9 +154,9 @@ def replies(found: Workspace, open_: Open, included: Mapping[str, str]) -> dict[
     answers: dict[str, Reply] = {}
     digest = bodies_masking.included_digest(list(included.values()))
     for known in found.record.of("unmask-reply", round=open_.model.round, attempt=open_.model.attempt):
-        body = sealing.read_archived(found, known.id).predicate.body
+        body = archived.read_archived(found, known.id).predicate.body
         if known.sender in included and isinstance(body, bodies_masking.UnmaskReply) and body.included == digest:
-            data = sealing.read_payload(found, known.id, evidence.REPLY)
+            data = archived.read_payload(found, known.id, evidence.REPLY)
             reply = requests.read_reply(data, open_.context, sorted(included), known.sender)
             answers |= {known.sender: reply} if reply else {}
     return answers
@@ -182,8 +184,8 @@ def said_requests(found: Workspace, model: Known) -> list[Known]:
 
 
 def _recipient(found: Workspace, known: Known) -> str:
-    predicate = sealing.read_archived(found, known.id).predicate
-    if not isinstance(predicate, statement.UnmaskRequestPredicate):
+    predicate = archived.read_archived(found, known.id).predicate
+    if not isinstance(predicate, predicates.UnmaskRequestPredicate):
         raise TypeError("a request has the predicate of a request")
     return predicate.recipients[0].name
 
@@ -209,9 +211,9 @@ def _say_request(
     )
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        predicate = statement.UnmaskRequestPredicate(
+        predicate = predicates.UnmaskRequestPredicate(
             **opening.fields(),
             kind="unmask-request",
             federation=federation.membership,
@@ -230,7 +232,7 @@ def _say_request(
 
 
 def _brought(found: Workspace, open_: Open, update: str, row: Row, site: str) -> requests.Brought:
-    fd, envelope, said = sealing.open_archived(found, update)
+    fd, envelope, said = archived.open_archived(found, update)
     os.close(fd)
-    sealed = sealing.read_payload(found, update, bundles.BUNDLES)
+    sealed = archived.read_payload(found, update, bundles.BUNDLES)
     return requests.brought(envelope, row, bundles.bundle_of(sealed, open_.context, said.sender, site))

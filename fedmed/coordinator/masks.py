@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies, certificates, sealing
+from fedmed.exchange import archived, bodies, bodies_roster, certificates
 from fedmed.exchange.bodies_roster import Receipt
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def listed(found: Workspace, running: Started) -> list[Certificate]:
 def _before(found: Workspace) -> dict[str, Certificate]:
     """What the newest model lists."""
     newest = found.record.newest("model")
-    body = sealing.read_archived(found, newest.id).predicate.body if newest else None
+    body = archived.read_archived(found, newest.id).predicate.body if newest else None
     return {each.site: each for each in body.masks} if isinstance(body, bodies.Model) else {}
 
 
 def _first(found: Workspace, join: str) -> Certificate:
-    body = sealing.read_archived(found, join).predicate.body
-    if not isinstance(body, bodies.Join):
+    body = archived.read_archived(found, join).predicate.body
+    if not isinstance(body, bodies_roster.Join):
         raise TypeError("a join has the body of a join")
     return body.mask
 
@@ -49,7 +49,7 @@ def _told(found: Workspace, name: str) -> Certificate | None:
     """What came with the newest update of a site, whatever became of it, or with its receipt after a restore."""
     brought = [each for each in found.record.received if each.sender == name and each.kind in ("update", "receipt")]
     for each in sorted(brought, key=lambda each: each.seq, reverse=True):
-        body = sealing.read_archived(found, each.id).predicate.body
+        body = archived.read_archived(found, each.id).predicate.body
         if isinstance(body, bodies.Update):
             return body.masked.next if body.masked else None
         if isinstance(body, Receipt) and body.mask is not None:

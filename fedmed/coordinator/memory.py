@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fedmed.coordinator import drafting
 from fedmed.coordinator.sources import Part
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, sealing, statement, states
+from fedmed.exchange import archived, bodies, predicates, states
 from fedmed.learning import shapes
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def recall(found: Workspace, running: Started, base: Known, names: Sequence[str]
     if not names or base.round_number == 0:
         return dict.fromkeys(names)
     answered = found.record.model(base.round_number - 1)
-    body = sealing.read_archived(found, base.id).predicate.body
+    body = archived.read_archived(found, base.id).predicate.body
     state = body.state if isinstance(body, bodies.Model) else None
     if answered is None or state is None:
         raise FedmedError("FM-STA-03", f"model of round {base.round_number}: expected one that names a state")
     said = states.named(found, running.agreement.federation, state, answered)
     table = drafting.memory_table(running.table, names)
     predicate = said.predicate
-    if not (isinstance(predicate, statement.StatePredicate) and predicate.tensor_table == shapes.digest(table)):
+    if not (isinstance(predicate, predicates.StatePredicate) and predicate.tensor_table == shapes.digest(table)):
         raise FedmedError("FM-STA-03", f"state of round {answered.round}: expected the vectors {', '.join(names)}")
     states.verify_payload(found, state)  # to its end before any of it is used: the vectors are read side by side
     header, size = len(shapes.wire_table(table)), 4 * shapes.elements(running.table)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedmed.coordinator import central, masks
-from fedmed.exchange import approvals, artifact, bodies, laps, sealing, statement
+from fedmed.exchange import approvals, artifact, bodies, laps, predicates, sealing, statement
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.learning import shapes
 
@@ -65,9 +65,9 @@ def say(found: Workspace, running: Started, next_: Next, content: Content, now: 
     ]
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        predicate = statement.ModelPredicate(
+        predicate = predicates.ModelPredicate(
             **opening.fields(),
             kind="model",
             federation=federation.membership,

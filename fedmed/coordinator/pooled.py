@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies, sealing
+from fedmed.exchange import archived, bodies, bodies_reports
 from fedmed.reporting import detection, discrimination, statistics
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def of_updates(found: Workspace, updates: Sequence[Known]) -> list[bodies.Metric
     """How good the round's model was on the validation cases of the sites that answered it."""
     metrics: list[bodies.Metric] = []
     for update in updates:
-        body = sealing.read_archived(found, update.id).predicate.body
+        body = archived.read_archived(found, update.id).predicate.body
         if isinstance(body, bodies.Update):
             metrics += body.told.base_metrics
     return pool(metrics)
@@ -36,7 +36,7 @@ def pool(metrics: Sequence[bodies.Metric]) -> list[bodies.Metric]:
     return rows
 
 
-def binned(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
+def binned(reports: Sequence[bodies_reports.Report], model: str) -> list[bodies.Metric]:
     """AUROC of all cases together, by label, from the histograms; only where every site sent one.
 
     What no site alone could say: how one threshold tells cases apart across hospitals.
@@ -53,7 +53,7 @@ def binned(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
     return found
 
 
-def binned_froc(reports: Sequence[bodies.Report], model: str) -> list[bodies.Metric]:
+def binned_froc(reports: Sequence[bodies_reports.Report], model: str) -> list[bodies.Metric]:
     """FROC of all images together, by label, from the counts: exact but for the width of a bin; as above."""
     found = []
     for label in sorted({froc.label for report in reports for froc in report.told.frocs if froc.model == model}):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys, sealing, statement
+from fedmed.exchange import keys, predicates, sealing, statement
 from fedmed.exchange.bodies_roster import Revocation
 from fedmed.strict import is_plain_text
 
@@ -61,8 +61,8 @@ def _newest(found: Workspace, key: str) -> Known:
 
 
 def _say(found: Workspace, federation: Federation, body: Revocation, now: datetime) -> Known:
-    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
-        predicate = statement.RevocationPredicate(
+    def build(opening: Opening, payload: list[predicates.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = predicates.RevocationPredicate(
             **opening.fields(),
             kind="revocation",
             federation=federation.membership,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.codes.code import OK, WAITING
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import bodies, fields, keys, sealing, statement
+from fedmed.exchange import archived, bodies, bodies_roster, fields, keys, statement
 from fedmed.learning import strategies
 from fedmed.learning.strategies import shares, weight_of
 from fedmed.learning.strategy import Meta
@@ -77,7 +77,7 @@ def order(found: Workspace) -> tuple[str, ...]:
 
 
 def update_body(found: Workspace, known: Known) -> bodies.Update:
-    body = sealing.read_archived(found, known.id).predicate.body
+    body = archived.read_archived(found, known.id).predicate.body
     if not isinstance(body, bodies.Update):
         raise TypeError("an update has the body of an update")
     return body
@@ -216,7 +216,7 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
 
 
 def _why_lap_is_open(
-    found: Workspace, limits: bodies.Limits, everyone: list[Standing], hops: int, now: datetime, *, close: bool
+    found: Workspace, limits: bodies_roster.Limits, everyone: list[Standing], hops: int, now: datetime, *, close: bool
 ) -> str:
     """The deadline is that of the turn at which it stands. Before `min_sites` have trained only a person ends it."""
     if close:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, sealing
+from fedmed.exchange import archived, artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ class Archived:
         """Raises FedmedError FM-TRU-11."""
         fd, said, name = _opened(stack, self.found, self.statement_id, self.payload)
         is_verified = said.is_encrypted  # when it was opened
-        source = Source(fd, name, None if is_verified else partial(sealing.check_digest, said, self.payload))
+        source = Source(fd, name, None if is_verified else partial(archived.check_digest, said, self.payload))
         source.fill(np.empty(header, np.uint8))
         return source
 
@@ -97,10 +97,10 @@ class Part:
 
 def _opened(stack: ExitStack, found: Workspace, statement_id: str, payload: str) -> tuple[int, Statement, str]:
     """A descriptor at the payload's first byte, its statement, and what it is called in a message."""
-    fd, envelope, said = sealing.open_archived(found, statement_id)
+    fd, envelope, said = archived.open_archived(found, statement_id)
     stack.callback(os.close, fd)
     if said.is_encrypted:
-        fd = files.open_regular(sealing.decrypted(found, statement_id, payload))
+        fd = files.open_regular(archived.decrypted(found, statement_id, payload))
         stack.callback(os.close, fd)
     else:
         os.lseek(fd, artifact.payload_offset(envelope, said, payload), os.SEEK_SET)

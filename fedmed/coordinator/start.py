@@ -16,7 +16,7 @@ from fedmed import files, recipe, settings
 from fedmed.coordinator import central, desk, model, opening, rounds
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
-from fedmed.exchange import agekeys, artifact, bodies, keys, sealing, statement
+from fedmed.exchange import agekeys, artifact, bodies, bodies_roster, keys, predicates, sealing, statement
 from fedmed.learning import masking, params, shapes
 
 if TYPE_CHECKING:
@@ -150,16 +150,16 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
         artifact.json_content("recipe.json", recipe.to_bytes(chosen)),
         artifact.json_content("tensors.json", shapes.table_to_bytes(table)),
     ]
-    body = bodies.Federation(
+    body = bodies_roster.Federation(
         coordinator=keys.public_line(found.public_key),
         coordinator_age=agekeys.recipient(found.age_key),
         roster=[
-            bodies.Member(
+            bodies_roster.Member(
                 name=seat.name, key=seat.key, age=seat.age, join=seat.join, max_num_cases=draft.bound(seat.name)
             )
             for seat in seats
         ],
-        limits=bodies.Limits(
+        limits=bodies_roster.Limits(
             rounds=draft.rounds,
             min_sites=draft.min_sites,
             max_share=bodies.decimal(draft.max_share),
@@ -174,10 +174,10 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
     recipients = [statement.actor(seat.name, keys.parse_public_line(seat.key)) for seat in seats]
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        founding = statement.Founding(id=secrets.token_hex(16), title=draft.title, version=1, previous=None)
-        predicate = statement.FederationPredicate(
+        founding = predicates.Founding(id=secrets.token_hex(16), title=draft.title, version=1, previous=None)
+        predicate = predicates.FederationPredicate(
             **opening.fields(),
             kind="federation",
             federation=founding,

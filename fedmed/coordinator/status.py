@@ -14,7 +14,7 @@ from fedmed import recipe, settings
 from fedmed.coordinator import central, desk, laps, masked, opening, rounds, screening, validation
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
-from fedmed.exchange import bodies, intake, keys, sealing, statement
+from fedmed.exchange import archived, bodies_reports, intake, keys, predicates, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -215,7 +215,7 @@ def _without(running: Started, expected: list[Standing]) -> str:
 def _new_updates(found: Workspace, arrivals: list[Arrival]) -> list[statement.Statement]:
     """Those of the inbox that were not taken in yet."""
     said = [each.verdict.statement for each in arrivals if each.verdict.outcome == "accepted"]
-    updates = [each for each in said if each and isinstance(each.predicate, statement.UpdatePredicate)]
+    updates = [each for each in said if each and isinstance(each.predicate, predicates.UpdatePredicate)]
     known = {(each.sender, each.seq) for each in found.record.received}
     return [each for each in updates if (each.sender, each.predicate.seq) not in known]
 
@@ -239,9 +239,9 @@ def reports_on_test_fold(found: Workspace) -> dict[str, str]:
     """The id of each site's latest report on the last model and the test fold."""
     latest: dict[str, Known] = {}
     for known in found.record.of("report", round=rounds.open_round(found)):
-        body = sealing.read_archived(found, known.id).predicate.body
+        body = archived.read_archived(found, known.id).predicate.body
         is_later = known.sender not in latest or latest[known.sender].seq < known.seq
-        if isinstance(body, bodies.Report) and body.split == "testing" and is_later:
+        if isinstance(body, bodies_reports.Report) and body.split == "testing" and is_later:
             latest[known.sender] = known
     return {site: known.id for site, known in latest.items()}
 
@@ -249,7 +249,7 @@ def reports_on_test_fold(found: Workspace) -> dict[str, str]:
 def _coming_reports(arrivals: list[Arrival], round_: int) -> set[str]:
     """The sites whose report on the test fold lies in the inbox, or was taken in from there a moment ago."""
     said = [each.verdict.statement for each in arrivals if each.verdict.outcome == "accepted"]
-    reports = [each.predicate for each in said if each and isinstance(each.predicate, statement.ReportPredicate)]
+    reports = [each.predicate for each in said if each and isinstance(each.predicate, predicates.ReportPredicate)]
     return {each.sender.name for each in reports if each.round == round_ and each.body.split == "testing"}
 
 

@@ -19,7 +19,7 @@ from fedmed.coordinator import culprits, drafting, masked, memory, model, rounds
 from fedmed.coordinator.sources import Archived, Spooled
 from fedmed.coordinator.updates import FileUpdates
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, sealing, seeds, unmasking
+from fedmed.exchange import archived, artifact, seeds, unmasking
 from fedmed.learning import masking, shapes
 from fedmed.learning.strategy import Meta
 
@@ -147,9 +147,9 @@ def _mean(
 
 def _read(stack: ExitStack, found: Workspace, running: Started, update: str) -> Callable[[int, int], np.ndarray]:
     """`read(first, count)` of a masked vector; its bytes are hashed again first."""
-    for _ in sealing.payload_chunks(found, update, masked.VECTOR):
+    for _ in archived.payload_chunks(found, update, masked.VECTOR):
         pass
-    fd, envelope, said = sealing.open_archived(found, update)
+    fd, envelope, said = archived.open_archived(found, update)
     stack.callback(os.close, fd)
     dtype, lock = np.dtype(f"<u{running.layout.ring // 8}"), Lock()
     start = artifact.payload_offset(envelope, said, masked.VECTOR) + len(running.layout.header)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.coordinator import pooled
-from fedmed.exchange import bodies, lineage, sealing
+from fedmed.exchange import archived, bodies, bodies_reports, lineage
 from fedmed.exchange.lineage import Best
 from fedmed.reporting import hurt, statistics
 
@@ -101,12 +101,12 @@ def best(found: Workspace, running: Started) -> Best | None:
     return None if known is None or round_ is None else Best(round_, metric, values[round_], found.archived(known.id))
 
 
-def _reports(found: Workspace, model: Known) -> dict[str, bodies.Report]:
+def _reports(found: Workspace, model: Known) -> dict[str, bodies_reports.Report]:
     """Each site's latest on the validation cases."""
-    latest: dict[str, bodies.Report] = {}
+    latest: dict[str, bodies_reports.Report] = {}
     for known in sorted(found.record.of("report", round=model.round_number), key=lambda each: each.seq):
-        body = sealing.read_archived(found, known.id).predicate.body
-        if isinstance(body, bodies.Report) and body.split == "validation":
+        body = archived.read_archived(found, known.id).predicate.body
+        if isinstance(body, bodies_reports.Report) and body.split == "validation":
             latest[known.sender] = body
     return latest
 
@@ -123,5 +123,5 @@ def _on_site(found: Workspace, metric: str, round_: int, update: Known) -> OnSit
 
 def _said(found: Workspace, metric: str, update: Known) -> tuple[int, float | None]:
     """What an update says of the model it started from."""
-    body = sealing.read_archived(found, update.id).predicate.body
+    body = archived.read_archived(found, update.id).predicate.body
     return body.overall(metric) if isinstance(body, bodies.Update) else (0, None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.coordinator import culprits, desk, masked, masks, rounds
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, approvals, artifact, bodies, intake, sealing, statement
+from fedmed.exchange import agreement, approvals, archived, artifact, bodies, intake, predicates, sealing, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,9 +60,9 @@ def void(root: Path, now: datetime, reason: str) -> Voided:
 
 def _say_again(found: Workspace, running: Started, known: Known, now: datetime) -> Known:
     """The model of the open round as another attempt: the same payloads but for approvals, other masks."""
-    said = sealing.read_archived(found, known.id)
+    said = archived.read_archived(found, known.id)
     before = said.predicate
-    if not isinstance(before, statement.ModelPredicate):
+    if not isinstance(before, predicates.ModelPredicate):
         raise TypeError("a model has the predicate of a model")
     body = before.body.model_copy(update={"masks": masks.listed(found, running)})
     federation = running.agreement.federation
@@ -74,7 +74,7 @@ def _say_again(found: Workspace, running: Started, known: Known, now: datetime) 
     acks = _acks(found, running)
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
         predicate = before.model_copy(
             update={
@@ -94,7 +94,7 @@ def _say_again(found: Workspace, running: Started, known: Known, now: datetime) 
 def _again(found: Workspace, said: statement.Statement, known: Known, name: str) -> Content:
     part = next(each for each in said.predicate.payload if each.name == name)
     return artifact.Content(
-        name, part.media, part.bytes, said.digest_of(name), lambda: sealing.payload_chunks(found, known.id, name)
+        name, part.media, part.bytes, said.digest_of(name), lambda: archived.payload_chunks(found, known.id, name)
     )
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import answers, laps, sshsig, statement
+from fedmed.exchange import answers, laps, predicates, sshsig, statement
 from fedmed.exchange.federation import COORDINATOR, require_successor
 from fedmed.exchange.keys import fingerprint, public_line
 from fedmed.exchange.verdict import Decided, Outcome, Situation, Verdict
@@ -67,10 +67,10 @@ def judge_self_signed(envelope: Envelope, kind: str) -> Statement:
 def brings_its_key(said: Statement, envelope: Envelope) -> None:
     """A join or a federation holds the key that signed it. Raises FedmedError FM-SIG-05."""
     predicate = said.predicate
-    brought = predicate.body.key if isinstance(predicate, statement.JoinPredicate) else ""
-    if isinstance(predicate, statement.FederationPredicate):
+    brought = predicate.body.key if isinstance(predicate, predicates.JoinPredicate) else ""
+    if isinstance(predicate, predicates.FederationPredicate):
         brought = predicate.body.coordinator
-    name_agrees = not isinstance(predicate, statement.JoinPredicate) or predicate.body.name == said.sender
+    name_agrees = not isinstance(predicate, predicates.JoinPredicate) or predicate.body.name == said.sender
     if brought != public_line(envelope.signature.public_key) or not name_agrees:
         raise FedmedError("FM-SIG-05", f"{said.kind} of {said.sender}: the key it brings is not the one that signed")
 
@@ -125,32 +125,33 @@ def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
     if statement.actor(situation.name, situation.public_key) not in predicate.recipients:
         raise Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
     kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
-    if situation.lap_seed is not None and situation.role == "site" and isinstance(predicate, statement.UpdatePredicate):
+    in_lap = situation.role == "site" and situation.lap_seed is not None
+    if in_lap and isinstance(predicate, predicates.UpdatePredicate):
         laps.require_turn(said, predicate, situation)
     elif said.kind not in kinds:  # before its `ack` is read: another site must not be able to stop this one
         raise FedmedError("FM-RND-03", f"{said.kind} is not expected here")
 
 
 Spoken = (
-    statement.FederationPredicate
-    | statement.ApprovalPredicate
-    | statement.FingerprintPredicate
-    | statement.RevocationPredicate
-    | statement.ReceiptPredicate
-    | statement.RoundPredicate
+    predicates.FederationPredicate
+    | predicates.ApprovalPredicate
+    | predicates.FingerprintPredicate
+    | predicates.RevocationPredicate
+    | predicates.ReceiptPredicate
+    | predicates.RoundPredicate
 )
 
 
 def _of_federation(said: Statement, statement_id: str, situation: Situation) -> Spoken:
     """What is said within a running federation. Joins and the first federation are taken by commands of their own."""
     predicate, federation = said.predicate, situation.federation
-    if isinstance(predicate, statement.JoinPredicate):
+    if isinstance(predicate, predicates.JoinPredicate):
         if situation.role == "site" or federation is not None:
             raise Decided(Outcome.NOT_FOR_ME, "", "a join is for a coordinator that has not started")
         raise Decided(Outcome.EARLY, "FM-WAI-05", f"{said.sender} asks to join: fedmed admit")
     if federation is None:
         raise Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
-    if isinstance(predicate, statement.FederationPredicate):
+    if isinstance(predicate, predicates.FederationPredicate):
         _another_version(said, predicate.federation, statement_id, federation, situation)
     elif not _is_of_version(predicate, federation):
         before = federation.founding
@@ -165,7 +166,7 @@ def _of_federation(said: Statement, statement_id: str, situation: Situation) -> 
 
 
 def _another_version(
-    said: Statement, founding: statement.Founding, statement_id: str, federation: Federation, situation: Situation
+    said: Statement, founding: predicates.Founding, statement_id: str, federation: Federation, situation: Situation
 ) -> None:
     """A site takes one more version, with the numbers fitted on all sites, before the first round."""
     known = federation.founding
@@ -181,7 +182,7 @@ def _another_version(
 
 def _is_of_version(predicate: Spoken, federation: Federation) -> bool:
     """Made under the version in force; what is about no round may be of the version before."""
-    was_before = not isinstance(predicate, statement.RoundPredicate)
+    was_before = not isinstance(predicate, predicates.RoundPredicate)
     known = [federation.membership, *([federation.earlier] if was_before and federation.earlier else [])]
     return predicate.federation in known
 
@@ -250,11 +251,11 @@ def _acknowledges(said: Statement, situation: Situation) -> None:
 def acknowledged(said: Statement, name: str) -> str | None:
     """The statement of `name` that this one acknowledges: sites acknowledge the coordinator's alone, also to others."""
     predicate = said.predicate
-    if isinstance(predicate, statement.ModelPredicate):
+    if isinstance(predicate, predicates.ModelPredicate):
         return next((ack.id for ack in predicate.ack if ack.site == name), None)
-    if isinstance(predicate, statement.UnmaskRequestPredicate | statement.ReceiptPredicate):  # to one, of which it is
+    if isinstance(predicate, predicates.UnmaskRequestPredicate | predicates.ReceiptPredicate):  # to one, of which it is
         return predicate.ack
-    return None if isinstance(predicate, statement.JoinPredicate) or name != COORDINATOR else predicate.ack
+    return None if isinstance(predicate, predicates.JoinPredicate) or name != COORDINATOR else predicate.ack
 
 
 def require_agreed(said: Statement, federation: Federation) -> None:

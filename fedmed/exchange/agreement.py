@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import admission, federation, keys, sealing, statement
+from fedmed.exchange import admission, archived, federation, keys, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,11 +32,11 @@ def in_force(workspace: Workspace) -> Agreement | None:
     known = workspace.record.newest("federation")
     if known is None:
         return None
-    said = sealing.read_archived(workspace, known.id)
+    said = archived.read_archived(workspace, known.id)
     found = federation.from_statement(said, known.id)
-    recipe, tensors = (sealing.read_payload(workspace, known.id, name) for name in ("recipe.json", "tensors.json"))
+    recipe, tensors = (archived.read_payload(workspace, known.id, name) for name in ("recipe.json", "tensors.json"))
     is_later = found.preprocessing is not None
-    numbers = sealing.read_payload(workspace, known.id, statement.PREPROCESSING) if is_later else None
+    numbers = archived.read_payload(workspace, known.id, statement.PREPROCESSING) if is_later else None
     return Agreement(found, recipe, tensors, numbers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import attempts, laps, statement
+from fedmed.exchange import attempts, laps, predicates, statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from fedmed.exchange.verdict import Situation
 
 
-Answer = statement.UpdatePredicate | statement.UnmaskReplyPredicate | statement.ReportPredicate
+Answer = predicates.UpdatePredicate | predicates.UnmaskReplyPredicate | predicates.ReportPredicate
 
 
 def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     """What the coordinator sends, at a site."""
     predicate = said.predicate
-    if isinstance(predicate, statement.RevocationPredicate):
+    if isinstance(predicate, predicates.RevocationPredicate):
         return _of_a_member(predicate, situation)
-    if isinstance(predicate, statement.FederationPredicate | statement.ReceiptPredicate):
+    if isinstance(predicate, predicates.FederationPredicate | predicates.ReceiptPredicate):
         return Outcome.ACCEPTED
-    if isinstance(predicate, statement.UnmaskRequestPredicate):
+    if isinstance(predicate, predicates.UnmaskRequestPredicate):
         return attempts.request(predicate, situation)
-    if not isinstance(predicate, statement.ModelPredicate) or situation.federation is None:
+    if not isinstance(predicate, predicates.ModelPredicate) or situation.federation is None:
         raise TypeError("a site takes models, within a federation")
     rounds, newest = situation.federation.body.limits.rounds, situation.record.newest("model")
     may_be_last = predicate.round == rounds or (situation.stops and predicate.round > 0)
@@ -47,18 +47,18 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     return Outcome.LATE if attempts.is_over(predicate, situation) else Outcome.ACCEPTED
 
 
-def _of_a_member(predicate: statement.RevocationPredicate, situation: Situation) -> Outcome:
+def _of_a_member(predicate: predicates.RevocationPredicate, situation: Situation) -> Outcome:
     body = predicate.body
     if (body.site, body.key) not in [(each.name, each.key) for each in _roster(situation)]:
         raise FedmedError("FM-ROS-03", f"revocation of {body.site}: expected a site of the roster with its key there")
     return Outcome.ACCEPTED
 
 
-def _roster(situation: Situation) -> list[statement.Actor]:
+def _roster(situation: Situation) -> list[predicates.Actor]:
     return situation.federation.sites() if situation.federation else []
 
 
-def _nothing_behind_the_last(predicate: statement.ModelPredicate, newest: Known | None) -> None:
+def _nothing_behind_the_last(predicate: predicates.ModelPredicate, newest: Known | None) -> None:
     """In whatever order they arrive: the test fold is opened with the last model, and nobody trains on from it."""
     if newest is None:
         return
@@ -72,7 +72,7 @@ def _nothing_behind_the_last(predicate: statement.ModelPredicate, newest: Known 
         raise FedmedError("FM-RND-01", message)
 
 
-def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
+def _chained(predicate: predicates.ModelPredicate, situation: Situation) -> None:
     """One model a round and attempt, each naming the one before."""
     record = situation.record
     if record.model(predicate.round, predicate.attempt):
@@ -87,18 +87,18 @@ def _chained(predicate: statement.ModelPredicate, situation: Situation) -> None:
 def of_site(said: Statement, situation: Situation) -> Outcome:
     """What a site sends, at the coordinator; in a lap also an update, at the next site."""
     predicate = said.predicate
-    if isinstance(predicate, statement.ReceiptPredicate):
+    if isinstance(predicate, predicates.ReceiptPredicate):
         return attempts.receipt(said.sender, predicate, situation)
-    if isinstance(predicate, statement.ApprovalPredicate):
+    if isinstance(predicate, predicates.ApprovalPredicate):
         return Outcome.ACCEPTED
-    if isinstance(predicate, statement.FingerprintPredicate):
+    if isinstance(predicate, predicates.FingerprintPredicate):
         return _fingerprint(said, predicate, situation)
     if not isinstance(predicate, Answer) or situation.federation is None:
         raise TypeError("a coordinator takes approvals, updates, replies and reports, within a federation")
     _answers_a_model(said.sender, predicate, situation)
-    if isinstance(predicate, statement.UnmaskReplyPredicate):
+    if isinstance(predicate, predicates.UnmaskReplyPredicate):
         return attempts.reply(said.sender, predicate, situation)
-    if isinstance(predicate, statement.ReportPredicate):
+    if isinstance(predicate, predicates.ReportPredicate):
         if predicate.body.facts is None and not said.is_encrypted:
             raise FedmedError("FM-FRM-03", f"report of {said.sender}: statement.json: body.facts: a report tells them")
         return Outcome.ACCEPTED
@@ -116,7 +116,7 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
 
 def require_plausible(said: Statement, federation: Federation) -> None:
     """As many cases and patients as a site may have here, where an update tells. Raises FedmedError FM-TEN-03."""
-    facts = said.predicate.body.facts if isinstance(said.predicate, statement.UpdatePredicate) else None
+    facts = said.predicate.body.facts if isinstance(said.predicate, predicates.UpdatePredicate) else None
     if facts is None:
         return
     _within_bound(said, facts.num_cases, federation)
@@ -130,7 +130,7 @@ def _within_bound(said: Statement, num_cases: int, federation: Federation) -> No
         raise FedmedError("FM-TEN-03", f"{said.kind} of {said.sender}: expected at most {bound} cases, got {num_cases}")
 
 
-def _fingerprint(said: Statement, predicate: statement.FingerprintPredicate, situation: Situation) -> Outcome:
+def _fingerprint(said: Statement, predicate: predicates.FingerprintPredicate, situation: Situation) -> Outcome:
     """The newest of a sender counts until they are pooled."""
     if situation.federation is None or not situation.pools:
         raise FedmedError("FM-RND-03", f"fingerprint of {said.sender}: the recipe asks for none")
@@ -148,7 +148,7 @@ def gets_a_receipt(said: Statement, situation: Situation) -> bool:
     make it grow. `said` is a statement whose sender is certain.
     """
     predicate, federation = said.predicate, situation.federation
-    if not isinstance(predicate, statement.UpdatePredicate) or federation is None or situation.role != "coordinator":
+    if not isinstance(predicate, predicates.UpdatePredicate) or federation is None or situation.role != "coordinator":
         return False
     me = statement.actor(situation.name, situation.public_key)
     is_about_now = predicate.round == situation.round and predicate.federation == federation.membership
@@ -176,7 +176,7 @@ def _answers_a_model(sender: str, predicate: Answer, situation: Situation) -> No
         )
 
 
-def _newest_of(sender: str, predicate: statement.UpdatePredicate, situation: Situation) -> Outcome:
+def _newest_of(sender: str, predicate: predicates.UpdatePredicate, situation: Situation) -> Outcome:
     """A later statement of the same sender and round counts; this one does not if a later one is here."""
     record = situation.record
     held: Known | None = record.newest(predicate.kind, sender=sender, round=predicate.round, attempt=predicate.attempt)

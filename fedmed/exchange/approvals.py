@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, canonical, quoted, sealing, statement
+from fedmed.exchange import archived, artifact, canonical, predicates, quoted, statement
 from fedmed.exchange.fields import Sent
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def gathered(workspace: Workspace, federation: Federation) -> artifact.Content:
     found = []
     for name in federation.site_names:
         for known in reversed(workspace.record.of("approval", sender=name)):
-            fd, envelope, said = sealing.open_archived(workspace, known.id)
+            fd, envelope, said = archived.open_archived(workspace, known.id)
             os.close(fd)
             if _approves(said, federation):
                 found.append(quoted.quote(envelope))
@@ -68,7 +68,7 @@ def approved_by(data: bytes, federation: Federation, counts: quoted.Counts) -> d
         except FedmedError as error:
             raise FedmedError("FM-ROS-01", f"{PAYLOAD}: {error.message}") from error
         predicate = said.predicate
-        if not isinstance(predicate, statement.ApprovalPredicate) or not _approves(said, federation):
+        if not isinstance(predicate, predicates.ApprovalPredicate) or not _approves(said, federation):
             raise FedmedError("FM-ROS-01", f"{PAYLOAD}: {said.kind} of {said.sender}: not of this federation")
         if said.sender <= last:
             raise FedmedError("FM-ROS-01", f"{PAYLOAD}: {said.sender} stands twice, or out of order")
@@ -86,7 +86,7 @@ def _any(_key: str, _seq: int) -> bool:
 def _approves(said: Statement, federation: Federation) -> bool:
     predicate = said.predicate
     agreed = (federation.membership, federation.earlier)
-    return isinstance(predicate, statement.ApprovalPredicate) and predicate.federation in agreed
+    return isinstance(predicate, predicates.ApprovalPredicate) and predicate.federation in agreed
 
 
 def expected(federation: Federation) -> Mapping[str, artifact.Bounded]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import container, sshsig, statement
+from fedmed.exchange import container, predicates, sshsig, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -155,7 +155,7 @@ def read_payloads(reader: Reader, verified: statement.Statement, expected: Mappi
     reader.trailer()
 
 
-def _require_size(part: statement.Payload, expected: Expected) -> None:
+def _require_size(part: predicates.Payload, expected: Expected) -> None:
     name, size = part.name, part.bytes
     if part.coding != expected.coding:
         raise FedmedError("FM-ENC-03", f"{name}: expected coding {expected.coding}, got {part.coding}")
@@ -163,7 +163,7 @@ def _require_size(part: statement.Payload, expected: Expected) -> None:
         raise FedmedError("FM-TEN-01", f"{name}: expected {expected.size} bytes of tensors, got {size}")
 
 
-def _read_payload(reader: Reader, part: statement.Payload, sha256: str, expected: Demand | None) -> Iterator[None]:
+def _read_payload(reader: Reader, part: predicates.Payload, sha256: str, expected: Demand | None) -> Iterator[None]:
     name, size = part.name, part.bytes
     if part.enc != "none":
         expected = None  # what is in it is looked at behind the decryption

@@ -14,16 +14,16 @@ from fedmed.exchange.statement import is_encrypted
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
-    from fedmed.exchange.record import Record
-    from fedmed.exchange.statement import (
+    from fedmed.exchange.predicates import (
         ModelPredicate,
         ReceiptPredicate,
         RoundPredicate,
-        Statement,
         UnmaskReplyPredicate,
         UnmaskRequestPredicate,
         UpdatePredicate,
     )
+    from fedmed.exchange.record import Record
+    from fedmed.exchange.statement import Statement
     from fedmed.exchange.verdict import Situation
 
 

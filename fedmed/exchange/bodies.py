@@ -1,4 +1,5 @@
-"""What each kind of signed file may say in its `body`: the whole list of facts that can leave a hospital.
+"""What a model, an update and a state may say in their `body`. The modules `bodies_*` hold the other kinds: together
+the whole list of facts that can leave a hospital.
 
 Numbers that are not counts are decimal strings, because canonical JSON has no floats.
 """
@@ -6,27 +7,14 @@ Numbers that are not counts are decimal strings, because canonical JSON has no f
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from fedmed.exchange.bodies_masking import Masked
 from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock
+from fedmed.exchange.bodies_roster import Version
 from fedmed.exchange.certificates import Certificate
-from fedmed.exchange.fields import (
-    AgeRecipient,
-    Count,
-    Decimal,
-    Digest,
-    ErrorCode,
-    Label,
-    PublicKey,
-    SenderName,
-    Sent,
-    TensorName,
-    Text,
-    within,
-)
+from fedmed.exchange.fields import Count, Decimal, Digest, ErrorCode, Label, SenderName, Sent, TensorName, Text
 
-ModelName = Literal["global", "alone", "personal"]
 ALL = "all"  # over all labels
 _Facts = TypeVar("_Facts")
 
@@ -34,73 +22,6 @@ _Facts = TypeVar("_Facts")
 SiteStatus = Literal[
     "used", "missing", "excluded", "unapproved", "held", "refused", "late", "unused", "void", "revoked"
 ]
-
-
-class Version(Sent):
-    name: Label
-    version: Label
-
-
-class Join(Sent):
-    """A hospital asks to take part. No fact about its data. `mask` is its first mask certificate; what is for it alone
-    is encrypted to `age`.
-    """
-
-    name: SenderName
-    key: PublicKey
-    age: AgeRecipient
-    contact: Text
-    mask: Certificate
-    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    versions: list[Version] = Field(max_length=16)
-
-
-class Member(Sent):
-    """One site of the roster; `join` is the id of the join statement whose fingerprint was read over the phone."""
-
-    name: SenderName
-    key: PublicKey
-    age: AgeRecipient
-    join: Digest
-    max_num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Limits(Sent):
-    """What the round's rules may rely on; `max_norm_ratio` and `min_cosine` decide which updates a person must see."""
-
-    rounds: Annotated[int, Field(ge=1, le=10_000)]
-    min_sites: Annotated[int, Field(ge=1, le=100)]
-    max_share: Decimal
-    deadline_days: Decimal | None
-    valid_days: Annotated[int, Field(ge=1, le=3650)]
-    min_count: Annotated[int, Field(ge=1, le=1000)]
-    max_norm_ratio: Annotated[Decimal, AfterValidator(within(1, 1_000_000))]
-    min_cosine: Annotated[Decimal, AfterValidator(within(-1, 1))]
-
-
-class Federation(Sent):
-    """The trust root: who takes part with which key, under which limits, and whether payloads are encrypted."""
-
-    coordinator: PublicKey
-    coordinator_age: AgeRecipient
-    roster: list[Member] = Field(min_length=1, max_length=100)
-    limits: Limits
-    encryption: Literal["none", "age"]
-
-    @model_validator(mode="after")
-    def _one_seat_each(self) -> Self:
-        names = {"coordinator", *(member.name for member in self.roster)}
-        owners = {self.coordinator, *(member.key for member in self.roster)}
-        readers = {self.coordinator_age, *(member.age for member in self.roster)}
-        if not len(names) == len(owners) == len(readers) == len(self.roster) + 1:
-            raise ValueError("a name or key stands twice")
-        return self
-
-
-class Approval(Sent):
-    """A person of the hospital consents to this federation; the federation's digest is the statement's subject."""
-
-    by: Text
 
 
 class Parent(Sent):
@@ -137,25 +58,6 @@ class Metric(Sent):
     n: Count
     mean: Decimal | None
     sd: Decimal | None
-
-
-class Score(Metric):
-    """A metric of the test or validation cases; `label` is a class, or ALL."""
-
-    model: ModelName
-    missed: Count
-    spurious: Count
-    empty: Count
-    histogram: list[Count] | None = Field(min_length=20, max_length=20)
-
-    @classmethod
-    def figure(cls, model: ModelName, metric: str, label: str, count: int, value: float | None) -> Self:
-        """One number about `count` cases or boxes; of an undefined one `n` is 0."""
-        n, mean = (0, None) if value is None else (count, decimal(value))
-        return cls(
-            model=model, metric=metric, label=label, n=n, mean=mean, sd=None, missed=0, spurious=0, empty=0,
-            histogram=None,
-        )  # fmt: skip
 
 
 class Model(Sent):
@@ -234,7 +136,7 @@ class Update(Sent):
     @property
     def told(self) -> UpdateFacts:
         """Its facts, where it must have told them."""
-        return _told(self.facts)
+        return require_told(self.facts)
 
     def overall(self, metric: str) -> tuple[int, float | None]:
         """Number of cases and value over all labels of the model it started from; (0, None) where it does not say."""
@@ -268,122 +170,8 @@ class State(Sent):
         return self
 
 
-Channel = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}$")]
-Bin = Annotated[int, Field(ge=-1000, le=1000)]
-Class = Annotated[int, Field(ge=0, le=32)]
-
-
-class Grey(Sent):
-    """Grey values of a channel over `n` cases, each counting once; `low` and `high` are means of the cases' 0.5 and
-    99.5 percentiles, null where they are of too few.
-    """
-
-    channel: Channel
-    n: Count
-    mean: Decimal
-    sd: Decimal
-    low: Decimal | None
-    high: Decimal | None
-
-
-class Cell(Sent):
-    """Cases whose length lies in the bins `first` to `last`; bin k is what is nearest to 1.02 to the power of k."""
-
-    first: Bin
-    last: Bin
-    count: Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Lengths(Sent):
-    """Cases along one axis; the `untold` ones are too few to be told."""
-
-    cells: list[Cell] = Field(max_length=200)
-    untold: Count
-
-
-class ClassShare(Sent):
-    """The cases that show a class, and its voxels in them; null where that is not told, which is not zero."""
-
-    label: Class
-    cases: Count | None
-    voxels: Decimal | None
-
-
-class Input(Sent):
-    """One number that a network gets of a row of a table, over the `n` rows that have it; 0 where it is not told."""
-
-    n: Count
-    mean: Decimal
-    sd: Decimal
-
-
-class DataFingerprint(Sent):
-    """What the training cases of a site look like, before the first model. Lengths: three axes each. Of tables there
-    are `inputs` alone, in the order of the recipe's columns and levels.
-    """
-
-    num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
-    channels: list[Grey] = Field(max_length=4)
-    spacing: list[Lengths] = Field(min_length=3, max_length=3)
-    shape: list[Lengths] = Field(min_length=3, max_length=3)
-    classes: list[ClassShare] = Field(max_length=33)
-    inputs: list[Input] = Field(max_length=2048)
-
-
-class Curve(Sent):
-    """How a classifier's scores for one label are spread, in 100 bins from 0 to 1, with the finding and without it."""
-
-    model: ModelName
-    label: Label
-    positives: list[Count] = Field(min_length=100, max_length=100)
-    negatives: list[Count] = Field(min_length=100, max_length=100)
-
-
-class Froc(Sent):
-    """How the scores of candidates for one label are spread, in 100 bins from 0 to 1: of those that hit a reference box
-    for the first time, and of those that hit none. Counts add up over sites.
-    """
-
-    model: ModelName
-    label: Label
-    hits: list[Count] = Field(min_length=100, max_length=100)
-    false_positives: list[Count] = Field(min_length=100, max_length=100)
-    boxes: Count
-    images: Count
-
-    @model_validator(mode="after")
-    def _each_box_is_hit_once(self) -> Self:
-        if sum(self.hits) > self.boxes:
-            raise ValueError("more hits than boxes")
-        return self
-
-
-class ReportFacts(Sent):
-    """What a report tells of the hospital's cases."""
-
-    num_cases: Count
-    scores: list[Score] = Field(max_length=600)
-    curves: list[Curve] = Field(max_length=96)
-    frocs: list[Froc] = Field(max_length=96)
-    exclusions: list[Exclusion] = Field(max_length=64)
-
-
-class Report(Sent):
-    split: Literal["validation", "testing"]
-    opening: Count
-    facts: ReportFacts | None
-
-    @property
-    def told(self) -> ReportFacts:
-        """Its facts, where it must have told them."""
-        return _told(self.facts)
-
-    def overall(self, model: ModelName, metric: str) -> tuple[int, float | None]:
-        """Number of cases and value over all labels; (0, None) where the report has no such row."""
-        return overall([row for row in self.told.scores if row.model == model], metric)
-
-
-def _told(facts: _Facts | None) -> _Facts:
+def require_told(facts: _Facts | None) -> _Facts:
+    """Facts of a statement that must have told them. Raises ValueError."""
     if facts is None:
         raise ValueError("facts are asked for where a statement tells none")
     return facts

@@ -1,11 +1,90 @@
-"""What signed files say about keys and about restored workspaces."""
+"""What signed files say of who takes part: joins, the federation itself, keys, and workspaces that were restored."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from fedmed.exchange.certificates import Certificate
-from fedmed.exchange.fields import Count, Fingerprint, SenderName, Sent, Text
+from fedmed.exchange.fields import (
+    AgeRecipient,
+    Count,
+    Decimal,
+    Digest,
+    Fingerprint,
+    Label,
+    PublicKey,
+    SenderName,
+    Sent,
+    Text,
+    within,
+)
+
+
+class Version(Sent):
+    name: Label
+    version: Label
+
+
+class Join(Sent):
+    """A hospital asks to take part. No fact about its data. `mask` is its first mask certificate; what is for it alone
+    is encrypted to `age`.
+    """
+
+    name: SenderName
+    key: PublicKey
+    age: AgeRecipient
+    contact: Text
+    mask: Certificate
+    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    versions: list[Version] = Field(max_length=16)
+
+
+class Member(Sent):
+    """One site of the roster; `join` is the id of the join statement whose fingerprint was read over the phone."""
+
+    name: SenderName
+    key: PublicKey
+    age: AgeRecipient
+    join: Digest
+    max_num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Limits(Sent):
+    """What the round's rules may rely on; `max_norm_ratio` and `min_cosine` decide which updates a person must see."""
+
+    rounds: Annotated[int, Field(ge=1, le=10_000)]
+    min_sites: Annotated[int, Field(ge=1, le=100)]
+    max_share: Decimal
+    deadline_days: Decimal | None
+    valid_days: Annotated[int, Field(ge=1, le=3650)]
+    min_count: Annotated[int, Field(ge=1, le=1000)]
+    max_norm_ratio: Annotated[Decimal, AfterValidator(within(1, 1_000_000))]
+    min_cosine: Annotated[Decimal, AfterValidator(within(-1, 1))]
+
+
+class Federation(Sent):
+    """The trust root: who takes part with which key, under which limits, and whether payloads are encrypted."""
+
+    coordinator: PublicKey
+    coordinator_age: AgeRecipient
+    roster: list[Member] = Field(min_length=1, max_length=100)
+    limits: Limits
+    encryption: Literal["none", "age"]
+
+    @model_validator(mode="after")
+    def _one_seat_each(self) -> Self:
+        names = {"coordinator", *(member.name for member in self.roster)}
+        owners = {self.coordinator, *(member.key for member in self.roster)}
+        readers = {self.coordinator_age, *(member.age for member in self.roster)}
+        if not len(names) == len(owners) == len(readers) == len(self.roster) + 1:
+            raise ValueError("a name or key stands twice")
+        return self
+
+
+class Approval(Sent):
+    """A person of the hospital consents to this federation; the federation's digest is the statement's subject."""
+
+    by: Text
 
 
 class Revocation(Sent):

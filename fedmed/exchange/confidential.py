@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, canonical
-from fedmed.exchange.statement import RoundPredicate
+from fedmed.exchange.predicates import RoundPredicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

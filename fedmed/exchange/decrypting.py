@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.artifact import Demand, Envelope
     from fedmed.exchange.federation import Federation
-    from fedmed.exchange.statement import Payload, Statement
+    from fedmed.exchange.predicates import Payload
+    from fedmed.exchange.statement import Statement
 
 
 def open_payload(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bundles, quoted, statement, unmasking
+from fedmed.exchange import artifact, bundles, predicates, quoted, unmasking
 from fedmed.exchange.bodies_masking import LEAST, included_digest
 from fedmed.exchange.bundles import Table
 from fedmed.exchange.fields import Digest, Sent
@@ -57,7 +57,7 @@ def culprit(
         _require_dealer(proof)
         envelope, said = quoted.verified(found.update, federation, counts)
         update = said.predicate
-        if not isinstance(update, statement.UpdatePredicate) or update.body.masked is None:
+        if not isinstance(update, predicates.UpdatePredicate) or update.body.masked is None:
             raise _unproven(proof, "the update is none that is masked")
         context = context_of(update.round, update.attempt)
         if context is None or context.x != update.body.masked.context or said.sender != proof.dealer:
@@ -101,7 +101,7 @@ def _replies(
     for each in found.answers:
         _, said = quoted.verified(each.said, federation, counts)
         answer = said.predicate
-        if not isinstance(answer, statement.UnmaskReplyPredicate) or (answer.round, answer.attempt) != (
+        if not isinstance(answer, predicates.UnmaskReplyPredicate) or (answer.round, answer.attempt) != (
             round_,
             attempt,
         ):

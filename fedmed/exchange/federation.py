@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys, statement
+from fedmed.exchange import keys, predicates, statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fedmed.exchange import bodies
+    from fedmed.exchange import bodies_roster
     from fedmed.exchange.statement import Statement
 
 COORDINATOR = "coordinator"
@@ -33,8 +33,8 @@ class Federation:
     """
 
     digest: str
-    founding: statement.Founding
-    body: bodies.Federation
+    founding: predicates.Founding
+    body: bodies_roster.Federation
     recipe: str
     tensors: str
     preprocessing: str | None
@@ -45,9 +45,9 @@ class Federation:
         return sorted(member.name for member in self.body.roster)
 
     @property
-    def membership(self) -> statement.Membership:
+    def membership(self) -> predicates.Membership:
         founding = self.founding
-        return statement.Membership(id=founding.id, title=founding.title, version=founding.version, digest=self.digest)
+        return predicates.Membership(id=founding.id, title=founding.title, version=founding.version, digest=self.digest)
 
     @property
     def root(self) -> str:
@@ -55,13 +55,13 @@ class Federation:
         return self.founding.previous or self.digest
 
     @property
-    def earlier(self) -> statement.Membership | None:
+    def earlier(self) -> predicates.Membership | None:
         """The version before this one: what was approved, and what fingerprints speak about."""
         founding = self.founding
         if founding.previous is None:
             return None
         version = founding.version - 1
-        return statement.Membership(id=founding.id, title=founding.title, version=version, digest=founding.previous)
+        return predicates.Membership(id=founding.id, title=founding.title, version=version, digest=founding.previous)
 
     def owner(self, public_key: bytes) -> Owner | None:
         """Who signs with this key, or None for a stranger."""
@@ -73,7 +73,7 @@ class Federation:
             None,
         )
 
-    def member(self, name: str) -> bodies.Member:
+    def member(self, name: str) -> bodies_roster.Member:
         return next(member for member in self.body.roster if member.name == name)
 
     def readers(self, *names: str) -> list[str]:
@@ -82,18 +82,18 @@ class Federation:
             return []
         return [self.body.coordinator_age if name == COORDINATOR else self.member(name).age for name in names]
 
-    def sites(self) -> list[statement.Actor]:
+    def sites(self) -> list[predicates.Actor]:
         """All sites as recipients, by name."""
         return [statement.actor(name, keys.parse_public_line(self.member(name).key)) for name in self.site_names]
 
-    def coordinator(self) -> statement.Actor:
+    def coordinator(self) -> predicates.Actor:
         return statement.actor(COORDINATOR, keys.parse_public_line(self.body.coordinator))
 
 
 def from_statement(verified: Statement, statement_id: str) -> Federation:
     """The federation that a verified `federation` statement describes."""
     predicate = verified.predicate
-    if not isinstance(predicate, statement.FederationPredicate):
+    if not isinstance(predicate, predicates.FederationPredicate):
         raise TypeError("not a federation statement")
     return Federation(
         statement_id,
@@ -133,7 +133,7 @@ def allowed_signers(federation: Federation, valid_after: str, revoked: Mapping[s
 
     `revoked` says when the keys with these fingerprints were taken back; by which number, that form cannot tell.
     """
-    actors: list[tuple[statement.Actor, str, tuple[str, ...]]]
+    actors: list[tuple[predicates.Actor, str, tuple[str, ...]]]
     actors = [(federation.coordinator(), federation.body.coordinator, statement.COORDINATOR_KINDS)]
     actors += [(each, federation.member(each.name).key, statement.SITE_KINDS) for each in federation.sites()]
     lines = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import answers, artifact, container, decrypting, reading, statement
+from fedmed.exchange import answers, artifact, container, decrypting, predicates, reading, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
 from fedmed.exchange.artifact import Expected
 from fedmed.exchange.federation import COORDINATOR
@@ -283,9 +283,9 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str, pl
         ack=acknowledged(said, receiver),
         payload=plain or said.subject[0].digest.sha256,
         created=predicate.created,
-        order=tuple(predicate.body.order) if isinstance(predicate, statement.ModelPredicate) else (),
-        last=isinstance(predicate, statement.ModelPredicate) and predicate.body.last,
-        last_seq=predicate.body.last_seq if isinstance(predicate, statement.RevocationPredicate) else None,
+        order=tuple(predicate.body.order) if isinstance(predicate, predicates.ModelPredicate) else (),
+        last=isinstance(predicate, predicates.ModelPredicate) and predicate.body.last,
+        last_seq=predicate.body.last_seq if isinstance(predicate, predicates.RevocationPredicate) else None,
         resumes=predicate.resumes,
         key=predicate.sender.key,
         attempt=getattr(predicate, "attempt", 1),

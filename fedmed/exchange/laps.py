@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.bodies import SiteAck
     from fedmed.exchange.federation import Federation
-    from fedmed.exchange.statement import Actor, ModelPredicate, Statement, UpdatePredicate
+    from fedmed.exchange.predicates import Actor, ModelPredicate, UpdatePredicate
+    from fedmed.exchange.statement import Statement
     from fedmed.exchange.verdict import Situation
 
 

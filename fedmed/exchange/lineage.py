@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies, sealing
+from fedmed.exchange import archived, bodies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def history(workspace: Workspace, metric: str) -> dict[int, float]:
     """By round, the pooled value of the model of that round, as the model behind it says; of the newest, nothing."""
     found: dict[int, float] = {}
     for known in workspace.record.models():
-        body = sealing.read_archived(workspace, known.id).predicate.body
+        body = archived.read_archived(workspace, known.id).predicate.body
         rows = body.pooled if isinstance(body, bodies.Model) else []
         _, value = bodies.overall(rows, metric)
         found |= {} if value is None else {known.round_number - 1: value}

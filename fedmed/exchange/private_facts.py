@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, canonical, statement
+from fedmed.exchange import bodies, bodies_reports, canonical, predicates, statement
 from fedmed.exchange.bodies_privacy import PrivacyBlock
 from fedmed.exchange.fields import Count, Decimal, Sent, Text
 
@@ -28,7 +28,7 @@ class OfUpdate(Sent):
 
 
 class OfReport(Sent):
-    facts: bodies.ReportFacts
+    facts: bodies_reports.ReportFacts
 
 
 class OfModel(Sent):
@@ -41,7 +41,7 @@ class OfModel(Sent):
 
 
 Private = OfUpdate | OfReport | OfModel
-_P = TypeVar("_P", bound=statement.AnyPredicate)
+_P = TypeVar("_P", bound=predicates.AnyPredicate)
 
 
 def hide(predicate: _P) -> tuple[_P, bytes]:
@@ -51,14 +51,14 @@ def hide(predicate: _P) -> tuple[_P, bytes]:
 
 
 def _parted(predicate: _P) -> tuple[_P, Private]:
-    if isinstance(predicate, statement.UpdatePredicate):
+    if isinstance(predicate, predicates.UpdatePredicate):
         update = predicate.body
         public = {"body": update.model_copy(update={"facts": None, "privacy": None})}
         return predicate.model_copy(update=public), OfUpdate(facts=update.told, privacy=update.privacy)
-    if isinstance(predicate, statement.ReportPredicate):
+    if isinstance(predicate, predicates.ReportPredicate):
         report = {"body": predicate.body.model_copy(update={"facts": None})}
         return predicate.model_copy(update=report), OfReport(facts=predicate.body.told)
-    if not isinstance(predicate, statement.ModelPredicate):
+    if not isinstance(predicate, predicates.ModelPredicate):
         raise ValueError(f"a {predicate.kind} is not encrypted")
     model = predicate.body
     parents = [each.model_copy(update={"weight": None, "share": None}) for each in model.parents]
@@ -96,14 +96,14 @@ def show(said: statement.Statement, data: bytes) -> statement.Statement:
     return said.model_copy(update={"predicate": shown})
 
 
-def _joined(predicate: statement.AnyPredicate, private: Private) -> statement.AnyPredicate:
-    if isinstance(predicate, statement.UpdatePredicate) and isinstance(private, OfUpdate):
+def _joined(predicate: predicates.AnyPredicate, private: Private) -> predicates.AnyPredicate:
+    if isinstance(predicate, predicates.UpdatePredicate) and isinstance(private, OfUpdate):
         facts = {"facts": private.facts, "privacy": private.privacy}
         return predicate.model_copy(update={"body": predicate.body.model_copy(update=facts)})
-    if isinstance(predicate, statement.ReportPredicate) and isinstance(private, OfReport):
+    if isinstance(predicate, predicates.ReportPredicate) and isinstance(private, OfReport):
         report = predicate.body.model_copy(update={"facts": private.facts})
         return predicate.model_copy(update={"body": report})
-    if not isinstance(predicate, statement.ModelPredicate) or not isinstance(private, OfModel):
+    if not isinstance(predicate, predicates.ModelPredicate) or not isinstance(private, OfModel):
         raise TypeError("kinds are looked up by name")
     parents = predicate.body.parents
     if not len(parents) == len(private.weights) == len(private.shares) or len(predicate.ack) != len(private.reasons):

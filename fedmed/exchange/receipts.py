@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, canonical, quoted, sealing, statement
+from fedmed.exchange import archived, artifact, canonical, predicates, quoted, sealing, statement
 from fedmed.exchange.bodies_roster import Receipt
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.fields import Sent
@@ -45,15 +45,15 @@ def give(
     newest = mine[-1]
     body = Receipt(seq=newest.seq, mask=mask)
     for said in workspace.record.of("receipt", sender=workspace.name):
-        if said.ack == newest.id and sealing.read_archived(workspace, said.id).predicate.body == body:
+        if said.ack == newest.id and archived.read_archived(workspace, said.id).predicate.body == body:
             return said
     actors = [federation.coordinator(), *federation.sites()]
     recipient = next(each for each in actors if each.name == name)
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        predicate = statement.ReceiptPredicate(
+        predicate = predicates.ReceiptPredicate(
             **opening.fields(),
             kind="receipt",
             federation=federation.membership,
@@ -73,7 +73,7 @@ def _quotes(workspace: Workspace, mine: list[Known]) -> list[quoted.Quoted]:
     found: list[quoted.Quoted] = []
     size = 0
     for known in reversed(mine[-MOST:]):
-        each = quoted.quote(sealing.read_envelope(workspace, known.id))
+        each = quoted.quote(archived.read_envelope(workspace, known.id))
         size += len(canonical.encode(each.model_dump(mode="json"))) + 1
         if size > MAX_BYTES - 100 and found:
             break

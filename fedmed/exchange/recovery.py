@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import admission, artifact, bodies, intake, maskkeys, reading, receipts, sealing, sshsig, statement
+from fedmed.exchange import (
+    admission,
+    archived,
+    artifact,
+    bodies,
+    intake,
+    maskkeys,
+    predicates,
+    reading,
+    receipts,
+    sealing,
+    sshsig,
+    statement,
+)
 from fedmed.exchange.record import facts_of
 
 if TYPE_CHECKING:
@@ -153,13 +166,13 @@ def _require_newest(workspace: Workspace, new: list[_Proof]) -> None:
 
 def _place(said: Statement) -> tuple[int, ...]:
     predicate = said.predicate
-    if isinstance(predicate, statement.FederationPredicate):
+    if isinstance(predicate, predicates.FederationPredicate):
         return (predicate.federation.version,)
     return (getattr(predicate, "round", 0), getattr(predicate, "attempt", 0))
 
 
 def _place_of(workspace: Workspace, known: Known) -> tuple[int, ...]:
-    return _place(sealing.read_archived(workspace, known.id))
+    return _place(archived.read_archived(workspace, known.id))
 
 
 def _take(workspace: Workspace, new: list[_Proof], proofs: dict[str, _Proof], now: datetime, answered: int) -> None:

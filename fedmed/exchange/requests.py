@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import canonical, quoted, statement, unmasking
+from fedmed.exchange import canonical, predicates, quoted, unmasking
 from fedmed.exchange.artifact import Envelope
 from fedmed.exchange.bodies_masking import IncludedUpdate, Masked
 from fedmed.exchange.bundles import Requested, Row
@@ -23,9 +23,9 @@ from fedmed.exchange.unmasking import Reply
 
 if TYPE_CHECKING:
     from fedmed.exchange.federation import Federation
+    from fedmed.exchange.predicates import UnmaskRequestPredicate
     from fedmed.exchange.quoted import Counts
     from fedmed.exchange.seeds import Context
-    from fedmed.exchange.statement import UnmaskRequestPredicate
 
 PAYLOAD = "request.json"
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=1 << 16)]
@@ -94,7 +94,7 @@ def _checked(
             named.site, "its update is not signed by it, or with a key that was revoked", str(error)
         ) from error
     predicate = update.predicate
-    if not isinstance(predicate, statement.UpdatePredicate) or update.sender != named.site:
+    if not isinstance(predicate, predicates.UpdatePredicate) or update.sender != named.site:
         raise _foreign(named.site, "its update is not signed by it")
     faults = {
         "its update is another one than the request names": envelope.id != named.update,

@@ -7,19 +7,17 @@ sealed again with the same number and time.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, confidential, decrypting, intake, private_facts, reading, statement
+from fedmed.exchange import archived, artifact, confidential, intake, predicates, private_facts, reading, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.workspace import Workspace
 
 _COMMITTED = ".said"
-PLAINTEXT, _CIPHERTEXT = ".plain", ".age"
+_CIPHERTEXT = ".age"
 UNKNOWN = "0" * 64  # stands for a digest while the payload is hashed and written
 
 
@@ -37,12 +35,12 @@ UNKNOWN = "0" * 64  # stands for a digest while the payload is hashed and writte
 class Opening:
     """What every statement of this sender begins with; the actor adds what its kind says."""
 
-    sender: statement.Actor
+    sender: predicates.Actor
     seq: int
     prev: str | None
     resumes: int
     created: str
-    ledger: statement.LedgerHead
+    ledger: predicates.LedgerHead
 
     def fields(self) -> dict[str, Any]:
         """For the predicate's constructor."""
@@ -59,7 +57,7 @@ def say(
     kind: str,
     round_: int | None,
     contents: Sequence[Content],
-    build: Callable[[Opening, list[statement.Payload], list[statement.Subject]], Statement],
+    build: Callable[[Opening, list[predicates.Payload], list[statement.Subject]], Statement],
     now: datetime,
     once: Mapping[str, object] | None = None,
     readers: Sequence[str] = (),
@@ -105,9 +103,9 @@ def say(
     return known
 
 
-def _payload(contents: Sequence[Content]) -> list[statement.Payload]:
+def _payload(contents: Sequence[Content]) -> list[predicates.Payload]:
     return [
-        statement.Payload(name=part.name, bytes=part.size, media=part.media, enc=part.enc, coding=part.coding)  # type: ignore[arg-type]
+        predicates.Payload(name=part.name, bytes=part.size, media=part.media, enc=part.enc, coding=part.coding)  # type: ignore[arg-type]
         for part in contents
     ]
 
@@ -163,7 +161,7 @@ def _open(workspace: Workspace, command: str, kind: str, round_: int | None, now
         prev=record.last_said,
         resumes=record.resumes,
         created=intent.created,
-        ledger=statement.LedgerHead(length=ledger.length, head=ledger.head),
+        ledger=predicates.LedgerHead(length=ledger.length, head=ledger.head),
     )
 
 
@@ -183,7 +181,7 @@ def complete_intent(workspace: Workspace, now: datetime) -> None:
         if intent is None or said.predicate.seq != intent.seq:
             number = said.predicate.seq
             raise FedmedError("FM-TRU-06", f"the archive holds number {number} of this workspace, the ledger does not")
-        known = intake.to_known(path.stem, said, "said", workspace.name, _plain_digest(workspace, path.stem))
+        known = intake.to_known(path.stem, said, "said", workspace.name, archived.plain_digest(workspace, path.stem))
         workspace.write_known(intent.command, "said", now, known, **_floor(workspace, intent.created, now))
     for known in workspace.record.said:
         if known.id not in workspace.record.posted and known.kind != "state":
@@ -209,7 +207,7 @@ def post(workspace: Workspace, known: Known) -> Path:
     """
     if known.kind == "state":
         raise ValueError("a state is for its sender alone")
-    fd, envelope, said = open_archived(workspace, known.id)
+    fd, envelope, said = archived.open_archived(workspace, known.id)
     target = workspace.outbox / file_name(said)
     try:
         if not _same_bytes(target, fd):
@@ -237,12 +235,12 @@ def _copy_verified(target: Path, fd: int, envelope: artifact.Envelope, said: Sta
 def file_name(said: Statement) -> str:
     """Convenience for people, never trusted: update-r0003-st-olav.fedmed, report-r0010-st-olav-test.fedmed."""
     predicate = said.predicate
-    if not isinstance(predicate, statement.RoundPredicate):
+    if not isinstance(predicate, predicates.RoundPredicate):
         return f"{_name_without_round(said)}.fedmed"
     about = "" if said.kind == "model" else f"-{said.sender}"
-    if isinstance(predicate, statement.UnmaskRequestPredicate):
+    if isinstance(predicate, predicates.UnmaskRequestPredicate):
         about = f"-{predicate.recipients[0].name}"
-    if isinstance(predicate, statement.ReportPredicate) and predicate.body.split == "testing":
+    if isinstance(predicate, predicates.ReportPredicate) and predicate.body.split == "testing":
         about += "-test"
     attempt = f"-a{predicate.attempt}" if predicate.attempt > 1 else ""
     return f"{said.kind}-r{predicate.round:04d}{attempt}{about}.fedmed"
@@ -250,134 +248,15 @@ def file_name(said: Statement) -> str:
 
 def _name_without_round(said: Statement) -> str:
     predicate = said.predicate
-    if isinstance(predicate, statement.FederationPredicate):
+    if isinstance(predicate, predicates.FederationPredicate):
         return f"federation-v{predicate.federation.version:04d}"
-    if isinstance(predicate, statement.ApprovalPredicate):
+    if isinstance(predicate, predicates.ApprovalPredicate):
         return f"approval-v{predicate.federation.version:04d}-{said.sender}"
-    if isinstance(predicate, statement.RevocationPredicate):
+    if isinstance(predicate, predicates.RevocationPredicate):
         return f"revocation-{predicate.body.site}"
-    if isinstance(predicate, statement.ReceiptPredicate):
+    if isinstance(predicate, predicates.ReceiptPredicate):
         return f"receipt-{predicate.recipients[0].name}-by-{said.sender}"
     return f"{said.kind}-{said.sender}"
-
-
-def open_archived(workspace: Workspace, statement_id: str) -> tuple[int, artifact.Envelope, Statement]:
-    """An open descriptor, envelope and statement of an archived file. Raises FedmedError FM-TRU-11."""
-    try:
-        fd = files.open_regular(workspace.archived(statement_id))
-    except OSError as error:
-        raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... is missing", local=str(error)) from error
-    try:
-        envelope = artifact.read_envelope(reading.reader(fd))
-        if envelope.id != statement_id:
-            raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... holds another statement")
-        return fd, envelope, statement.decode(envelope.raw)
-    except FedmedError as error:
-        os.close(fd)
-        raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}... is damaged: {error.message}") from error
-
-
-def read_archived(workspace: Workspace, statement_id: str) -> Statement:
-    """The statement alone, with what it says in `body.json` if it is encrypted: the one way to what a file tells.
-
-    Raises FedmedError FM-TRU-11, FM-AGE-02, FM-KEY-*.
-    """
-    fd, envelope, said = open_archived(workspace, statement_id)
-    try:
-        if not said.is_encrypted:
-            return said
-        private = bytearray()
-        _decrypt(workspace, fd, envelope, said, statement.PRIVATE, private.extend)
-        return private_facts.show(said, bytes(private))
-    finally:
-        os.close(fd)
-
-
-def read_envelope(workspace: Workspace, statement_id: str) -> artifact.Envelope:
-    """Statement and signature as they were signed. Raises FedmedError FM-TRU-11."""
-    fd, envelope, _ = open_archived(workspace, statement_id)
-    os.close(fd)
-    return envelope
-
-
-def read_payload(workspace: Workspace, statement_id: str, name: str) -> bytes:
-    """A whole payload, checked against its digest again. Raises FedmedError FM-TRU-11, FM-AGE-02, FM-KEY-*."""
-    fd, envelope, said = open_archived(workspace, statement_id)
-    try:
-        if said.is_encrypted:
-            data = bytearray()
-            _decrypt(workspace, fd, envelope, said, name, data.extend)
-            return bytes(data)
-    finally:
-        os.close(fd)
-    return b"".join(payload_chunks(workspace, statement_id, name))
-
-
-def decrypted(workspace: Workspace, statement_id: str, name: str) -> Path:
-    """An encrypted payload in clear, as a file of the private spool: it goes when the command ends.
-
-    Raises FedmedError FM-TRU-11, FM-AGE-02, FM-KEY-*, FM-RES-*.
-    """
-    target = workspace.spool / f"{statement_id}.{name}{PLAINTEXT}"
-    if target.exists():
-        return target
-    part = target.with_suffix(".part")
-    fd, envelope, said = open_archived(workspace, statement_id)
-    try:
-        with files.Sink(part, durable=False) as sink:
-            _decrypt(workspace, fd, envelope, said, name, sink.write)
-    finally:
-        os.close(fd)
-    part.replace(target)
-    return target
-
-
-def _decrypt(
-    workspace: Workspace,
-    fd: int,
-    envelope: artifact.Envelope,
-    said: Statement,
-    name: str,
-    write: Callable[[bytes], object],
-) -> str:
-    check = partial(check_digest, said, name)
-    return decrypting.open_payload(workspace.age_key, fd, envelope, said, name, write, check)
-
-
-def _plain_digest(workspace: Workspace, statement_id: str) -> str:
-    """That of the first payload, where it is encrypted."""
-    fd, envelope, said = open_archived(workspace, statement_id)
-    try:
-        name = said.subject[0].name
-        return _decrypt(workspace, fd, envelope, said, name, lambda _: None) if said.is_encrypted else ""
-    finally:
-        os.close(fd)
-
-
-def payload_chunks(workspace: Workspace, statement_id: str, name: str) -> Iterator[bytes]:
-    """A payload in pieces, hashed again on the way. Raises FedmedError FM-TRU-11, behind the last piece where they are
-    no longer what was signed.
-    """
-    fd, envelope, said = open_archived(workspace, statement_id)
-    if said.is_encrypted:
-        os.close(fd)
-        yield from files.chunks_of(decrypted(workspace, statement_id, name))
-        return
-    digest = hashlib.sha256()
-    try:
-        size = next(part.bytes for part in said.predicate.payload if part.name == name)
-        for chunk in files.read_chunks(fd, artifact.payload_offset(envelope, said, name), size):
-            digest.update(chunk)
-            yield chunk
-    finally:
-        os.close(fd)
-    check_digest(said, name, digest.hexdigest())
-
-
-def check_digest(said: Statement, name: str, found: str) -> None:
-    """Raises FedmedError FM-TRU-11 when an archived payload is no longer the one that was signed."""
-    if found != said.digest_of(name):
-        raise FedmedError("FM-TRU-11", f"archive: {name} of {said.kind} {said.sender} is damaged")
 
 
 def _same_bytes(path: Path, fd: int) -> bool:

@@ -6,13 +6,13 @@ Nothing here is trusted before its signature was checked, and nothing beyond the
 import functools
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, bodies_masking, bodies_roster, canonical, container, keys, sshsig
-from fedmed.exchange.fields import Count, Digest, Fingerprint, SenderName, Sent, Text, Time
+from fedmed.exchange import canonical, keys, predicates, sshsig
+from fedmed.exchange.fields import Digest, Sent, Text
 
 MAX_BYTES = 1 << 20
 SITE_KINDS = ("join", "approval", "fingerprint", "update", "unmask-reply", "report", "receipt", "state")
@@ -30,199 +30,6 @@ class Subject(Sent):
     digest: Sha256
 
 
-class Actor(Sent):
-    name: SenderName
-    key: Fingerprint
-
-
-class Founding(Sent):
-    """The federation as its own statement names it: no digest of itself. `previous` is the version before, if any."""
-
-    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    title: Text
-    version: Annotated[int, Field(ge=1)]
-    previous: Digest | None
-
-    @model_validator(mode="after")
-    def _the_first_follows_none(self) -> Self:
-        if (self.version == 1) != (self.previous is None):
-            raise ValueError("version 1 has no previous one, and every other has")
-        return self
-
-
-class Membership(Sent):
-    """The federation version that a statement was made under."""
-
-    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    title: Text
-    version: Annotated[int, Field(ge=1)]
-    digest: Digest
-
-
-class LedgerHead(Sent):
-    """The sender's ledger before the entry that records this statement."""
-
-    length: Count
-    head: Digest
-
-
-class Payload(Sent):
-    name: Text
-    bytes: Annotated[int, Field(ge=0, le=container.MAX_MEMBER)]
-    media: Literal["application/json", "application/octet-stream", "application/vnd.safetensors"]
-    enc: Literal["none", "age"]
-    coding: Literal["none", "zstd"]
-
-    @field_validator("name")
-    @classmethod
-    def _harmless(cls, name: str) -> str:
-        if not container.is_payload_name(name):
-            raise ValueError("not a payload name")
-        return name
-
-
-class Predicate(Sent):
-    """`resumes`: how often the sender's workspace went on from a backup, before this statement."""
-
-    format: Literal["fedmed/1"]
-    sender: Actor
-    seq: Annotated[int, Field(ge=1)]
-    prev: Digest | None
-    resumes: Count
-    created: Time
-    ledger: LedgerHead
-    payload: list[Payload] = Field(max_length=8)
-
-
-class JoinPredicate(Predicate):
-    kind: Literal["join"]
-    body: bodies.Join
-
-
-class FederationPredicate(Predicate):
-    kind: Literal["federation"]
-    federation: Founding
-    recipients: list[Actor] = Field(min_length=1, max_length=100)
-    ack: None
-    expires: Time
-    body: bodies.Federation
-
-
-class ApprovalPredicate(Predicate):
-    kind: Literal["approval"]
-    federation: Membership
-    recipients: list[Actor] = Field(min_length=1, max_length=1)
-    ack: Digest | None
-    body: bodies.Approval
-
-
-class FingerprintPredicate(Predicate):
-    kind: Literal["fingerprint"]
-    federation: Membership
-    recipients: list[Actor] = Field(min_length=1, max_length=1)
-    ack: Digest | None
-    body: bodies.DataFingerprint
-
-
-class RevocationPredicate(Predicate):
-    kind: Literal["revocation"]
-    federation: Membership
-    recipients: list[Actor] = Field(min_length=1, max_length=100)
-    ack: None
-    body: bodies_roster.Revocation
-
-
-class ReceiptPredicate(Predicate):
-    """`ack` is the newest statement of the recipient that its sender has, and the last one in the payload."""
-
-    kind: Literal["receipt"]
-    federation: Membership
-    recipients: list[Actor] = Field(min_length=1, max_length=1)
-    ack: Digest
-    body: bodies_roster.Receipt
-
-
-class RoundPredicate(Predicate):
-    federation: Membership
-    recipients: list[Actor] = Field(min_length=1, max_length=100)
-    round: Count
-    attempt: Annotated[int, Field(ge=1)]
-
-
-class ModelPredicate(RoundPredicate):
-    kind: Literal["model"]
-    ack: list[bodies.SiteAck] = Field(max_length=100)
-    tensor_table: Digest
-    expires: Time
-    body: bodies.Model
-
-
-class UpdatePredicate(RoundPredicate):
-    kind: Literal["update"]
-    ack: Digest | None
-    base_model: Digest
-    tensor_table: Digest
-    body: bodies.Update
-
-
-class UnmaskRequestPredicate(RoundPredicate):
-    """To one site: the shares in it are sealed to that one."""
-
-    kind: Literal["unmask-request"]
-    recipients: list[Actor] = Field(min_length=1, max_length=1)
-    ack: Digest | None
-    base_model: Digest
-    expires: Time
-    body: bodies_masking.UnmaskRequest
-
-
-class UnmaskReplyPredicate(RoundPredicate):
-    kind: Literal["unmask-reply"]
-    recipients: list[Actor] = Field(min_length=1, max_length=1)
-    ack: Digest | None
-    base_model: Digest
-    body: bodies_masking.UnmaskReply
-
-
-class ReportPredicate(RoundPredicate):
-    kind: Literal["report"]
-    ack: Digest | None
-    base_model: Digest
-    body: bodies.Report
-
-
-class StatePredicate(RoundPredicate):
-    """What its sender remembers of a round, for itself alone: it cannot be addressed to anybody else."""
-
-    kind: Literal["state"]
-    recipients: list[Actor] = Field(min_length=1, max_length=1)
-    ack: None
-    base_model: Digest
-    tensor_table: Digest
-    body: bodies.State
-
-    @model_validator(mode="after")
-    def _for_its_sender(self) -> Self:
-        if self.recipients != [self.sender]:
-            raise ValueError("a state is addressed to its sender")
-        return self
-
-
-AnyPredicate = Annotated[
-    JoinPredicate
-    | FederationPredicate
-    | ApprovalPredicate
-    | FingerprintPredicate
-    | RevocationPredicate
-    | ReceiptPredicate
-    | ModelPredicate
-    | UpdatePredicate
-    | UnmaskRequestPredicate
-    | UnmaskReplyPredicate
-    | ReportPredicate
-    | StatePredicate,
-    Field(discriminator="kind"),
-]
 ANSWERED = "answered.json"  # the recipient's own statements
 APPROVALS = "approvals.json"  # who agreed to the federation
 PAYLOADS = {
@@ -252,7 +59,7 @@ class Statement(Sent):
     type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
     subject: list[Subject] = Field(min_length=1, max_length=8)
     predicate_type: Text = Field(alias="predicateType")
-    predicate: AnyPredicate
+    predicate: predicates.AnyPredicate
 
     @model_validator(mode="after")
     def _of_one_piece(self) -> Self:
@@ -290,53 +97,53 @@ class Statement(Sent):
         return next(subject.digest.sha256 for subject in self.subject if subject.name == name)
 
 
-def is_encrypted(predicate: AnyPredicate) -> bool:
+def is_encrypted(predicate: predicates.AnyPredicate) -> bool:
     return any(part.enc == "age" for part in predicate.payload)
 
 
-def _require_hidden(predicate: AnyPredicate) -> None:
+def _require_hidden(predicate: predicates.AnyPredicate) -> None:
     """All payloads are encrypted or none, and then the body tells nothing that `body.json` is for."""
     if not is_encrypted(predicate):
         return
     if predicate.kind not in ENCRYPTED or any(part.enc == "none" for part in predicate.payload):
         raise ValueError("partly encrypted, or of a kind that never is")
     told: list[object] = []
-    if isinstance(predicate, UpdatePredicate):
+    if isinstance(predicate, predicates.UpdatePredicate):
         told = [predicate.body.facts, predicate.body.privacy, predicate.body.masked]
-    elif isinstance(predicate, ReportPredicate):
+    elif isinstance(predicate, predicates.ReportPredicate):
         told = [predicate.body.facts]
-    elif isinstance(predicate, ModelPredicate):
+    elif isinstance(predicate, predicates.ModelPredicate):
         parents = [part for each in predicate.body.parents for part in (each.weight, each.share)]
         told = [*parents, predicate.body.clip, *predicate.body.pooled, *(each.reason or None for each in predicate.ack)]
     if any(each is not None for each in told):
         raise ValueError("encrypted, and told in clear")
 
 
-def payload_names(predicate: AnyPredicate) -> list[str]:
+def payload_names(predicate: predicates.AnyPredicate) -> list[str]:
     """The payloads that this statement must have, in their order."""
     more: list[str] = []
-    if isinstance(predicate, FederationPredicate) and predicate.federation.version > 1:
+    if isinstance(predicate, predicates.FederationPredicate) and predicate.federation.version > 1:
         more = [PREPROCESSING]
-    elif isinstance(predicate, UpdatePredicate) and predicate.body.masked is not None:
+    elif isinstance(predicate, predicates.UpdatePredicate) and predicate.body.masked is not None:
         more = SHARES
     elif is_encrypted(predicate):
         more = [PRIVATE]
-    elif isinstance(predicate, ModelPredicate) and predicate.body.is_of_masked:
+    elif isinstance(predicate, predicates.ModelPredicate) and predicate.body.is_of_masked:
         more = [UNMASK]
     return [*PAYLOADS[predicate.kind], *more]
 
 
-def _spoken_about(predicate: AnyPredicate) -> str:
+def _spoken_about(predicate: predicates.AnyPredicate) -> str:
     """What a kind without payload is about: the key that joins, the federation that is approved or waits for
     fingerprints, the key that is taken back, the model that was scored.
     """
-    if isinstance(predicate, JoinPredicate):
+    if isinstance(predicate, predicates.JoinPredicate):
         return hashlib.sha256(sshsig.key_blob(keys.parse_public_line(predicate.body.key))).hexdigest()
-    if isinstance(predicate, ApprovalPredicate | FingerprintPredicate):
+    if isinstance(predicate, predicates.ApprovalPredicate | predicates.FingerprintPredicate):
         return predicate.federation.digest
-    if isinstance(predicate, RevocationPredicate):
+    if isinstance(predicate, predicates.RevocationPredicate):
         return keys.digest_in(predicate.body.key)
-    return predicate.base_model if isinstance(predicate, ReportPredicate) else ""
+    return predicate.base_model if isinstance(predicate, predicates.ReportPredicate) else ""
 
 
 SUBJECTS = {
@@ -382,7 +189,7 @@ def encode(statement: Statement) -> bytes:
     return canonical.encode(statement.model_dump(mode="json", by_alias=True))
 
 
-def make(kind: str, subject: list[Subject], predicate: AnyPredicate) -> Statement:
+def make(kind: str, subject: list[Subject], predicate: predicates.AnyPredicate) -> Statement:
     """A statement around its predicate."""
     return Statement(type=STATEMENT_TYPE, subject=subject, predicate_type=predicate_type(kind), predicate=predicate)
 
@@ -392,8 +199,8 @@ def about(kind: str, sha256: str) -> list[Subject]:
     return [Subject(name=SUBJECTS[kind], digest=Sha256(sha256=sha256))]
 
 
-def actor(name: str, public_key: bytes) -> Actor:
-    return Actor(name=name, key=keys.fingerprint(public_key))
+def actor(name: str, public_key: bytes) -> predicates.Actor:
+    return predicates.Actor(name=name, key=keys.fingerprint(public_key))
 
 
 def to_time(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing, statement
+from fedmed.exchange import archived, predicates, sealing, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,9 +45,9 @@ def keep(
         return found
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        predicate = statement.StatePredicate(
+        predicate = predicates.StatePredicate(
             **opening.fields(),
             kind="state",
             federation=federation.membership,
@@ -74,7 +74,7 @@ def named(workspace: Workspace, federation: Federation, state: str, answered: Kn
         raise FedmedError("FM-STA-01", f"state {state[:16]}...: this workspace has sealed none with that id")
     said = read(workspace, state)
     predicate = said.predicate
-    if not isinstance(predicate, statement.StatePredicate):
+    if not isinstance(predicate, predicates.StatePredicate):
         raise FedmedError("FM-STA-02", f"{state[:16]}...: expected a state, got the {said.kind} with that id")
     found = (predicate.round, predicate.base_model, predicate.federation)
     if found != (answered.round_number, answered.payload, federation.membership):
@@ -86,7 +86,7 @@ def named(workspace: Workspace, federation: Federation, state: str, answered: Kn
 def read(workspace: Workspace, state: str) -> Statement:
     """The statement of a state in the archive. Raises FedmedError FM-STA-01."""
     try:
-        return sealing.read_archived(workspace, state)
+        return archived.read_archived(workspace, state)
     except FedmedError as error:
         raise _damaged(state, error) from error
 
@@ -94,7 +94,7 @@ def read(workspace: Workspace, state: str) -> Statement:
 def read_payload(workspace: Workspace, state: str) -> bytes:
     """Its tensors, checked against their digest again. Raises FedmedError FM-STA-01."""
     try:
-        return sealing.read_payload(workspace, state, PAYLOAD)
+        return archived.read_payload(workspace, state, PAYLOAD)
     except FedmedError as error:
         raise _damaged(state, error) from error
 
@@ -102,7 +102,7 @@ def read_payload(workspace: Workspace, state: str) -> bytes:
 def verify_payload(workspace: Workspace, state: str) -> None:
     """As `read_payload`, of tensors that are too long to be held. Raises FedmedError FM-STA-01."""
     try:
-        for _ in sealing.payload_chunks(workspace, state, PAYLOAD):
+        for _ in archived.payload_chunks(workspace, state, PAYLOAD):
             pass
     except FedmedError as error:
         raise _damaged(state, error) from error

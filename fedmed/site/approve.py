@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from fedmed import recipe
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, artifact, bodies, federation, intake, keys, sealing, statement
+from fedmed.exchange import (
+    admission,
+    archived,
+    artifact,
+    bodies_roster,
+    federation,
+    intake,
+    keys,
+    predicates,
+    sealing,
+    statement,
+)
 from fedmed.learning import layout, shapes
 from fedmed.site import desk
 from fedmed.strict import is_plain_text
@@ -224,21 +235,21 @@ def _say_again(found: Workspace, agreed: Federation, by: str, now: datetime) -> 
     is_new = known is None
     if known is None:
         known = _say_approval(found, agreed, by, now)
-    body = sealing.read_archived(found, known.id).predicate.body
-    signed_by = body.by if isinstance(body, bodies.Approval) else by
+    body = archived.read_archived(found, known.id).predicate.body
+    signed_by = body.by if isinstance(body, bodies_roster.Approval) else by
     return Consent(agreed.founding.title, signed_by, is_new, sealing.post(found, known))
 
 
 def _say_approval(found: Workspace, agreed: Federation, by: str, now: datetime) -> Known:
-    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
-        predicate = statement.ApprovalPredicate(
+    def build(opening: Opening, payload: list[predicates.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = predicates.ApprovalPredicate(
             **opening.fields(),
             kind="approval",
             federation=agreed.membership,
             recipients=[agreed.coordinator()],
             ack=agreed.digest,
             payload=payload,
-            body=bodies.Approval(by=by),
+            body=bodies_roster.Approval(by=by),
         )
         return statement.make("approval", statement.about("approval", agreed.digest), predicate)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, keys, lock, sealing
+from fedmed.exchange import archived, bodies, keys, lock
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.recovery import RESERVED, SEALED
 from fedmed.learning import accounting
@@ -256,7 +256,7 @@ def _remembered(site: Site) -> dict[str, int]:
 
 def _signed(site: Site, statement_id: str) -> str | None:
     """The reservation that an update of this workspace names."""
-    body = sealing.read_archived(site.workspace, statement_id).predicate.body
+    body = archived.read_archived(site.workspace, statement_id).predicate.body
     return body.privacy.reservation if isinstance(body, bodies.Update) and body.privacy else None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.learning import control, params, payloads, shapes
 from fedmed.site import desk, memory, own, rounds
 
@@ -72,7 +72,7 @@ def begin(site: Site, consent: Approved, model: Params, turn: Turn) -> Params:
     """The weights to train from: the model's and what the sites before have added. Raises FedmedError FM-TEN-02."""
     if turn.before is None:
         return model
-    added = payloads.decode(sealing.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.layout)
+    added = payloads.decode(archived.read_payload(site.workspace, turn.before.id, PAYLOAD), consent.layout)
     weights = params.add(model, added)
     if not all(map(params.are_finite, weights.values())):
         message = f"update of {turn.before.sender}: with the model it goes beyond {params.MAX_MAGNITUDE:.0e}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies, sealing
+from fedmed.exchange import archived, bodies, bodies_reports
 from fedmed.reporting import hurt
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
 
 
-def hurt_by(site: Site, consent: Approved, model: Known, body: bodies.Report) -> list[Hurt]:
+def hurt_by(site: Site, consent: Approved, model: Known, body: bodies_reports.Report) -> list[Hurt]:
     """Worse than the local-only model in the report, or than the best earlier one on the validation cases."""
     metric, name = hurt.watched(consent.recipe.evaluation.metrics), site.workspace.name
     if metric is None:
@@ -31,7 +31,7 @@ def _earlier(site: Site, metric: str, before: int) -> dict[int, float]:
     """By round, what this site's updates said of the models of earlier rounds."""
     found: dict[int, float] = {}
     for known in site.workspace.record.of("update", sender=site.workspace.name):
-        body = sealing.read_archived(site.workspace, known.id).predicate.body
+        body = archived.read_archived(site.workspace, known.id).predicate.body
         if isinstance(body, bodies.Update) and known.round_number < before:
             _, value = body.overall(metric)
             found |= {} if value is None else {known.round_number: value}

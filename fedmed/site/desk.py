@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import agreement, approvals, intake, keys, sealing, statement, workspace
+from fedmed.exchange import agreement, approvals, archived, intake, keys, sealing, statement, workspace
 from fedmed.exchange.artifact import Expected
 from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
@@ -100,7 +100,7 @@ def opened(root: Path, now: datetime) -> Iterator[Site]:
             sealing.complete_intent(site.workspace, now)
             yield site
         finally:
-            files.empty(site.workspace.spool, f"*{sealing.PLAINTEXT}")
+            files.empty(site.workspace.spool, f"*{archived.PLAINTEXT}")
 
 
 def peek(root: Path) -> Site:
@@ -226,7 +226,7 @@ def model_parts(site: Site, consent: Approved, known: Known) -> tuple[Params, Pa
     """The weights of an accepted model, and the control variates that came with them, if the recipe has any."""
     from fedmed.learning import params  # noqa: PLC0415 - numpy, which `status` needs not
 
-    data = sealing.read_payload(site.workspace, known.id, "model.safetensors")
+    data = archived.read_payload(site.workspace, known.id, "model.safetensors")
     return params.without_control(params.from_payload(data, consent.travelling))
 
 

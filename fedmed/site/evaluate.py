@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from fedmed import files, recipe
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, artifact, bodies, sealing, statement
+from fedmed.exchange import agreement, archived, artifact, bodies, bodies_reports, predicates, sealing, statement
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.learning import params
 from fedmed.site import (
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from fedmed.training.localisation import Located
 
 Split = Literal["validation", "testing"]
-MODELS: tuple[bodies.ModelName, ...] = ("global", "personal", "alone")
+MODELS: tuple[bodies_reports.ModelName, ...] = ("global", "personal", "alone")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Evaluated:
     last: bool
     split: Split
     is_new: bool
-    body: bodies.Report
+    body: bodies_reports.Report
     posted: Path
     case_table: Path
     arrivals: list[Arrival] = field(default_factory=list)
@@ -93,7 +93,7 @@ def evaluate(
         has_personal = tuned is not None or ditto.PART in remembered
         wanted = {"global", *(["alone"] if local_only else []), *(["personal"] if has_personal else [])}
 
-        def told(body: bodies.Report, known: Known, *, is_new: bool, picture: Path | None = None) -> Evaluated:
+        def told(body: bodies_reports.Report, known: Known, *, is_new: bool, picture: Path | None = None) -> Evaluated:
             return Evaluated(
                 round=model.round_number,
                 last=last,
@@ -190,13 +190,13 @@ def _of(model: str, progress: Callable[[str, int, int], None]) -> Callable[[int,
 
 def _earlier(
     site: Site, model: Known, split: Split, cases: datalist.Datalist, wanted: set[str]
-) -> tuple[Known, bodies.Report] | None:
+) -> tuple[Known, bodies_reports.Report] | None:
     """A report on this model and fold, of the same cases, label map and fitted numbers, that says all it can: of every
     model `wanted`.
     """
     for known in reversed(site.workspace.record.of("report", sender=site.workspace.name, round=model.round)):
-        body = sealing.read_archived(site.workspace, known.id).predicate.body
-        if isinstance(body, bodies.Report) and body.split == split:
+        body = archived.read_archived(site.workspace, known.id).predicate.body
+        if isinstance(body, bodies_reports.Report) and body.split == split:
             says_all = wanted <= {score.model for score in body.told.scores}
             return (known, body) if says_all and _bound(site, known.seq) == rounds.binding(site, cases) else None
     return None
@@ -231,13 +231,13 @@ def _body(
     opening: int,
     scored: dict[str, Scored],
     above: dict[str, Thresholds],
-) -> bodies.Report:
+) -> bodies_reports.Report:
     min_count, chosen = consent.agreement.federation.body.limits.min_count, consent.recipe
-    models: list[bodies.ModelName] = [name for name in MODELS if name in scored]
-    return bodies.Report(
+    models: list[bodies_reports.ModelName] = [name for name in MODELS if name in scored]
+    return bodies_reports.Report(
         split=split,
         opening=opening,
-        facts=bodies.ReportFacts(
+        facts=bodies_reports.ReportFacts(
             num_cases=cases.header.counts[split],
             scores=[row for name in models for row in results.rows(name, scored[name], chosen, min_count, above[name])],
             curves=[curve for name in models for curve in results.curves(name, scored[name], chosen, min_count)],
@@ -247,11 +247,11 @@ def _body(
     )
 
 
-def _say(site: Site, consent: Approved, model: Known, body: bodies.Report, now: datetime) -> Known:
+def _say(site: Site, consent: Approved, model: Known, body: bodies_reports.Report, now: datetime) -> Known:
     federation = consent.agreement.federation
 
-    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
-        predicate = statement.ReportPredicate(
+    def build(opening: Opening, payload: list[predicates.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = predicates.ReportPredicate(
             **opening.fields(),
             kind="report",
             federation=federation.membership,

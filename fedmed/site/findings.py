@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed.exchange import bodies
+from fedmed.exchange.bodies_reports import Curve, Froc, ModelName, Score
 from fedmed.reporting import detection, discrimination
 from fedmed.site import floors
 
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = ("model", "case", "label", "what", "score", "x", "y", "width", "height")
 
 
-def rows(
-    model: bodies.ModelName, located: Sequence[Located], recipe: Localisation, min_count: int
-) -> list[bodies.Score]:
+def rows(model: ModelName, located: Sequence[Located], recipe: Localisation, min_count: int) -> list[Score]:
     """One row a metric over all labels (the mean of those where it is defined), and, where there are several labels,
     one a metric and label of which enough images have a box (`_told`).
 
@@ -39,23 +38,19 @@ def rows(
         defined = [(n, value) for n, value in (each[metric] for each in by_label.values()) if value is not None]
         n = (max if metric == "auroc" else sum)([count for count, _ in defined] or [0])
         mean = sum(value for _, value in defined) / len(defined) if defined else None
-        found.append(bodies.Score.figure(model, metric, bodies.ALL, n, mean))
-        found += [
-            bodies.Score.figure(model, metric, recipe.data.labels[label], *by_label[label][metric]) for label in told
-        ]
+        found.append(Score.figure(model, metric, bodies.ALL, n, mean))
+        found += [Score.figure(model, metric, recipe.data.labels[label], *by_label[label][metric]) for label in told]
     return found
 
 
-def frocs(
-    model: bodies.ModelName, located: Sequence[Located], recipe: Localisation, min_count: int
-) -> list[bodies.Froc]:
+def frocs(model: ModelName, located: Sequence[Located], recipe: Localisation, min_count: int) -> list[Froc]:
     """Counts of hits and false positives by score, for the labels of which enough images have a box."""
     found = []
     for label in _told(located, recipe, min_count):
         mine = _of(located, label)
         hits, false_positives = _scores(mine, label)
         found.append(
-            bodies.Froc(
+            Froc(
                 model=model,
                 label=recipe.data.labels[label],
                 hits=discrimination.histogram(hits),
@@ -67,9 +62,7 @@ def frocs(
     return found
 
 
-def curves(
-    model: bodies.ModelName, located: Sequence[Located], recipe: Localisation, min_count: int
-) -> list[bodies.Curve]:
+def curves(model: ModelName, located: Sequence[Located], recipe: Localisation, min_count: int) -> list[Curve]:
     """Of each image the highest score, in histograms by label, where both kinds of images are at least `min_count`."""
     found = []
     for label in _told(located, recipe, min_count):
@@ -77,7 +70,7 @@ def curves(
         if min(truth.sum(), (~truth).sum()) >= min_count:
             with_, without = discrimination.histogram(scores[truth]), discrimination.histogram(scores[~truth])
             name = recipe.data.labels[label]
-            found.append(bodies.Curve(model=model, label=name, positives=with_, negatives=without))
+            found.append(Curve(model=model, label=name, positives=with_, negatives=without))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import fingerprint as numbers
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, sealing, statement
+from fedmed.exchange import archived, bodies, bodies_fingerprint, predicates, sealing, statement
 from fedmed.recipe import Rowwise
 from fedmed.site import outgoing, preprocessing, rounds
 
@@ -30,7 +30,7 @@ class Fingerprinted:
     """
 
     is_new: bool
-    body: bodies.DataFingerprint
+    body: bodies_fingerprint.DataFingerprint
     posted: Path
     inputs: tuple[str, ...]
     arrivals: list[Arrival] = field(default_factory=list)
@@ -55,22 +55,22 @@ def make(
         measured = preprocessing.measure(site, consent, cases, progress)
         min_count = consent.agreement.federation.body.limits.min_count
         known, is_new = _say(site, consent, to_body(numbers.floored(measured, min_count)), now), True
-    body = sealing.read_archived(site.workspace, known.id).predicate.body
-    if not isinstance(body, bodies.DataFingerprint):
+    body = archived.read_archived(site.workspace, known.id).predicate.body
+    if not isinstance(body, bodies_fingerprint.DataFingerprint):
         raise TypeError("a fingerprint has the body of a fingerprint")
     inputs = consent.recipe.data.inputs if isinstance(consent.recipe, Rowwise) else ()
     return Fingerprinted(is_new, body, sealing.post(site.workspace, known), inputs, arrivals)
 
 
-def to_body(found: Fingerprint) -> bodies.DataFingerprint:
+def to_body(found: Fingerprint) -> bodies_fingerprint.DataFingerprint:
     """What a statement says of a fingerprint that was floored. Raises FedmedError FM-NRM-03."""
-    return bodies.DataFingerprint(
+    return bodies_fingerprint.DataFingerprint(
         num_cases=found.num_cases,
         channels=[_grey(name, found.channels[name]) for name in sorted(found.channels)],
         spacing=_axes(found.spacing),
         shape=_axes(found.shape),
         classes=[
-            bodies.ClassShare(
+            bodies_fingerprint.ClassShare(
                 label=label, cases=share.cases, voxels=None if share.voxels is None else bodies.decimal(share.voxels)
             )
             for label, share in sorted(found.classes.items())
@@ -79,7 +79,7 @@ def to_body(found: Fingerprint) -> bodies.DataFingerprint:
     )
 
 
-def told(body: bodies.DataFingerprint, inputs: Sequence[str] = ()) -> list[tuple[str, str]]:
+def told(body: bodies_fingerprint.DataFingerprint, inputs: Sequence[str] = ()) -> list[tuple[str, str]]:
     """What it says, for the person who lets it leave: name and words, line by line."""
     rows = [("training cases", str(body.num_cases))]
     for grey in body.channels:
@@ -100,8 +100,8 @@ def told(body: bodies.DataFingerprint, inputs: Sequence[str] = ()) -> list[tuple
     return rows
 
 
-def _cells(lengths: bodies.Lengths) -> str:
-    def ends(cell: bodies.Cell) -> str:
+def _cells(lengths: bodies_fingerprint.Lengths) -> str:
+    def ends(cell: bodies_fingerprint.Cell) -> str:
         first, last = (f"{numbers.STEP**number:.3g}" for number in (cell.first, cell.last))
         return first if cell.first == cell.last else f"{first} to {last}"
 
@@ -110,14 +110,14 @@ def _cells(lengths: bodies.Lengths) -> str:
     return "; ".join(words) or "unknown"
 
 
-def _grey(name: str, grey: Grey) -> bodies.Grey:
+def _grey(name: str, grey: Grey) -> bodies_fingerprint.Grey:
     ends = {"mean": grey.mean, "sd": grey.sd, "low": grey.low, "high": grey.high}
-    return bodies.Grey(channel=name, n=grey.n, **_texts(f"channel {name}", grey, ends))  # type: ignore[arg-type]
+    return bodies_fingerprint.Grey(channel=name, n=grey.n, **_texts(f"channel {name}", grey, ends))  # type: ignore[arg-type]
 
 
-def _input(number: int, grey: Grey) -> bodies.Input:
+def _input(number: int, grey: Grey) -> bodies_fingerprint.Input:
     texts = _texts(f"input {number}", grey, {"mean": grey.mean, "sd": grey.sd})
-    return bodies.Input(n=grey.n, **texts)  # type: ignore[arg-type]
+    return bodies_fingerprint.Input(n=grey.n, **texts)  # type: ignore[arg-type]
 
 
 def _texts(what: str, grey: Grey, ends: Mapping[str, float | None]) -> dict[str, str | None]:
@@ -132,21 +132,23 @@ def _texts(what: str, grey: Grey, ends: Mapping[str, float | None]) -> dict[str,
     return texts
 
 
-def _axes(axes: Axes) -> list[bodies.Lengths]:
+def _axes(axes: Axes) -> list[bodies_fingerprint.Lengths]:
     return [
-        bodies.Lengths(
-            cells=[bodies.Cell(first=cell.first, last=cell.last, count=cell.count) for cell in lengths.cells],
+        bodies_fingerprint.Lengths(
+            cells=[
+                bodies_fingerprint.Cell(first=each.first, last=each.last, count=each.count) for each in lengths.cells
+            ],
             untold=lengths.untold,
         )
         for lengths in axes
     ]
 
 
-def _say(site: Site, consent: Approved, body: bodies.DataFingerprint, now: datetime) -> Known:
+def _say(site: Site, consent: Approved, body: bodies_fingerprint.DataFingerprint, now: datetime) -> Known:
     federation = consent.agreement.federation
 
-    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
-        predicate = statement.FingerprintPredicate(
+    def build(opening: Opening, payload: list[predicates.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = predicates.FingerprintPredicate(
             **opening.fields(),
             kind="fingerprint",
             federation=federation.membership,

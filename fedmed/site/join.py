@@ -15,10 +15,11 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import (
     agekeys,
     artifact,
-    bodies,
+    bodies_roster,
     certificates,
     keys,
     maskkeys,
+    predicates,
     sealing,
     sshsig,
     statement,
@@ -146,18 +147,18 @@ def _layout(data: Path, channels: Sequence[str], columns: Sequence[str], task: s
 
 def _say_join(found: Workspace, contact: str, now: datetime) -> Known:
     public_key = found.public_key
-    body = bodies.Join(
+    body = bodies_roster.Join(
         name=found.name,
         key=keys.public_line(public_key),
         age=agekeys.recipient(found.age_key),
         contact=contact,
         mask=maskkeys.make(found.mask_keys, found.key, found.name, None, certificates.FIRST).certificate,
         nonce=secrets.token_hex(16),
-        versions=[bodies.Version(name="fedmed", version=__version__)],
+        versions=[bodies_roster.Version(name="fedmed", version=__version__)],
     )
 
-    def build(opening: Opening, payload: list[statement.Payload], _: list[statement.Subject]) -> statement.Statement:
-        predicate = statement.JoinPredicate(**opening.fields(), kind="join", payload=payload, body=body)
+    def build(opening: Opening, payload: list[predicates.Payload], _: list[statement.Subject]) -> statement.Statement:
+        predicate = predicates.JoinPredicate(**opening.fields(), kind="join", payload=payload, body=body)
         subject = statement.about("join", artifact.sha256(sshsig.key_blob(public_key)))
         return statement.make("join", subject, predicate)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import approvals, bodies, certificates, maskkeys, pins, receipts, sealing, seeds
+from fedmed.exchange import approvals, archived, bodies, certificates, maskkeys, pins, receipts, sealing, seeds
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.record import SPARED
 
@@ -118,7 +118,7 @@ def _require_one_clip(site: Site, model: Known, clip: float) -> None:
 
 def _require_approved(site: Site, consent: Approved, model: Known) -> None:
     federation = consent.agreement.federation
-    brought = sealing.read_payload(site.workspace, model.id, approvals.PAYLOAD)
+    brought = archived.read_payload(site.workspace, model.id, approvals.PAYLOAD)
     missing = set(federation.site_names) - set(approvals.approved_by(brought, federation, site.workspace.record.counts))
     if missing:
         names = ", ".join(sorted(missing))
@@ -136,7 +136,7 @@ def _require_known(site: Site, consent: Approved, colluders: int) -> None:
 
 def body_of(site: Site, model: Known) -> Model:
     """What a model that is here says."""
-    body = sealing.read_archived(site.workspace, model.id).predicate.body
+    body = archived.read_archived(site.workspace, model.id).predicate.body
     if not isinstance(body, bodies.Model):
         raise TypeError("a model has the body of a model")
     return body

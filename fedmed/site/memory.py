@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, sealing, statement, states
+from fedmed.exchange import archived, artifact, bodies, predicates, states
 from fedmed.learning import params, shapes
 from fedmed.site import ditto, own
 
@@ -48,7 +48,7 @@ def load(site: Site, consent: Approved, round_: int) -> dict[str, Params]:
     if update is None:
         return {}
     answered = site.workspace.record.model(update.round_number)
-    body = sealing.read_archived(site.workspace, update.id).predicate.body
+    body = archived.read_archived(site.workspace, update.id).predicate.body
     state = body.state if isinstance(body, bodies.Update) else None
     if answered is None or state is None:
         raise FedmedError("FM-STA-03", f"update of round {update.round_number}: expected one that names a state")
@@ -64,7 +64,7 @@ def _counted(site: Site, round_: int) -> Known | None:
             name = f"model-r{answered + 1:04d}.fedmed"
             words, next_ = "expected it before this site goes on from its last update", f"put {name} into inbox/"
             raise FedmedError("FM-STA-04", f"{name}: {words}", next=f"{next_} and run the command again")
-        body = sealing.read_archived(site.workspace, model.id).predicate.body
+        body = archived.read_archived(site.workspace, model.id).predicate.body
         used = {parent.update for parent in body.parents} if isinstance(body, bodies.Model) else set()
         if found := next((each for each in said if each.id in used), None):
             return found
@@ -77,7 +77,7 @@ def _read(
     said = states.named(site.workspace, consent.agreement.federation, state, answered)
     table = _table(consent, expected)
     predicate = said.predicate
-    same = isinstance(predicate, statement.StatePredicate) and predicate.tensor_table == shapes.digest(table)
+    same = isinstance(predicate, predicates.StatePredicate) and predicate.tensor_table == shapes.digest(table)
     if not same:
         names = ", ".join(part.name for part in expected)
         raise FedmedError("FM-STA-03", f"state of round {answered.round}: expected the tensors of {names}")

@@ -18,7 +18,7 @@ import numpy as np
 from fedmed import files, logs
 from fedmed.cases import datalist, splits, tokens
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import artifact, reading, sealing, statement
+from fedmed.exchange import archived, artifact, reading, statement
 from fedmed.learning import layout
 from fedmed.site import desk
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedmed.exchange.predicates import Payload
     from fedmed.exchange.sealing import Opening
-    from fedmed.exchange.statement import Payload, Statement, Subject
+    from fedmed.exchange.statement import Statement, Subject
     from fedmed.site.desk import Approved, Site
 
     Build = Callable[[Opening, list[Payload], list[Subject]], Statement]
@@ -165,7 +166,7 @@ def _path(site: Site, name: str) -> Path:
 def _public(site: Site, consent: Approved) -> set[str]:
     """What every site of the federation can read anyway, and what this one is called."""
     agreed = site.workspace.record.newest("federation")
-    said = statement.encode(sealing.read_archived(site.workspace, agreed.id)).decode() if agreed else ""
+    said = statement.encode(archived.read_archived(site.workspace, agreed.id)).decode() if agreed else ""
     recipe, tensors = consent.agreement.recipe.decode(), consent.agreement.tensors.decode()
     texts = (said, recipe, tensors, site.settings.name)
     return _format_says().union(*(tokens.spoken(text) for text in texts))

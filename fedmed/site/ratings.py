@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed.exchange import bodies
+from fedmed.exchange.bodies_reports import Curve, ModelName, Score
 from fedmed.reporting import discrimination
 from fedmed.site import floors
 
@@ -35,12 +36,12 @@ def thresholds(rated: Sequence[Rated], recipe: Classifying) -> Thresholds:
 
 
 def rows(
-    model: bodies.ModelName,
+    model: ModelName,
     rated: Sequence[Rated],
     recipe: Classifying,
     min_count: int,
     above: Mapping[int, float],
-) -> list[bodies.Score]:
+) -> list[Score]:
     """One row a metric over all labels (the mean of those where it is defined), and, where there are several labels,
     one a metric and label that may be told (`_told`). `above` has the thresholds by label.
     """
@@ -52,11 +53,11 @@ def rows(
         defined = {label: value for label, value in values.items() if value is not None}
         n = max((_count(metric, rated, label) for label in defined), default=0)
         mean = sum(defined.values()) / len(defined) if defined else None
-        found.append(bodies.Score.figure(model, metric, bodies.ALL, n, mean))
+        found.append(Score.figure(model, metric, bodies.ALL, n, mean))
         if len(values) > 1 and metric not in OVER_CLASSES:
             for label in _told(rated, recipe, min_count):
                 n = _count(metric, rated, label)
-                found.append(bodies.Score.figure(model, metric, recipe.data.labels[label], n, values[label]))
+                found.append(Score.figure(model, metric, recipe.data.labels[label], n, values[label]))
     return found
 
 
@@ -72,15 +73,13 @@ def _fewer(rated: Sequence[Rated], label: int) -> int:
     return min(count, len(_labelled(rated, label)) - count)
 
 
-def curves(model: bodies.ModelName, rated: Sequence[Rated], recipe: Classifying, min_count: int) -> list[bodies.Curve]:
+def curves(model: ModelName, rated: Sequence[Rated], recipe: Classifying, min_count: int) -> list[Curve]:
     """Score histograms by label, of those that may be told (`_told`)."""
     found = []
     for label in _told(rated, recipe, min_count):
         truth, scores = _of(rated, label)
         positives, negatives = discrimination.histogram(scores[truth]), discrimination.histogram(scores[~truth])
-        found.append(
-            bodies.Curve(model=model, label=recipe.data.labels[label], positives=positives, negatives=negatives)
-        )
+        found.append(Curve(model=model, label=recipe.data.labels[label], positives=positives, negatives=negatives))
     return found
 
 

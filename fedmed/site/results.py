@@ -13,6 +13,7 @@ from fedmed.site import findings, ratings, risks, scores
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from fedmed.exchange.bodies_reports import Curve, Froc, ModelName, Score
     from fedmed.recipe import Recipe
     from fedmed.training.localisation import Located
     from fedmed.training.metrics import CaseScores
@@ -30,12 +31,12 @@ def thresholds(scored: Scored, recipe: Recipe) -> ratings.Thresholds:
 
 
 def rows(
-    model: bodies.ModelName,
+    model: ModelName,
     scored: Scored,
     recipe: Recipe,
     min_count: int,
     above: Mapping[int, float],
-) -> list[bodies.Score]:
+) -> list[Score]:
     """One row a metric, over all labels first. `above` are the thresholds."""
     if isinstance(recipe, recipes.Classifying):
         return ratings.rows(model, cast("Sequence[Rated]", scored), recipe, min_count, above)
@@ -54,7 +55,7 @@ def overall(scored: Scored, recipe: Recipe) -> list[bodies.Metric]:
     return [bodies.Metric(metric=row.metric, label=row.label, n=row.n, mean=row.mean, sd=row.sd) for row in found]
 
 
-def curves(model: bodies.ModelName, scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Curve]:
+def curves(model: ModelName, scored: Scored, recipe: Recipe, min_count: int) -> list[Curve]:
     """Histograms of the scores of cases; none for a task without such scores."""
     if isinstance(recipe, recipes.Localisation):
         return findings.curves(model, cast("Sequence[Located]", scored), recipe, min_count)
@@ -63,7 +64,7 @@ def curves(model: bodies.ModelName, scored: Scored, recipe: Recipe, min_count: i
     return ratings.curves(model, cast("Sequence[Rated]", scored), recipe, min_count)
 
 
-def frocs(model: bodies.ModelName, scored: Scored, recipe: Recipe, min_count: int) -> list[bodies.Froc]:
+def frocs(model: ModelName, scored: Scored, recipe: Recipe, min_count: int) -> list[Froc]:
     """Histograms of the scores of candidates; none for a task without candidates."""
     if not isinstance(recipe, recipes.Localisation):
         return []

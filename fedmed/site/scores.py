@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import bodies
+from fedmed.exchange import bodies, bodies_reports
 from fedmed.reporting import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fedmed.exchange.bodies_reports import ModelName
     from fedmed.recipe import Imaging
     from fedmed.training.metrics import CaseScores, Score
 
 
-def rows(model: bodies.ModelName, scored: Sequence[CaseScores], recipe: Imaging, min_count: int) -> list[bodies.Score]:
+def rows(model: ModelName, scored: Sequence[CaseScores], recipe: Imaging, min_count: int) -> list[bodies_reports.Score]:
     """One row a metric over all labels, and one a metric and label where there are at least `min_count` cases.
 
     Over all labels a case counts with the mean of its labels. A histogram, too, needs `min_count` values.
@@ -37,12 +38,12 @@ def _over_labels(scored: Sequence[CaseScores], metric: str) -> list[list[Score]]
     return [[score for score in case.rows if score.metric == metric] for case in scored]
 
 
-def _row(model: bodies.ModelName, metric: str, label: str, cases: list[list[Score]], min_count: int) -> bodies.Score:
+def _row(model: ModelName, metric: str, label: str, cases: list[list[Score]], min_count: int) -> bodies_reports.Score:
     values = [_mean(case) for case in cases]
     defined = [value for value in values if value is not None]
     summary = statistics.summarise(defined)
     mean, sd = (None if value is None else bodies.decimal(value) for value in (summary.mean, summary.sd))
-    return bodies.Score(
+    return bodies_reports.Score(
         model=model,
         metric=metric,
         label=label,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
-from fedmed.exchange import approvals, bodies, intake, keys, pins, sealing, statement
+from fedmed.exchange import approvals, archived, bodies, bodies_reports, intake, keys, pins, predicates
 from fedmed.site import desk, laps, masks
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _approved(site: Site, consent: Approved) -> list[str]:
     model = site.workspace.record.newest("model")
     if model is None:
         return []
-    brought = sealing.read_payload(site.workspace, model.id, approvals.PAYLOAD)
+    brought = archived.read_payload(site.workspace, model.id, approvals.PAYLOAD)
     return list(approvals.approved_by(brought, consent.agreement.federation, site.workspace.record.counts))
 
 
@@ -108,8 +108,8 @@ def _ack(site: Site) -> str:
     model = site.workspace.record.newest("model")
     if model is None:
         return ""
-    predicate = sealing.read_archived(site.workspace, model.id).predicate
-    if not isinstance(predicate, statement.ModelPredicate):
+    predicate = archived.read_archived(site.workspace, model.id).predicate
+    if not isinstance(predicate, predicates.ModelPredicate):
         raise TypeError("a model has the predicate of a model")
     mine = next((ack for ack in predicate.ack if ack.site == site.settings.name), None)
     return "" if mine is None else _words(mine, predicate.body)
@@ -167,7 +167,7 @@ def _before_the_first_model(site: Site, *, has_come: bool) -> Due:
 def _is_last(site: Site, accepted: list[Arrival], round_: int) -> bool:
     """Whether the model of `round_`, which is here or lies in the inbox, is the last."""
     known, said = site.workspace.record.model(round_), [each.verdict.statement for each in accepted]
-    coming = [each.predicate for each in said if each and isinstance(each.predicate, statement.ModelPredicate)]
+    coming = [each.predicate for each in said if each and isinstance(each.predicate, predicates.ModelPredicate)]
     return bool(known and known.last) or any(each.body.last for each in coming if each.round == round_)
 
 
@@ -206,7 +206,7 @@ def _after(
 def _attempt(record: Record, accepted: list[Arrival], round_: int) -> int:
     """The last attempt of a round, which is here or lies in the inbox."""
     said = [each.verdict.statement for each in accepted]
-    coming = [each.predicate for each in said if each and isinstance(each.predicate, statement.ModelPredicate)]
+    coming = [each.predicate for each in said if each and isinstance(each.predicate, predicates.ModelPredicate)]
     model = record.model(round_)
     return max([model.attempt if model else 1, *(each.attempt for each in coming if each.round == round_)])
 
@@ -217,7 +217,7 @@ def _behind_the_update(site: Site, accepted: list[Arrival], round_: int, attempt
     if not masks or record.of("unmask-reply", round=round_, attempt=attempt):
         return Due(f"wait for {file}", waiting=f"the coordinator's {file}")
     said = [each.verdict.statement for each in accepted]
-    coming = [each for each in said if each and isinstance(each.predicate, statement.UnmaskRequestPredicate)]
+    coming = [each for each in said if each and isinstance(each.predicate, predicates.UnmaskRequestPredicate)]
     if coming or record.of("unmask-request", round=round_, attempt=attempt):
         return Due("fedmed unmask", "unmask", f"the coordinator asks for shares of the masks of round {round_}")
     files_ = f"unmask-request-r{round_:04d}-{site.settings.name}.fedmed, or {file}"
@@ -234,8 +234,8 @@ def _is_to_tune(site: Site, consent: Approved, round_: int) -> bool:
 
 def _has_test_report(site: Site, round_: int) -> bool:
     for known in site.workspace.record.of("report", sender=site.settings.name, round=round_):
-        body = sealing.read_archived(site.workspace, known.id).predicate.body
-        if isinstance(body, bodies.Report) and body.split == "testing":
+        body = archived.read_archived(site.workspace, known.id).predicate.body
+        if isinstance(body, bodies_reports.Report) and body.split == "testing":
             return True
     return False
 

@@ -15,7 +15,7 @@ from fedmed import __version__, files
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, artifact, bodies, sealing, statement
+from fedmed.exchange import agreement, archived, artifact, bodies, bodies_roster, predicates, sealing, statement
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.laps import recipients
 from fedmed.learning import strategies
@@ -235,11 +235,11 @@ def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
     return [bodies.Exclusion(code=code, count=count) for code, count in sorted(cases.header.excluded.items())]
 
 
-def versions() -> list[bodies.Version]:
+def versions() -> list[bodies_roster.Version]:
     """The software that made the numbers. No host, no user, no path."""
     packages = {name: metadata.version(name) for name in ("monai", "numpy", "torch")}
     found = {"fedmed": __version__, "python": platform.python_version(), **packages}
-    return [bodies.Version(name=name, version=version.lower()) for name, version in sorted(found.items())]
+    return [bodies_roster.Version(name=name, version=version.lower()) for name, version in sorted(found.items())]
 
 
 def _say(
@@ -260,9 +260,9 @@ def _say(
         body = body.model_copy(update={"state": memory.keep(site, consent, model, kept, now)})
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        predicate = statement.UpdatePredicate(
+        predicate = predicates.UpdatePredicate(
             **opening.fields(),
             kind="update",
             federation=federation.membership,
@@ -285,7 +285,7 @@ def _say(
 
 
 def _found(site: Site, said: Known, arrivals: list[Arrival]) -> Trained:
-    body = sealing.read_archived(site.workspace, said.id).predicate.body
+    body = archived.read_archived(site.workspace, said.id).predicate.body
     return Trained(
         said.round_number,
         False,

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from fedmed.errors import FedmedError
 from fedmed.exchange import (
     agreement,
+    archived,
     artifact,
     attempts,
     bodies,
     bodies_masking,
     evidence,
+    predicates,
     requests,
     sealing,
     seeds,
@@ -33,11 +35,11 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.bodies_masking import UnmaskRequest
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.predicates import UnmaskRequestPredicate
     from fedmed.exchange.record import Known
     from fedmed.exchange.requests import Request
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.seeds import Context
-    from fedmed.exchange.statement import UnmaskRequestPredicate
     from fedmed.site.desk import Approved, Site
 
 CONSENT = "unmask-consent"
@@ -79,8 +81,8 @@ def _answer(
     site: Site, consent: Approved, known: Known, arrivals: list[Arrival], reason: str, now: datetime
 ) -> Answered:
     found = site.workspace
-    predicate = sealing.read_archived(found, known.id).predicate
-    if not isinstance(predicate, statement.UnmaskRequestPredicate):
+    predicate = archived.read_archived(found, known.id).predicate
+    if not isinstance(predicate, predicates.UnmaskRequestPredicate):
         raise TypeError("a request has the predicate of a request")
     body, round_, attempt = predicate.body, predicate.round, predicate.attempt
     sites = [each.site for each in body.included]
@@ -92,7 +94,7 @@ def _answer(
         return Answered(round_, attempt, False, told, sealing.post(found, said), "", arrivals)
     model = _require_open(site, known)
     _require_own(site, consent, model, body)
-    request = requests.read(sealing.read_payload(found, known.id, requests.PAYLOAD))
+    request = requests.read(archived.read_payload(found, known.id, requests.PAYLOAD))
     if not before:
         _require_same_set(site, consent, model, body, request, reason, now)
     warning = _changed(site, consent, model, sites)
@@ -167,7 +169,7 @@ def _is_private(site: Site, model: Known) -> bool:
     """
     found = site.workspace
     own = found.record.newest("update", sender=found.name, round=model.round, attempt=model.attempt)
-    body = sealing.read_archived(found, own.id).predicate.body if own else None
+    body = archived.read_archived(found, own.id).predicate.body if own else None
     return isinstance(body, bodies.Update) and body.privacy is not None
 
 
@@ -216,9 +218,9 @@ def _say(
     answer = bodies_masking.UnmaskReply(request=request.id, included=body.digest)
 
     def build(
-        opening: Opening, payload: list[statement.Payload], subject: list[statement.Subject]
+        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        predicate = statement.UnmaskReplyPredicate(
+        predicate = predicates.UnmaskReplyPredicate(
             **opening.fields(),
             kind="unmask-reply",
             federation=federation.membership,

@@ -13,7 +13,7 @@ from fedmed.auditor import rounds as audit
 from fedmed.cli.app import app
 from fedmed.coordinator import aggregate, central, desk, start
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, sealing
+from fedmed.exchange import archived, bodies
 from fedmed.learning import accounting, params
 from fedmed.learning.accounting import Event
 from fedmed.recipe_aggregation import Aggregation, Central
@@ -63,7 +63,7 @@ def newest(world: small.Federation) -> np.ndarray:
     found = desk.peek(world.coordinator)
     known, running = found.record.newest("model"), desk.require_started(found)
     assert known
-    weights = params.from_payload(sealing.read_payload(found, known.id, "model.safetensors"), running.travelling)
+    weights = params.from_payload(archived.read_payload(found, known.id, "model.safetensors"), running.travelling)
     return np.concatenate([weights[name].ravel() for name in sorted(weights)])
 
 
@@ -226,6 +226,6 @@ def test_a_model_of_another_recipe_says_nothing(tmp_path: Path) -> None:
     world = small.founded(tmp_path / "w", SITES[:2])
     found = desk.peek(world.coordinator)
     assert central.said(found) is None
-    body = sealing.read_archived(found, found.record.models()[0].id).predicate.body
+    body = archived.read_archived(found, found.record.models()[0].id).predicate.body
     assert isinstance(body, bodies.Model)
     assert body.central is None

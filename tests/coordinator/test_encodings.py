@@ -13,7 +13,7 @@ from fedmed import files
 from fedmed.auditor import inspection
 from fedmed.cli.app import app
 from fedmed.coordinator import aggregate, decoded, desk
-from fedmed.exchange import intake, sealing
+from fedmed.exchange import archived, intake
 from fedmed.learning import params, payloads
 from fedmed.site import approve, laps, memory, outgoing, own, train
 from fedmed.site import desk as site_desk
@@ -65,7 +65,7 @@ def said(world: small.Federation, known: Known, name: str) -> Params:
     """What the site's own archive says it has sent."""
     site = site_desk.peek(world.site(name))
     consent = site_desk.require_approved(site)
-    return payloads.decode(sealing.read_payload(site.workspace, known.id, decoded.PAYLOAD), consent.layout)
+    return payloads.decode(archived.read_payload(site.workspace, known.id, decoded.PAYLOAD), consent.layout)
 
 
 def model(world: small.Federation) -> Params:
@@ -73,7 +73,7 @@ def model(world: small.Federation) -> Params:
     newest = found.record.newest("model")
     assert newest is not None
     table = desk.require_started(found).table
-    return params.from_payload(sealing.read_payload(found, newest.id, "model.safetensors"), table)
+    return params.from_payload(archived.read_payload(found, newest.id, "model.safetensors"), table)
 
 
 @pytest.mark.parametrize("update", UPDATES, ids=[" ".join(map(str, each.values())) for each in UPDATES])
@@ -97,7 +97,7 @@ def test_a_round(tmp_path: Path, update: dict[str, Any]) -> None:
         assert form != "topk" or said_of == {"a.weight": 11, "b.bias": 5, "c.weight": 7, "norm.mean": 70}
     (proposal,) = approve._proposals(site_desk.peek(world.site("aa")).workspace)
     sent_bytes = (
-        sealing.read_archived(site_desk.peek(world.site("aa")).workspace, seen["aa"].id).predicate.payload[0].bytes
+        archived.read_archived(site_desk.peek(world.site("aa")).workspace, seen["aa"].id).predicate.payload[0].bytes
     )
     assert proposal.update_bytes == sent_bytes or (update.get("compress") and proposal.update_bytes > sent_bytes)
     sealed = world.site("aa") / "outbox" / f"update-r{round_:04d}-aa.fedmed"

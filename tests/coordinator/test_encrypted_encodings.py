@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed.coordinator import aggregate, desk
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.learning import params
 from tests import small
 
@@ -27,8 +27,8 @@ def test_an_update_that_is_encoded_compressed_and_encrypted(tmp_path: Path) -> N
     newest = found.record.newest("model")
     assert newest is not None
     table = desk.require_started(found).travelling
-    model = params.from_payload(sealing.read_payload(found, newest.id, "model.safetensors"), table)
+    model = params.from_payload(archived.read_payload(found, newest.id, "model.safetensors"), table)
     assert np.all(model["a.weight"] == np.float32(1.5))
     update = found.record.of("update")[0]
-    part = sealing.read_archived(found, update.id).predicate.payload[0]
+    part = archived.read_archived(found, update.id).predicate.payload[0]
     assert (part.enc, part.coding) == ("age", "zstd")

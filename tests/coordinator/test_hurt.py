@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fedmed.coordinator.aggregate import Aggregated
-    from fedmed.exchange.bodies import Report
+    from fedmed.exchange.bodies_reports import Report
 
 
 def send(world: small.Federation, dice: Mapping[str, float]) -> None:

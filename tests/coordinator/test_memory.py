@@ -9,7 +9,7 @@ import pytest
 
 from fedmed.auditor import books, inspection
 from fedmed.coordinator import memory
-from fedmed.exchange import bodies, sealing
+from fedmed.exchange import archived, bodies, sealing
 from fedmed.learning import params, shapes
 from tests.coded import code_of
 from tests.federation.simulator import INITIAL, TABLE, Simulation
@@ -46,7 +46,7 @@ def newest(world: Simulation) -> tuple[Known, bodies.Model]:
     found = world.coordinator.workspace()
     known = found.record.newest("model")
     assert known is not None
-    body = sealing.read_archived(found, known.id).predicate.body
+    body = archived.read_archived(found, known.id).predicate.body
     assert isinstance(body, bodies.Model)
     return known, body
 
@@ -54,7 +54,7 @@ def newest(world: Simulation) -> tuple[Known, bodies.Model]:
 def moments(world: Simulation, state: str) -> params.Params:
     found = world.coordinator.workspace()
     table = shapes.part_table(TABLE, "m", "all")
-    return params.from_payload(sealing.read_payload(found, state, "state.safetensors"), table)
+    return params.from_payload(archived.read_payload(found, state, "state.safetensors"), table)
 
 
 def test_momentum_over_three_rounds(world: Simulation) -> None:

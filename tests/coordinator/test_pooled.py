@@ -10,6 +10,7 @@ import pytest
 
 from fedmed.coordinator import pooled
 from fedmed.exchange import bodies
+from fedmed.exchange.bodies_reports import Curve, Froc, Report, ReportFacts
 from fedmed.reporting import discrimination
 
 if TYPE_CHECKING:
@@ -23,16 +24,16 @@ def metric(name: str, n: int, mean: float | None, sd: float | None = None, label
     return bodies.Metric(metric=name, label=label, n=n, **dict(zip(("mean", "sd"), values, strict=True)))
 
 
-def curve(positives: Sequence[float], negatives: Sequence[float], label: str, model: Model) -> bodies.Curve:
+def curve(positives: Sequence[float], negatives: Sequence[float], label: str, model: Model) -> Curve:
     counts = [discrimination.histogram(np.array(scores, np.float64)) for scores in (positives, negatives)]
-    return bodies.Curve(model=model, label=label, positives=counts[0], negatives=counts[1])
+    return Curve(model=model, label=label, positives=counts[0], negatives=counts[1])
 
 
-def report(*curves: bodies.Curve) -> bodies.Report:
-    return bodies.Report(
+def report(*curves: Curve) -> Report:
+    return Report(
         split="testing",
         opening=1,
-        facts=bodies.ReportFacts(num_cases=9, scores=[], curves=list(curves), frocs=[], exclusions=[]),
+        facts=ReportFacts(num_cases=9, scores=[], curves=list(curves), frocs=[], exclusions=[]),
     )
 
 
@@ -96,18 +97,16 @@ def test_curves_of_two_models_are_not_mixed() -> None:
     assert pooled.binned(reports, "alone") == []
 
 
-def froc(hits: Sequence[float], wrong: Sequence[float], boxes: int, images: int, label: str = "mark") -> bodies.Froc:
+def froc(hits: Sequence[float], wrong: Sequence[float], boxes: int, images: int, label: str = "mark") -> Froc:
     counts = [discrimination.histogram(np.array(scores, np.float64)) for scores in (hits, wrong)]
-    return bodies.Froc(
-        model="global", label=label, hits=counts[0], false_positives=counts[1], boxes=boxes, images=images
-    )
+    return Froc(model="global", label=label, hits=counts[0], false_positives=counts[1], boxes=boxes, images=images)
 
 
-def with_frocs(*frocs: bodies.Froc) -> bodies.Report:
-    return bodies.Report(
+def with_frocs(*frocs: Froc) -> Report:
+    return Report(
         split="testing",
         opening=1,
-        facts=bodies.ReportFacts(num_cases=9, scores=[], curves=[], frocs=list(frocs), exclusions=[]),
+        facts=ReportFacts(num_cases=9, scores=[], curves=[], frocs=list(frocs), exclusions=[]),
     )
 
 

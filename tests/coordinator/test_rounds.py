@@ -11,7 +11,7 @@ import pytest
 
 from fedmed.coordinator import aggregate, desk
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.learning import params
 from tests import small
 
@@ -43,7 +43,7 @@ def weights(world: small.Federation) -> np.ndarray:
     table = desk.require_started(found).table
     newest = found.record.newest("model")
     assert newest
-    model = params.from_payload(sealing.read_payload(found, newest.id, "model.safetensors"), table)
+    model = params.from_payload(archived.read_payload(found, newest.id, "model.safetensors"), table)
     return np.concatenate([model[name].ravel() for name in sorted(model)])
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedmed.exchange import artifact, bodies, certificates, keys, sealing, statement, workspace
+from fedmed.exchange import (
+    archived,
+    artifact,
+    bodies_roster,
+    certificates,
+    keys,
+    predicates,
+    sealing,
+    statement,
+    workspace,
+)
 from fedmed.site import desk, join, train
 from tests.coded import code_of
 from tests.federation import simulator
@@ -54,7 +64,7 @@ def test_the_ledgers_head_stands_in_the_statement(root: Path) -> None:
     found = opened(root)
     say(found)
     length, head = found.ledger.length, found.ledger.head
-    said = sealing.read_archived(found, say(found).id).predicate.ledger
+    said = archived.read_archived(found, say(found).id).predicate.ledger
     assert (said.length, length) == (length + 1, 3), "after the intent, before the entry about itself"
     assert said.head != head
 
@@ -140,7 +150,7 @@ def test_a_missing_archive_is_a_code(root: Path) -> None:
     found = opened(root)
     known = say(found)
     found.archived(known.id).unlink()
-    for call in (sealing.post, lambda f, k: sealing.read_archived(f, k.id)):
+    for call in (sealing.post, lambda f, k: archived.read_archived(f, k.id)):
         assert code_of(lambda call=call: call(found, known)) == "FM-TRU-11"
 
 
@@ -160,9 +170,9 @@ def test_a_damaged_archive_is_a_code(simulation: Simulation) -> None:
         whole[: place - 3],
     ):
         path.write_bytes(damaged)
-        assert code_of(lambda: sealing.read_payload(found, known.id, "model.safetensors")) == "FM-TRU-11"
+        assert code_of(lambda: archived.read_payload(found, known.id, "model.safetensors")) == "FM-TRU-11"
     path.write_bytes(whole)
-    assert sealing.read_payload(found, known.id, "model.safetensors") == samples.MODEL
+    assert archived.read_payload(found, known.id, "model.safetensors") == samples.MODEL
 
 
 def test_a_statement_that_its_schema_refuses_is_never_sealed(root: Path) -> None:
@@ -170,7 +180,7 @@ def test_a_statement_that_its_schema_refuses_is_never_sealed(root: Path) -> None
 
     def build(opening: sealing.Opening, payload: list, _: list) -> statement.Statement:
         mask = certificates.create(found.key, "aa", None, 1).certificate
-        body = bodies.Join(
+        body = bodies_roster.Join(
             name="aa",
             key=keys.public_line(found.public_key),
             age=samples.age("aa"),
@@ -179,7 +189,7 @@ def test_a_statement_that_its_schema_refuses_is_never_sealed(root: Path) -> None
             nonce="ab" * 16,
             versions=[],
         )
-        predicate = statement.JoinPredicate(**opening.fields(), kind="join", payload=payload, body=body)
+        predicate = predicates.JoinPredicate(**opening.fields(), kind="join", payload=payload, body=body)
         return statement.Statement.model_construct(
             type=statement.STATEMENT_TYPE,
             subject=statement.about("join", "f" * 64),
@@ -215,7 +225,7 @@ def test_a_digest_that_was_made_while_writing_gives_the_same_file(
     assert one == two
     made = desk.peek(roots[0]).workspace
     assert made.archived(one.id).read_bytes() == desk.peek(roots[1]).workspace.archived(two.id).read_bytes()
-    assert sealing.read_payload(made, one.id, train.PAYLOAD) == LARGE
+    assert archived.read_payload(made, one.id, train.PAYLOAD) == LARGE
 
 
 def test_a_payload_that_is_not_what_it_says_is_never_archived(simulation: Simulation) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, canonical, statement
+from fedmed.exchange import bodies, canonical, predicates, statement
 from fedmed.exchange.keys import fingerprint, public_line
 from tests.coded import code_of
 from tests.vectors import samples
@@ -170,4 +170,4 @@ def test_the_roster_has_room_for_each_only_once() -> None:
 
 def test_a_party_is_name_and_fingerprint() -> None:
     public = samples.public("riks")
-    assert statement.actor("riks", public) == statement.Actor(name="riks", key=fingerprint(public))
+    assert statement.actor("riks", public) == predicates.Actor(name="riks", key=fingerprint(public))

@@ -18,7 +18,7 @@ import yaml
 from fedmed import files, settings
 from fedmed.coordinator import admit, aggregate, found, start
 from fedmed.coordinator import desk as coordinator_desk
-from fedmed.exchange import artifact, bodies, intake, keys, sealing, workspace
+from fedmed.exchange import archived, artifact, bodies, bodies_reports, intake, keys, sealing, workspace
 from fedmed.exchange.verdict import Outcome
 from fedmed.fingerprint import Fingerprint, Grey, Share, counted
 from fedmed.learning import params, shapes
@@ -124,7 +124,7 @@ class Coordinator(Actor):
         known = found.record.newest("model")
         assert known is not None
         table = coordinator_desk.require_started(found).travelling
-        payload = sealing.read_payload(found, known.id, "model.safetensors")
+        payload = archived.read_payload(found, known.id, "model.safetensors")
         return known, *params.without_control(params.from_payload(payload, table))
 
 
@@ -219,10 +219,10 @@ class Hospital(Actor):
         with site_desk.opened(self.root, now) as site:
             consent = site_desk.require_approved(site)
             model = site_desk.newest_model(site, [])
-            body = bodies.Report(
+            body = bodies_reports.Report(
                 split="validation",
                 opening=0,
-                facts=bodies.ReportFacts(num_cases=4, scores=[], curves=[], frocs=[], exclusions=[]),
+                facts=bodies_reports.ReportFacts(num_cases=4, scores=[], curves=[], frocs=[], exclusions=[]),
             )
             known = evaluate._say(site, consent, model, body, now)
             return sealing.post(site.workspace, known).read_bytes()

@@ -17,7 +17,7 @@ from fedmed.auditor import inspection
 from fedmed.cli.app import app
 from fedmed.coordinator import evaluate, status
 from fedmed.errors import FedmedError
-from fedmed.exchange import agekeys, canonical, confidential, sealing, statement
+from fedmed.exchange import agekeys, archived, canonical, confidential, predicates, statement
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import status as site_status
 from tests.federation.simulator import INITIAL, START, Simulation
@@ -72,12 +72,12 @@ def test_the_models_are_those_of_a_plain_federation(world: Simulation, plain: Si
     found = world.coordinator.workspace()
     model = found.record.model(1)
     assert model is not None
-    said = sealing.read_archived(found, model.id).predicate
-    assert isinstance(said, statement.ModelPredicate)
+    said = archived.read_archived(found, model.id).predicate
+    assert isinstance(said, predicates.ModelPredicate)
     assert [each.weight for each in said.body.parents] == [CASES, CASES + 1, CASES + 2]
     update = found.record.of("update", sender="bb", round=1)[0]
-    assert statement.decode(sealing.read_envelope(found, update.id).raw).predicate.base_model == model.payload
-    digest = hashlib.sha256(sealing.read_payload(found, model.id, "model.safetensors")).hexdigest()
+    assert statement.decode(archived.read_envelope(found, update.id).raw).predicate.base_model == model.payload
+    digest = hashlib.sha256(archived.read_payload(found, model.id, "model.safetensors")).hexdigest()
     assert model.payload == digest, "of the plaintext"
     table = evaluate.evaluate(world.coordinator.root, world.now, "validation")
     assert [report.body.told.num_cases for report in table.reports] == [4, 4, 4]
@@ -97,14 +97,14 @@ def test_who_steals_the_stick_finds_no_count_metric_tensor_or_plain_digest(world
     base = {each.payload for each in found.record.of("model")}
     for each in known:
         data = found.archived(each.id).read_bytes()
-        said = statement.decode(sealing.read_envelope(found, each.id).raw)
+        said = statement.decode(archived.read_envelope(found, each.id).raw)
         assert {part.enc for part in said.predicate.payload} == {"age"}
         for part in said.predicate.payload:
-            plaintext = sealing.read_payload(found, each.id, part.name)
+            plaintext = archived.read_payload(found, each.id, part.name)
             digest = hashlib.sha256(plaintext).hexdigest()
             assert plaintext[-24:] not in data
             assert digest.encode() not in data or (digest in base and each.kind != "model")
-        text = sealing.read_envelope(found, each.id).raw.decode()
+        text = archived.read_envelope(found, each.id).raw.decode()
         assert not re.search(rf"\b{CASES}\b", text)
         assert "dice" not in text
         body = said.predicate.body
@@ -139,7 +139,7 @@ def payload_of(world: Simulation, name: str = "update.safetensors", sender: str 
     found = world.sites[sender].workspace()
     known = found.record.newest("update")
     assert known is not None
-    return sealing.read_payload(found, known.id, name)
+    return archived.read_payload(found, known.id, name)
 
 
 def test_one_that_is_made_by_hand_is_taken(world: Simulation) -> None:
@@ -329,5 +329,5 @@ def test_a_rotten_archive_says_so(world: Simulation) -> None:
     for name, at in places.items():
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         with pytest.raises(FedmedError) as rotten:
-            sealing.read_payload(found, known.id, name)
+            archived.read_payload(found, known.id, name)
         assert rotten.value.code == "FM-TRU-11"

@@ -10,7 +10,8 @@ import pytest
 from fedmed import preprocessing
 from fedmed.coordinator import aggregate, fingerprints, opening, run, start, status
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, bodies, keys, sealing
+from fedmed.exchange import agreement, archived, keys
+from fedmed.exchange.bodies_fingerprint import DataFingerprint
 from fedmed.exchange.verdict import Outcome
 from fedmed.fingerprint import Cell, Grey, Lengths, Share
 from fedmed.preprocessing import Intensity
@@ -527,4 +528,4 @@ def test_the_archive_holds_what_was_pooled(waiting: Simulation) -> None:
     rows = [facts["used"] for _, facts in found.record.notes if facts.get("what") == fingerprints.POOLED]
     assert [row["site"] for row in rows[-1]] == list(NAMES)
     for row in rows[-1]:
-        assert isinstance(sealing.read_archived(found, row["fingerprint"]).predicate.body, bodies.DataFingerprint)
+        assert isinstance(archived.read_archived(found, row["fingerprint"]).predicate.body, DataFingerprint)

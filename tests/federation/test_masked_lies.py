@@ -12,7 +12,7 @@ import pytest
 
 from fedmed.coordinator import revoke, void
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies_masking, sealing
+from fedmed.exchange import archived, bodies_masking
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import train
 from fedmed.site import unmask as answering
@@ -214,7 +214,7 @@ def test_another_attempt_about_the_same_sites_is_answered_and_masks_what_was_tra
     answer(asked, NAMES[:4])
     made = asked.coordinator.aggregate(asked.now)
     assert len(made.parents) == 5
-    body = sealing.read_archived(asked.coordinator.workspace(), made.parents[0].update).predicate
+    body = archived.read_archived(asked.coordinator.workspace(), made.parents[0].update).predicate
     assert body.attempt == 2  # type: ignore[union-attr]
     _, weights = asked.coordinator.newest_model()
     assert float(weights["conv.bias"][0]) == pytest.approx(0.5, abs=1e-4), "-0.5 and the update of 1"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.learning import params
 from tests.coded import code_of
 from tests.vectors import samples
@@ -123,7 +123,7 @@ def test_a_sites_statements_form_one_chain_with_its_ledger(simulation: Simulatio
     said = site.workspace().record.said
     assert [known.seq for known in said] == [1, 2, 3, 4]
     assert [known.prev for known in said] == [None, *(known.id for known in said[:-1])]
-    lengths = [sealing.read_archived(site.workspace(), known.id).predicate.ledger.length for known in said]
+    lengths = [archived.read_archived(site.workspace(), known.id).predicate.ledger.length for known in said]
     assert lengths == sorted(set(lengths))
 
 

@@ -12,7 +12,7 @@ from fedmed.auditor import books, inspection
 from fedmed.cases import datalist
 from fedmed.coordinator import aggregate
 from fedmed.coordinator import desk as coordinator_desk
-from fedmed.exchange import intake, sealing
+from fedmed.exchange import archived, intake
 from fedmed.learning import params, shapes
 from fedmed.site import alone, change, desk, evaluate, memory, preprocessing, train
 from fedmed.training import rows
@@ -93,7 +93,7 @@ def model(world: small.Federation) -> tuple[np.ndarray, np.ndarray]:
     return tuple(
         flat(part)
         for part in params.without_control(
-            params.from_payload(sealing.read_payload(found, known.id, "model.safetensors"), table)
+            params.from_payload(archived.read_payload(found, known.id, "model.safetensors"), table)
         )
     )
 
@@ -157,7 +157,7 @@ def test_the_first_model_has_variates_of_zero(begun: small.Federation) -> None:
     found = coordinator_desk.peek(begun.coordinator)
     table, known = coordinator_desk.require_started(found).travelling, found.record.model(0)
     assert known is not None
-    payload = sealing.read_payload(found, known.id, "model.safetensors")
+    payload = archived.read_payload(found, known.id, "model.safetensors")
     weights, control = params.without_control(params.from_payload(payload, table))
     assert weights.keys() == control.keys()
     assert not flat(control).any()
@@ -216,7 +216,7 @@ def test_variates_add_up_also_behind_a_lossy_encoding(tmp_path: Path) -> None:
     running = coordinator_desk.require_started(found)
     known = found.record.newest("model")
     assert known is not None
-    payload = sealing.read_payload(found, known.id, "model.safetensors")
+    payload = archived.read_payload(found, known.id, "model.safetensors")
     _, common = params.without_control(params.from_payload(payload, running.travelling))
     each = [memory.load(*opened(world.site(name)), 2)[shapes.CONTROL] for name in world.sites]
     assert max(np.abs(array).max() for array in common.values()) > 0.01

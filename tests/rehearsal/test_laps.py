@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fedmed.cases import datalist
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.exchange.laps import drawn
 from fedmed.learning import params
 from fedmed.rehearsal import simulate
@@ -61,7 +61,7 @@ def test_a_simulation_of_a_lap_and_an_averaging_round(tmp_path: Path, monkeypatc
     for round_ in range(3):
         known = sites["east"].workspace.record.model(round_)
         assert known is not None
-        data = sealing.read_payload(sites["east"].workspace, known.id, "model.safetensors")
+        data = archived.read_payload(sites["east"].workspace, known.id, "model.safetensors")
         models[round_] = params.from_payload(data, consent.table)
     weights = models[0]
     for name in order:

@@ -9,7 +9,7 @@ import pytest
 
 from fedmed.coordinator import desk
 from fedmed.coordinator import run as hub
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.learning import params
 from fedmed.site import run as ward
 from tests import small, tables
@@ -45,7 +45,7 @@ def play(root: Path, aggregation: dict[str, object] | None, steps: list[str]) ->
     assert last is not None
     assert last.last, "cron has not come to the end"
     table = desk.require_started(found).travelling
-    return params.from_payload(sealing.read_payload(found, last.id, "model.safetensors"), table)
+    return params.from_payload(archived.read_payload(found, last.id, "model.safetensors"), table)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import torch
 
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.site import desk, ditto, evaluate, memory, rounds, train
 from fedmed.training import fit, networks
 from tests import small, tables
@@ -92,7 +92,7 @@ def update(world: small.Federation) -> bytes:
     found = desk.peek(world.site("aa")).workspace
     known = found.record.newest("update", sender="aa", round=0)
     assert known
-    return sealing.read_payload(found, known.id, train.PAYLOAD)
+    return archived.read_payload(found, known.id, train.PAYLOAD)
 
 
 def test_it_goes_on_from_its_own_and_is_pulled_to_the_rounds_model(

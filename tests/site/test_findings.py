@@ -15,7 +15,7 @@ from tests import boxed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedmed.exchange import bodies
+    from fedmed.exchange import bodies_reports
     from fedmed.training.localisation import Outcome
 
 ONE = boxed.recipe()
@@ -39,7 +39,7 @@ IMAGES = [
 ]
 
 
-def values(rows: Sequence[bodies.Score]) -> dict[tuple[str, str], float | None]:
+def values(rows: Sequence[bodies_reports.Score]) -> dict[tuple[str, str], float | None]:
     return {(row.metric, row.label): None if row.mean is None else float(row.mean) for row in rows}
 
 

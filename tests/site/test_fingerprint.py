@@ -15,7 +15,7 @@ from fedmed import pooling
 from fedmed.cases import datalist
 from fedmed.cases import fingerprint as measuring
 from fedmed.coordinator import aggregate
-from fedmed.exchange import bodies
+from fedmed.exchange import bodies, bodies_fingerprint
 from fedmed.rehearsal import models
 from fedmed.site import alone, approve, desk, evaluate, fingerprint, partition, preprocessing, run, status, train
 from tests import radiographs, small, tables
@@ -151,7 +151,7 @@ def test_a_site_says_its_fingerprint_once_and_again_when_it_is_asked_to(
 def test_what_leaves_is_told_in_words(waiting: small.Federation, tmp_path: Path) -> None:
     site = waiting.copy(tmp_path / "world").site("aa")
     body = train.train(site, small.now(), train.Options("cpu"), quiet).body
-    assert isinstance(body, bodies.DataFingerprint)
+    assert isinstance(body, bodies_fingerprint.DataFingerprint)
     rows = dict(fingerprint.told(body))
     assert rows["training cases"] == "3"
     assert rows["spacing in mm, axis 3"] == "2: 3"
@@ -257,6 +257,6 @@ def test_nothing_is_told_of_a_class_that_a_site_never_labels(tmp_path: Path) -> 
     for name in world.sites:
         partition.partition(world.site(name), small.now())
         body = train.train(world.site(name), small.now(), train.Options("cpu"), quiet).body
-        assert isinstance(body, bodies.DataFingerprint)
+        assert isinstance(body, bodies_fingerprint.DataFingerprint)
         told[name] = [(share.label, share.cases) for share in body.classes]
     assert told == {"aa": [(1, 3), (2, None)], "bb": [(1, 3), (2, 0)]}

@@ -9,7 +9,7 @@ import pytest
 
 from fedmed.auditor import books
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, sealing
+from fedmed.exchange import archived, bodies
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import desk, memory, own
 from tests.coded import code_of
@@ -133,7 +133,7 @@ def test_the_update_names_it_and_it_stays(world: Simulation) -> None:
     site = world.sites["aa"]
     found = site.workspace()
     state, update = found.record.said[-2:]
-    body = sealing.read_archived(found, update.id).predicate.body
+    body = archived.read_archived(found, update.id).predicate.body
     assert (state.kind, update.kind) == ("state", "update")
     assert isinstance(body, bodies.Update)
     assert body.state == state.id

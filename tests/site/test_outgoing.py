@@ -8,7 +8,7 @@ import pytest
 
 from fedmed import logs
 from fedmed.cases import datalist, tokens, words
-from fedmed.exchange import bodies, sealing, statement
+from fedmed.exchange import bodies_roster, predicates, sealing, statement
 from fedmed.site import check, desk, outgoing, partition
 from tests import planted, radiographs, small
 from tests.coded import code_of
@@ -107,14 +107,14 @@ def sealed(root: Path, by: str) -> str:
         agreed = consent.agreement.federation
 
         def build(opening: Any, payload: Any, _: Any) -> statement.Statement:
-            predicate = statement.ApprovalPredicate(
+            predicate = predicates.ApprovalPredicate(
                 **opening.fields(),
                 kind="approval",
                 federation=agreed.membership,
                 recipients=[agreed.coordinator()],
                 ack=agreed.digest,
                 payload=payload,
-                body=bodies.Approval(by=by),
+                body=bodies_roster.Approval(by=by),
             )
             return statement.make("approval", statement.about("approval", agreed.digest), predicate)
 

@@ -9,7 +9,7 @@ import pytest
 
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, intake, sealing
+from fedmed.exchange import archived, bodies, intake
 from fedmed.learning import params, shapes
 from fedmed.site import desk, evaluate, memory, own, rounds, train
 from tests import radiographs, small
@@ -96,7 +96,7 @@ def update(root: Path, round_: int) -> Params:
     site, consent, _ = consent_of(root)
     known = site.workspace.record.newest("update", sender=site.workspace.name, round=round_)
     assert known
-    return params.from_payload(sealing.read_payload(site.workspace, known.id, train.PAYLOAD), consent.table)
+    return params.from_payload(archived.read_payload(site.workspace, known.id, train.PAYLOAD), consent.table)
 
 
 def same(one: Params, two: Params, names: frozenset[str]) -> bool:
@@ -112,7 +112,7 @@ def kept(root: Path) -> list[Params]:
     """The own layers that this site has sealed, oldest first."""
     site, consent, names = consent_of(root)
     table = shapes.part_table(consent.table, own.PART, names)
-    payloads = [sealing.read_payload(site.workspace, known.id, "state.safetensors") for known in states_of(site)]
+    payloads = [archived.read_payload(site.workspace, known.id, "state.safetensors") for known in states_of(site)]
     return [
         {name.partition("/")[2]: array for name, array in params.from_payload(payload, table).items()}
         for payload in payloads
@@ -195,7 +195,7 @@ def test_its_update_then_says_nothing_of_the_model_it_started_from(
     site, *_ = consent_of(world.site("aa"))
     known = site.workspace.record.newest("update", sender="aa", round=1)
     assert known
-    body = sealing.read_archived(site.workspace, known.id).predicate.body
+    body = archived.read_archived(site.workspace, known.id).predicate.body
     assert isinstance(body, bodies.Update)
     assert body.told.base_metrics
     assert {(each.n, each.mean) for each in body.told.base_metrics} == {(0, None)}

@@ -14,7 +14,7 @@ from fedmed.cli.app import app
 from fedmed.coordinator import aggregate, start
 from fedmed.coordinator import recover as vouched
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
 from fedmed.site import approve, budget, desk, partition, private, recover, spent, train
@@ -465,7 +465,7 @@ def test_the_store_knows_no_patient_by_name(ready: small.Federation) -> None:
         ready.site("aa") / "state" / "persons.json"
     ).read_text()
     assert "person-0" not in kept
-    sent = sealing.read_archived(desk.peek(ready.site("aa")).workspace, store_update(ready)).predicate
+    sent = archived.read_archived(desk.peek(ready.site("aa")).workspace, store_update(ready)).predicate
     assert "budget" not in repr(sent)
 
 

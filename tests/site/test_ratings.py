@@ -13,7 +13,7 @@ from tests import radiographs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedmed.exchange import bodies
+    from fedmed.exchange import bodies_reports
 
 ONE = radiographs.recipe()
 TWO = radiographs.recipe(data={"labels": {1: "one", 2: "two"}})
@@ -29,7 +29,7 @@ def several(*rows: tuple[int, tuple[float, float, float]]) -> list[Rated]:
     return [Rated(f"c{number}", truth, scores) for number, (truth, scores) in enumerate(rows)]
 
 
-def values(rows: Sequence[bodies.Score]) -> dict[tuple[str, str], float | None]:
+def values(rows: Sequence[bodies_reports.Score]) -> dict[tuple[str, str], float | None]:
     return {(row.metric, row.label): None if row.mean is None else float(row.mean) for row in rows}
 
 

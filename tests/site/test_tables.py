@@ -16,7 +16,7 @@ from fedmed.cases import fingerprint as measuring
 from fedmed.coordinator import aggregate
 from fedmed.coordinator import evaluate as pool
 from fedmed.errors import FedmedError
-from fedmed.exchange import sealing
+from fedmed.exchange import archived
 from fedmed.settings import load_workspace
 from fedmed.site import alone, check, desk, evaluate, join, partition, preprocessing, train, virtual
 from fedmed.site import fingerprint as site_fingerprint
@@ -89,7 +89,7 @@ def test_what_leaves_names_no_patient_no_column_and_no_cell(world: small.Federat
     site = desk.peek(world.site("aa"))
     known = site.workspace.record.newest("update", sender="aa")
     assert known
-    body = sealing.read_archived(site.workspace, known.id).predicate.body.model_dump_json()
+    body = archived.read_archived(site.workspace, known.id).predicate.body.model_dump_json()
     assert b"train_loss" in sent
     for word in (*COLUMNS, *aliases, *tables.PATIENTS):
         assert word not in body

@@ -15,7 +15,7 @@ from fedmed import recipe as recipes
 from fedmed.cases import datalist
 from fedmed.cli.app import app
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, sealing
+from fedmed.exchange import archived, bodies, bodies_reports
 from fedmed.site import desk, evaluate, rounds, status, train, tune
 from fedmed.training import scoring
 from fedmed.training.rated import Rated
@@ -253,8 +253,8 @@ def test_run_tunes_before_it_opens_the_test_fold(site: Path) -> None:
     assert "train-local: the personal model is the tuned one, kept: validation says" in lines[0]
     assert "evaluate: model r0002 on" in lines[1]
     (report,) = desk.peek(site).workspace.record.of("report")
-    body = sealing.read_archived(desk.peek(site).workspace, report.id).predicate.body
-    assert isinstance(body, bodies.Report)
+    body = archived.read_archived(desk.peek(site).workspace, report.id).predicate.body
+    assert isinstance(body, bodies_reports.Report)
     assert {row.model for row in body.told.scores} == {"global", "personal"}
 
 

@@ -10,7 +10,7 @@ import pytest
 from fedmed.cases import datalist
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
-from fedmed.exchange import intake, sealing
+from fedmed.exchange import archived, intake
 from fedmed.site import alone, desk, evaluate, partition, status, train
 from tests import small
 
@@ -153,7 +153,7 @@ def test_an_update_names_no_patient_no_case_and_no_path(world: small.Federation)
     site = desk.peek(world.site("aa"))
     known = site.workspace.record.newest("update", sender="aa")
     assert known
-    body = sealing.read_archived(site.workspace, known.id).predicate.body.model_dump_json()
+    body = archived.read_archived(site.workspace, known.id).predicate.body.model_dump_json()
     secrets = [*small.PATIENTS, str(world.root), str(site.data_root), "data-aa", "nii", "images"]
     cases = datalist.load(world.site("aa") / "cases.json")
     for entry in (*cases.training, *cases.validation, *cases.testing):
