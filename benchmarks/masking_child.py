@@ -18,7 +18,7 @@ from fedmed.exchange import artifact, bundles, certificates, seeds, unmasking
 from fedmed.exchange.bundles import Requested
 from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.unmasking import Reply
-from fedmed.learning import masking, shapes
+from fedmed.learning import masking, masking_terms, shapes
 
 N_MAX, CLIP, MODEL = 1000, 10.0, "ab" * 32
 RING = 32
@@ -35,7 +35,7 @@ def circle(sites: int) -> list[certificates.MaskKey]:
 
 
 def context(found: list[Certificate]) -> seeds.Context:
-    return seeds.context(MODEL, found, masking.parameters(len(found), None, N_MAX).threshold)
+    return seeds.context(MODEL, found, masking_terms.parameters(len(found), None, N_MAX).threshold)
 
 
 def update(elements: int, seed: int) -> np.ndarray:

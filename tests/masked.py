@@ -11,7 +11,7 @@ import numpy as np
 from fedmed.exchange import bodies_roster, bundles, certificates, keys, predicates, seeds, unmasking
 from fedmed.exchange.bundles import Requested
 from fedmed.exchange.federation import Federation
-from fedmed.learning import masking
+from fedmed.learning import masking, masking_terms
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ MODEL = "ab" * 32
 
 
 def context(of: Circle, colluders: int | None = None, model: str = MODEL) -> Context:
-    threshold = masking.parameters(len(of.names), colluders, 1000).threshold
+    threshold = masking_terms.parameters(len(of.names), colluders, 1000).threshold
     return seeds.context(model, of.certificates, threshold)
 
 

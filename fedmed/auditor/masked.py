@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, bundles, certificates, seeds, unmasking
-from fedmed.learning import masking
+from fedmed.learning import masking, masking_terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from fedmed.auditor.shelf import Taken
     from fedmed.exchange.seeds import Context
     from fedmed.exchange.unmasking import Unmasking
-    from fedmed.learning.masking import Pooled, Quantiser, Terms
+    from fedmed.learning.masking import Pooled, Quantiser
+    from fedmed.learning.masking_terms import Terms
 
 UPDATE = "update.safetensors"
 
@@ -38,7 +39,7 @@ def pooled(base: Taken, updates: Sequence[Taken], made: Taken) -> Pooled:
 
 def _terms(known: Reference) -> Terms:
     body, chosen = known.federation.body, known.recipe
-    return masking.terms(
+    return masking_terms.terms(
         [member.max_num_cases for member in body.roster],
         chosen.aggregation.colluders,
         chosen.aggregation.ring,

@@ -11,7 +11,7 @@ from fedmed import files, logs, recipe, settings
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing, workspace
 from fedmed.exchange.artifact import Expected
-from fedmed.learning import layout, masking, shapes
+from fedmed.learning import layout, masking_terms, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.agreement import Agreement
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.layout import Layout
-    from fedmed.learning.masking import Terms
+    from fedmed.learning.masking_terms import Terms
     from fedmed.learning.shapes import Table
     from fedmed.recipe import Recipe
 
@@ -66,7 +66,7 @@ class Started:
         """Of masking. Raises FedmedError FM-SHR-06."""
         body, chosen = self.agreement.federation.body, self.recipe
         bounds = [member.max_num_cases for member in body.roster]
-        return masking.terms(
+        return masking_terms.terms(
             bounds,
             chosen.aggregation.colluders,
             chosen.aggregation.ring,

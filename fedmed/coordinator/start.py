@@ -17,7 +17,7 @@ from fedmed.coordinator import central, desk, model, opening, rounds
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, artifact, bodies, bodies_roster, keys, predicates, sealing, statement
-from fedmed.learning import masking, params, shapes
+from fedmed.learning import masking_terms, params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -129,7 +129,7 @@ def _check_roster(found: Workspace, draft: FederationDraft, chosen: Recipe) -> N
         bounds = [draft.bound(seat.name) for seat in roster(found)]
         is_equal = chosen.strategy.weight == "equal"
         ring, colluders = chosen.aggregation.ring, chosen.aggregation.colluders
-        masking.terms(bounds, colluders, ring, min_sites=draft.min_sites, equal=is_equal)
+        masking_terms.terms(bounds, colluders, ring, min_sites=draft.min_sites, equal=is_equal)
 
 
 def _check_encryption(draft: FederationDraft, chosen: Recipe) -> None:

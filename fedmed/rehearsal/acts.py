@@ -15,7 +15,7 @@ from fedmed.coordinator import admit, aggregate, desk, found, rounds, screening,
 from fedmed.coordinator import evaluate as pool
 from fedmed.coordinator import unmask as asking
 from fedmed.errors import FedmedError
-from fedmed.site import alone, approve, evaluate, join, pin, private, train, unmask
+from fedmed.site import alone, approve, evaluate, join, pin, pseudonyms, train, unmask
 from fedmed.site import desk as bedside
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _know_patients(setting: Setting, name: str) -> None:
     site = bedside.peek(setting.site(name))
     listed = datalist.cases(datalist.load(setting.cases[name]), "training")
     persons = {case.patient: hashlib.sha256(case.patient.encode()).hexdigest()[:32] for case in listed}
-    private.keep_persons(site, private.store_key(site, _now()), persons)
+    pseudonyms.keep_persons(site, pseudonyms.store_key(site, _now()), persons)
 
 
 def open_round(setting: Setting) -> int:

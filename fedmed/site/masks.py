@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.certificates import MaskKey
     from fedmed.exchange.record import Known
     from fedmed.exchange.seeds import Context
-    from fedmed.learning.masking import Quantiser, Terms
+    from fedmed.learning.masking import Quantiser
+    from fedmed.learning.masking_terms import Terms
     from fedmed.site.desk import Approved, Site
 
 
@@ -41,10 +42,10 @@ class Masking:
 
 def terms(consent: Approved) -> Terms:
     """What the federation agreed about masks. Raises FedmedError FM-SHR-06."""
-    from fedmed.learning import masking  # noqa: PLC0415 - numpy, which `status` needs not
+    from fedmed.learning import masking_terms  # noqa: PLC0415 - numpy, which `status` needs not
 
     body, chosen = consent.agreement.federation.body, consent.recipe
-    return masking.terms(
+    return masking_terms.terms(
         [member.max_num_cases for member in body.roster],
         chosen.aggregation.colluders,
         chosen.aggregation.ring,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedmed import logs, recipe
 from fedmed.cases import datalist, find, likeness, splits
 from fedmed.settings import DataFolder
-from fedmed.site import desk, outgoing, private
+from fedmed.site import desk, outgoing, pseudonyms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +52,7 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         consent = desk.require_approved(site)
         folder = DataFolder(root=str(site.data_root), layout=site.data.layout)
         labelling = desk.labelling(site, consent.recipe)
-        store_key = private.store_key(site, now) if consent.recipe.dp else None
+        store_key = pseudonyms.store_key(site, now) if consent.recipe.dp else None
         found = find.find(
             folder,
             consent.recipe,
@@ -69,7 +69,7 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         find.refuse_errors(find.judge_folds(folds, consent.recipe, labelling.absent))
         datalist.save(site.cases_file, cases)
         if store_key is not None:
-            private.keep_persons(site, store_key, found.persons)
+            pseudonyms.keep_persons(site, store_key, found.persons)
         outgoing.keep(site, outgoing.collect(site, _aliases(found), lambda _done, _all: None))
         site.workspace.write_entry("partition", "note", now, what="cases", data=datalist.digest(cases))
         share = share_of(site.settings.name, cases)

@@ -6,25 +6,22 @@ and steps that the crash threw away are charged again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files, recipe
-from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, secret
 from fedmed.exchange.bodies_privacy import PrivacyBlock
 from fedmed.exchange.recovery import RESERVED
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
-from fedmed.site import budget
+from fedmed.site import budget, pseudonyms
 from fedmed.site.budget import Reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.training.dp_sgd import Mechanism
 
-MAX_BYTES = 512 << 20
 NO_GUARANTEE = "no formal privacy guarantee"
 
 
@@ -60,7 +56,7 @@ def begin(
 
     begun = checkpoint.with_suffix(".begun")
     with budget.opened(site, now) as store:
-        persons = persons_of(site, store, cases)
+        persons = pseudonyms.persons_of(site, store, cases)
         _settle(site, store, now)
         taken = _held(store, begun, _planned(site, consent, persons, round_))
         if taken is None:
@@ -113,32 +109,6 @@ def _settle(site: Site, store: budget.Store, now: datetime) -> None:
     for reservation, statement_id in budget.sealed(site).items():
         if not store.reserved[reservation].sealed:
             store.confirm(reservation, statement_id, now)
-
-
-def store_key(site: Site, now: datetime) -> bytes:
-    """The key behind the names of patients in the budget store. Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01."""
-    with budget.opened(site, now) as store:
-        return budget.key_of(store)
-
-
-def keep_persons(site: Site, key: bytes, persons: Mapping[str, str]) -> None:
-    """The patients of cases.json by alias, as the store of this `key` calls them. Raises FedmedError FM-RES-*."""
-    kept = {"store": hashlib.sha256(key).hexdigest(), "persons": dict(sorted(persons.items()))}
-    files.write_atomic(_persons_file(site), json.dumps(kept).encode(), mode=0o600)
-
-
-def persons_of(site: Site, store: budget.Store, cases: Datalist) -> list[str]:
-    """The training patients, as the budget store calls them. Raises FedmedError FM-PRV-05."""
-    try:
-        kept = json.loads(files.read_bounded(_persons_file(site), MAX_BYTES))
-        is_of_store, known = kept["store"] == store.key, kept["persons"]
-        persons = sorted({str(known[case.patient]) for case in datalist.cases(cases, "training")})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = "state/persons.json: expected every training patient in it"
-        raise FedmedError("FM-PRV-05", message, local=type(error).__name__) from error
-    if not is_of_store:
-        raise FedmedError("FM-PRV-05", "state/persons.json: its patients have the names of another budget store")
-    return persons
 
 
 def declared(num_patients: int) -> int:
@@ -302,7 +272,3 @@ def _read(begun: Path) -> tuple[str, int]:
 
 def _write(begun: Path, reservation: str, steps: int) -> None:
     files.write_atomic(begun, f"{reservation} {steps}".encode(), mode=0o600)
-
-
-def _persons_file(site: Site) -> Path:
-    return site.workspace.root / "state" / "persons.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedmed.learning import accounting
-from fedmed.site import budget, desk, private, rounds
+from fedmed.site import budget, desk, private, pseudonyms, rounds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def status(root: Path) -> Spent:
     if asked is None:
         return Spent(False)
     store, cases = budget.peek(site), rounds.require_cases(site, consent)
-    persons = private.persons_of(site, store, cases)
+    persons = pseudonyms.persons_of(site, store, cases)
     model = site.workspace.record.newest("model")
     round_ = 0 if model is None else model.round_number
     is_answered = site.workspace.record.newest("update", sender=site.workspace.name, round=round_) is not None

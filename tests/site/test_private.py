@@ -17,7 +17,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import archived
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
-from fedmed.site import approve, budget, desk, partition, private, recover, spent, train
+from fedmed.site import approve, budget, desk, partition, private, pseudonyms, recover, spent, train
 from fedmed.site.train import Options
 from tests import small, tables
 from tests.coded import code_of
@@ -157,7 +157,7 @@ def test_another_workspace_of_the_hospital_sees_the_same_patients(ready: small.F
     partition.partition(other.site("aa"), small.now())
     site = desk.peek(other.site("aa"))
     cases = train.rounds.require_cases(site, desk.require_approved(site))
-    persons = private.persons_of(site, budget.peek(site), cases)
+    persons = pseudonyms.persons_of(site, budget.peek(site), cases)
     first = next(iter(held.reserved.values()))
     assert set(persons) & held.cohorts[first.cohort], "some patients are trained on in both"
     before = budget.peek(site).spent(persons, 1e-5)
