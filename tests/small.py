@@ -210,7 +210,7 @@ def seal_update(
                 num_cases=num_cases,
                 num_patients=num_cases,
                 num_steps=2,
-                train_loss="0.5",
+                train_loss=None if privacy else "0.5",
                 base_metrics=[_on_validation_cases(dice)],
                 exclusions=[],
             ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fedmed.cli.screen import Json, Screen, Workspace
+from fedmed.promises import NO_GUARANTEE
 
 if TYPE_CHECKING:
     from fedmed.site.spent import Spent
@@ -41,7 +42,7 @@ def status(workspace: Workspace = Path(), as_json: Json = False) -> None:
 
 def _show(out: Screen, found: Spent) -> None:
     if not found.is_private:
-        out.say("no formal privacy guarantee: the recipe of this federation has no dp")
+        out.say(f"{NO_GUARANTEE} of a patient: the recipe of this federation has no dp")
         return
     full = round(BAR * min(1.0, found.epsilon / found.most))
     out.say(f"epsilon {found.epsilon:.2f} of {found.most:g} is spent at delta {found.delta:g}, by whoever spent most")
@@ -56,4 +57,4 @@ def _show(out: Screen, found: Spent) -> None:
         for each in found.federations
     ]
     out.table("what has looked at them", ["workspace", "federation", "trainings ", "steps ", "epsilon alone "], rows)
-    out.say("outside of epsilon leave: numbers of cases, losses, metrics and their histograms")
+    out.say("outside of epsilon leave: numbers of cases, metrics and their histograms")

@@ -82,16 +82,15 @@ def train_local(
         out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
     elif trained.body is not None and trained.body.facts is None:
         out.say(f"round {trained.round}: was trained before; the update is masked, and tells nothing of this site")
-        out.say(tables.privacy(trained.body.privacy))
+        tables.lines(out, trained.promises)
         out.say(f"next: bring {trained.posted} to the coordinator")
     elif trained.body is not None:
         facts = trained.body.told
         what = "trained" if trained.is_new else "was trained before"
-        loss = screen.number(facts.train_loss)
-        out.say(f"round {trained.round}: {what}, {facts.num_steps} steps on {facts.num_cases} cases, loss {loss}")
+        out.say(f"round {trained.round}: {what}, {tables.steps(facts)}")
         received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in facts.base_metrics)
         out.say(f"the model received, on this site's validation cases: {received or '-'}")
-        out.say(tables.privacy(trained.body.privacy))
+        tables.lines(out, trained.promises)
         behind = f", for {trained.behind}, who goes on from it" if trained.behind else ""
         out.say(f"next: bring {trained.posted} to the coordinator{behind}")
     out.result(trained)
@@ -219,6 +218,7 @@ def evaluate(
     tables.warn(out, found.arrivals)
     tables.report(out, found)
     tables.hurt(out, found.hurt)
+    tables.lines(out, found.promises)
     if found.tuned:
         out.say(tables.kept(found.tuned))
     elif found.is_to_tune:

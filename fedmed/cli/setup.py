@@ -225,8 +225,5 @@ def _show(out: Screen, proposal: Proposal) -> None:
         f"  an update is held for a person to look at beyond {limits.max_norm_ratio} times the median norm "
         f"or below a cosine of {limits.min_cosine} to the others"
     )
-    if recipe.dp is None:
-        out.say("  no formal privacy guarantee: an update can tell something about the cases it was trained on")
-    else:
-        promised = f"epsilon {recipe.dp.target_epsilon:g} at delta {recipe.dp.delta:g} over all rounds"
-        out.say(f"  differential privacy of each training patient: {promised}, of the weights alone")
+    for line in proposal.promises:
+        out.say(f"  {line}")

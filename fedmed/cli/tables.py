@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fedmed.coordinator.status import Status as CoordinatorStatus
     from fedmed.coordinator.unmask import Asked
     from fedmed.coordinator.validation import Watched
-    from fedmed.exchange.bodies import Metric
+    from fedmed.exchange.bodies import Metric, UpdateFacts
     from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock
     from fedmed.exchange.bodies_reports import Score
     from fedmed.exchange.intake import Arrival
@@ -36,12 +36,15 @@ def warn(out: Screen, arrivals: Sequence[Arrival]) -> None:
             out.say(f"{arrival.path.name}: {verdict.outcome.value} {verdict.code} {verdict.message}".rstrip())
 
 
-def privacy(block: PrivacyBlock | None) -> str:
-    """What an update promises the patients it was trained on."""
-    if block is None:
-        return "no formal privacy guarantee"
-    spent = f"epsilon {block.epsilon} at delta {block.delta} in this federation so far"
-    return f"differential privacy of each training patient: {spent}, of the weights alone"
+def lines(out: Screen, told: Sequence[str]) -> None:
+    for line in told:
+        out.say(line)
+
+
+def steps(facts: UpdateFacts) -> str:
+    """What was trained. The loss of a training with differential privacy has no noise, and stays in the local log."""
+    loss = "in logs/local.log" if facts.train_loss is None else number(facts.train_loss)
+    return f"{facts.num_steps} steps on {facts.num_cases} cases, loss {loss}"
 
 
 def shares(out: Screen, made: Aggregated) -> None:
@@ -96,7 +99,7 @@ def patients(out: Screen, found: Mapping[str, PrivacyBlock]) -> None:
     if found:
         told = ", ".join(f"{site} {block.epsilon} at delta {block.delta}" for site, block in sorted(found.items()))
         out.say(f"epsilon of a patient so far, of the weights alone: {told}")
-        out.say("metrics, losses and numbers of cases carry no noise")
+        out.say("metrics and numbers of cases carry no noise")
 
 
 def _watched(out: Screen, found: Watched) -> None:
@@ -175,6 +178,7 @@ def pooled(out: Screen, table: PooledTable) -> None:
         rows,
     )
     hurt(out, table.hurt)
+    lines(out, table.promises)
     if table.missing:
         out.say(f"no report from {', '.join(table.missing)}")
 

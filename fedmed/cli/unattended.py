@@ -104,8 +104,7 @@ def _trained(out: Screen, begin: str, found: Any) -> None:
     if facts is None:
         out.say(f"{begin} round {found.round} was trained before; the update is masked")
         return
-    loss = screen.number(facts.train_loss)
-    out.say(f"{begin} round {found.round}, {facts.num_steps} steps on {facts.num_cases} cases, loss {loss}")
+    out.say(f"{begin} round {found.round}, {tables.steps(facts)}")
 
 
 def _scored(out: Screen, begin: str, found: Any) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import desk, pooled
+from fedmed import promises
+from fedmed.coordinator import central, desk, pooled
 from fedmed.errors import FedmedError
 from fedmed.exchange import archived, bodies, bodies_reports, intake
 from fedmed.reporting import hurt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from fedmed.exchange.bodies_privacy import PrivacyBlock
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.workspace import Workspace
     from fedmed.reporting.hurt import Hurt
@@ -32,6 +35,7 @@ class PooledTable:
     """Reports of all sites that sent one, with the pool over them, per model (`global`, `personal`, `alone`).
 
     `worst` names the site on whose cases the global model is worst; `hurt` those whose own model is better there.
+    `promises`: how private the training was, and what masking does not give.
     """
 
     round: int
@@ -42,6 +46,7 @@ class PooledTable:
     worst: str
     hurt: list[Hurt]
     arrivals: list[Arrival]
+    promises: list[str]
 
 
 def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
@@ -69,7 +74,16 @@ def evaluate(root: Path, now: datetime, split: str) -> PooledTable:
             worst=hurt.worst({each.site: each.body.overall("global", metric)[1] for each in reports}) if metric else "",
             hurt=[one for each in reports for one in _worse_than_alone(each, metric)] if metric else [],
             arrivals=arrivals,
+            promises=promises.in_report(running.recipe, _most_spent(found, names), central.said(found)),
         )
+
+
+def _most_spent(found: Workspace, names: Sequence[str]) -> PrivacyBlock | None:
+    """What the patients of the hospital have spent that has spent most, each by its newest update."""
+    newest = [known for name in names if (known := found.record.newest("update", sender=name))]
+    said = [archived.read_archived(found, known.id).predicate.body for known in newest]
+    spent = [body.privacy for body in said if isinstance(body, bodies.Update) and body.privacy]
+    return max(spent, key=lambda block: float(block.epsilon), default=None)
 
 
 def _worse_than_alone(report: SiteReport, metric: str) -> list[Hurt]:

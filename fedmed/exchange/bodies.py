@@ -100,12 +100,14 @@ class Exclusion(Sent):
 
 
 class UpdateFacts(Sent):
-    """What an update tells of the hospital's data and training, beside the tensors."""
+    """What an update tells of the hospital's data and training, beside the tensors. `train_loss` is null under
+    differential privacy: it is of the training patients, and has no noise.
+    """
 
     num_cases: Annotated[int, Field(ge=1, le=1_000_000)]
     num_patients: Annotated[int, Field(ge=1, le=1_000_000)]
     num_steps: Annotated[int, Field(ge=1)]
-    train_loss: Decimal
+    train_loss: Decimal | None
     base_metrics: list[Metric] = Field(max_length=200)
     exclusions: list[Exclusion] = Field(max_length=64)
 
@@ -131,6 +133,7 @@ class Update(Sent):
             raise ValueError("a masked update tells no facts")
         if self.privacy and (self.privacy.noise_multiplier is None) != (self.masked is not None):
             raise ValueError("the noise of an update is told, unless it is masked")
+        require_quiet(self.facts, self.privacy)
         return self
 
     @property
@@ -168,6 +171,12 @@ class State(Sent):
         if len({part.name for part in self.parts}) < len(self.parts):
             raise ValueError("a part stands twice")
         return self
+
+
+def require_quiet(facts: UpdateFacts | None, privacy: PrivacyBlock | None) -> None:
+    """Raises ValueError for a loss of training beside noise on the weights, and for neither."""
+    if facts is not None and (facts.train_loss is None) != (privacy is not None):
+        raise ValueError("the loss of training is told, unless its patients have differential privacy")
 
 
 def require_told(facts: _Facts | None) -> _Facts:

@@ -24,6 +24,7 @@ class OfUpdate(Sent):
     def _with_its_noise(self) -> Self:
         if self.privacy and self.privacy.noise_multiplier is None:
             raise ValueError("the noise of an update is told, unless it is masked")
+        bodies.require_quiet(self.facts, self.privacy)
         return self
 
 

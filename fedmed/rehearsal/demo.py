@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import recipe
 from fedmed.errors import FedmedError
+from fedmed.promises import NO_GUARANTEE
 from fedmed.rehearsal import acts, models, simulate
 from fedmed.rehearsal.acts import Setting
 from fedmed.rehearsal.crew import Crew
@@ -106,7 +107,7 @@ def _play(
         done += 1
         progress(task.name, done, total)
 
-    say(f"a coordinator and {len(names)} hospitals in {setting.folder}; no formal privacy guarantee, min_count 1")
+    say(f"a coordinator and {len(names)} hospitals in {setting.folder}; {NO_GUARANTEE}, min_count 1")
     crew.run(acts.begin, setting)
     rows = [(setting, name) for name in names]
     for name, header in zip(names, crew.each(acts.partition, rows, lambda: None), strict=True):

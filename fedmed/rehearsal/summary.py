@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.cases.splits import HELD_OUT
+from fedmed.promises import NO_GUARANTEE
 from fedmed.rehearsal.models import COMMON, EVERYWHERE, GLOBAL, Row, alone_of
 from fedmed.reporting import plots, statistics
-from fedmed.site.private import NO_GUARANTEE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedmed import recipe
+from fedmed import promises, recipe
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import (
     admission,
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 class Proposal:
     """A federation file that verified as being of one piece. Whose it is only the typed fingerprint can tell.
 
-    `budget`: whether the hospital's patients can afford it, in words, where the recipe has `dp`.
+    `promises`: what its patients are promised. `budget`: whether they can afford it, in words, where the recipe has
+    `dp`.
     """
 
     data: bytes
@@ -51,6 +52,7 @@ class Proposal:
     recipe: Recipe
     update_bytes: int
     leaves: tuple[str, ...]
+    promises: list[str]
     budget: str = ""
 
 
@@ -67,7 +69,7 @@ class Consent:
 LEAVES = (
     "once: this hospital's name in the federation, its public key, the contact given at init, and who consented",
     (
-        "per round one update: changed weights of the network; number of cases, patients and steps; training loss; "
+        "per round one update: changed weights of the network; number of cases, patients and steps; {loss}"
         "validation metrics (n, mean, standard deviation) of the model received; exclusion counts by code; digests of "
         "the case list, of label_map and of the numbers that {inputs} are normalised by; software versions"
     ),
@@ -130,6 +132,7 @@ def leaves(chosen: Recipe) -> tuple[str, ...]:
     """What leaves the hospital, in words, with the recipe `chosen`."""
     is_table = isinstance(chosen, recipe.Rowwise)
     words = {"inputs": "columns", "parts": "row, no cell"} if is_table else {"inputs": "images", "parts": "image"}
+    words["loss"] = "" if chosen.dp else "training loss; "
     once, update, *rest = (line.format_map(words) for line in LEAVES)
     updates = [update]
     if chosen.aggregation.masks:
@@ -138,7 +141,8 @@ def leaves(chosen: Recipe) -> tuple[str, ...]:
     behind = [NEIGHBOUR] if chosen.lap_seed is not None else []
     private = [PRIVATE] if chosen.dp else []
     central = [CENTRAL] if chosen.aggregation.central else []
-    counts = "" if chosen.aggregation.masks else "number of cases, patients and steps, training loss, "
+    loss = "" if chosen.dp else "training loss, "
+    counts = "" if chosen.aggregation.masks else f"number of cases, patients and steps, {loss}"
     outside = [NOT_COVERED.format(counts=counts)] if private or central else []
     return (once, *first, *updates, *private, *behind, *central, *rest[:-1], *outside, rest[-1])
 
@@ -212,7 +216,8 @@ def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found:
     table = shapes.table_from_bytes(artifact.payload_bytes(data, envelope, said, "tensors.json"))
     chosen = recipe.from_bytes(artifact.payload_bytes(data, envelope, said, "recipe.json"))
     _seat(seen, found)
-    return Proposal(data, envelope.id, said, seen, chosen, layout.agreed(table, **chosen.wire).largest, leaves(chosen))
+    largest = layout.agreed(table, **chosen.wire).largest
+    return Proposal(data, envelope.id, said, seen, chosen, largest, leaves(chosen), promises.agreed(chosen))
 
 
 def _seat(seen: Federation, found: Workspace) -> None:

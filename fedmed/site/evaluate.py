@@ -20,9 +20,9 @@ from fedmed.site import (
     outgoing,
     own,
     preprocessing,
+    promised,
     results,
     rounds,
-    train,
     tune,
     worst,
 )
@@ -53,6 +53,7 @@ class Evaluated:
     pointed into: both stay in this workspace. `tuned` says what became of fine-tuning: the model `personal` is the
     tuned one where that was kept, else the global one. `is_to_tune`: the recipe asks for it, and it was not done.
     `hurt`: whether this hospital's own model, or an earlier one on the validation cases, is better than the global one.
+    `promises`: how private the training was, and what masking does not give.
     """
 
     round: int
@@ -67,6 +68,7 @@ class Evaluated:
     tuned: Tuned | None = None
     is_to_tune: bool = False
     hurt: list[Hurt] = field(default_factory=list)
+    promises: list[str] = field(default_factory=list)
 
 
 def evaluate(
@@ -107,6 +109,7 @@ def evaluate(
                 tuned=tuned,
                 is_to_tune=last and tuned is None and consent.recipe.training.fine_tune_steps > 0,
                 hurt=compared.hurt_by(site, consent, model, body),
+                promises=promised.in_report(site, consent, model),
             )
 
         table = root / "reports" / f"cases-r{model.round_number:04d}-{split}.csv"
@@ -242,7 +245,7 @@ def _body(
             scores=[row for name in models for row in results.rows(name, scored[name], chosen, min_count, above[name])],
             curves=[curve for name in models for curve in results.curves(name, scored[name], chosen, min_count)],
             frocs=[froc for name in models for froc in results.frocs(name, scored[name], chosen, min_count)],
-            exclusions=train.exclusions(cases),
+            exclusions=rounds.exclusions(cases),
         ),
     )
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.training.dp_sgd import Mechanism
 
-NO_GUARANTEE = "no formal privacy guarantee"
-
 
 @dataclass(frozen=True)
 class Private:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from functools import partial
+from importlib import metadata
 from typing import TYPE_CHECKING
 
+from fedmed import __version__, recipe
 from fedmed import preprocessing as preprocessings
-from fedmed import recipe
 from fedmed.cases import content, datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, canonical, workspace
+from fedmed.exchange import artifact, bodies, bodies_roster, canonical, workspace
 from fedmed.learning import params
 from fedmed.site import desk, preprocessing
 
@@ -68,6 +70,17 @@ def binding(site: Site, cases: Datalist) -> dict[str, str | None]:
     """What a result of this hospital depends on beside the recipe and the weights."""
     fitted = preprocessings.digest_of(preprocessing.current(site))
     return {"data": datalist.digest(cases), "label_map": label_map_digest(site), "preprocessing": fitted}
+
+
+def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
+    return [bodies.Exclusion(code=code, count=count) for code, count in sorted(cases.header.excluded.items())]
+
+
+def versions() -> list[bodies_roster.Version]:
+    """The software that made the numbers. No host, no user, no path."""
+    packages = {name: metadata.version(name) for name in ("monai", "numpy", "torch")}
+    found = {"fedmed": __version__, "python": platform.python_version(), **packages}
+    return [bodies_roster.Version(name=name, version=version.lower()) for name, version in sorted(found.items())]
 
 
 def require_sane(weights: Params, what: str) -> Params:

@@ -6,16 +6,14 @@ last one it may be fine-tuned (`tune`), which seals nothing.
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from fedmed import __version__, files
+from fedmed import files, logs, promises
 from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
-from fedmed.exchange import agreement, archived, artifact, bodies, bodies_roster, predicates, sealing, statement
+from fedmed.exchange import agreement, archived, artifact, bodies, predicates, sealing, statement
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.laps import recipients
 from fedmed.learning import strategies
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fedmed.cases.datalist import Datalist
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
@@ -62,7 +59,7 @@ PAYLOAD = change.PAYLOAD
 class Trained:
     """The update that is in the outbox. `is_new` is false when it had been sealed before, or the federation is over.
 
-    `behind` is the site that goes on from it in a lap.
+    `behind` is the site that goes on from it in a lap. `promises`: what its patients and this hospital are promised.
     """
 
     round: int
@@ -72,6 +69,7 @@ class Trained:
     posted: Path | None
     arrivals: list[Arrival] = field(default_factory=list)
     behind: str = ""
+    promises: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def train(
             return Trained(round_, False, True, None, None, arrivals)
         said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_, attempt=model.attempt)
         if said is not None and not options.again:
-            return _found(site, said, arrivals)
+            return _found(site, consent, said, arrivals)
         if round_ <= site.workspace.record.answered:
             raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored")
         turn = laps.turn(site, model)
@@ -121,7 +119,9 @@ def train(
         for path in (checkpoint(site, round_), checkpoint(site, round_).with_suffix(".personal")):
             path.unlink(missing_ok=True)
         posted = sealing.post(site.workspace, known)
-        return Trained(round_, True, False, body, posted, arrivals, turn.behind)
+        return Trained(
+            round_, True, False, body, posted, arrivals, turn.behind, promises.so_far(consent.recipe, body.privacy)
+        )
 
 
 def _note(site: Site, options: Options, now: datetime) -> None:
@@ -171,15 +171,18 @@ def _train(
     )  # fmt: skip
     made = change.changed(consent, entered, fitted)
     made = replace(made, kept=made.kept | personal)
+    if reserved:
+        words = "round %d: mean loss of training %.6g; it has no noise, and stays here"
+        logs.local.info(words, model.round_number, fitted.train_loss)
     body = bodies.Update(
         chain=turn.chain,
         facts=bodies.UpdateFacts(
             num_cases=fitted.num_cases,
             num_patients=cases.header.patients["training"],
             num_steps=fitted.num_steps,
-            train_loss=bodies.decimal(fitted.train_loss),
+            train_loss=None if reserved else bodies.decimal(fitted.train_loss),
             base_metrics=results.overall(scored, consent.recipe),
-            exclusions=exclusions(cases),
+            exclusions=rounds.exclusions(cases),
         ),
         data=datalist.digest(cases),
         label_map=rounds.label_map_digest(site),
@@ -187,7 +190,7 @@ def _train(
         state=None,
         privacy=private.block(site, reserved),
         masked=None,
-        versions=versions(),
+        versions=rounds.versions(),
     )
     return body, made, reserved
 
@@ -229,17 +232,6 @@ def _masked(
     known = _say(site, consent, model, hidden.body, hidden.contents, now, once=once)
     private.end(site, reserved, known.id, now)
     return known, found.body
-
-
-def exclusions(cases: Datalist) -> list[bodies.Exclusion]:
-    return [bodies.Exclusion(code=code, count=count) for code, count in sorted(cases.header.excluded.items())]
-
-
-def versions() -> list[bodies_roster.Version]:
-    """The software that made the numbers. No host, no user, no path."""
-    packages = {name: metadata.version(name) for name in ("monai", "numpy", "torch")}
-    found = {"fedmed": __version__, "python": platform.python_version(), **packages}
-    return [bodies_roster.Version(name=name, version=version.lower()) for name, version in sorted(found.items())]
 
 
 def _say(
@@ -284,14 +276,16 @@ def _say(
     )
 
 
-def _found(site: Site, said: Known, arrivals: list[Arrival]) -> Trained:
-    body = archived.read_archived(site.workspace, said.id).predicate.body
+def _found(site: Site, consent: Approved, said: Known, arrivals: list[Arrival]) -> Trained:
+    predicate = archived.read_archived(site.workspace, said.id).predicate
+    body = predicate.body if isinstance(predicate, predicates.UpdatePredicate) else None
     return Trained(
         said.round_number,
         False,
         False,
-        body if isinstance(body, bodies.Update) else None,
+        body,
         sealing.post(site.workspace, said),
         arrivals,
         laps.behind(site, said.round_number),
+        promises.so_far(consent.recipe, body.privacy if body else None),
     )

@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fedmed.cli.app import app
-from fedmed.coordinator import aggregate, status
+from fedmed.coordinator import aggregate, evaluate, status
 from fedmed.errors import FedmedError
 from fedmed.exchange.bodies_privacy import PrivacyBlock
+from fedmed.site import desk, promised
 from tests import small
 
 if TYPE_CHECKING:
@@ -55,7 +56,27 @@ def test_status_and_aggregate_print_it(private: small.Federation, tmp_path: Path
     world.carry()
     shown = CliRunner().invoke(app, ["aggregate", "-w", str(world.coordinator)]).output
     assert "of the weights alone: aa 3.3 at delta 0.00001, bb 0.7 at delta 0.00001" in shown
-    assert "metrics, losses and numbers of cases carry no noise" in shown
+    assert "metrics and numbers of cases carry no noise" in shown
+
+
+def test_a_report_names_who_has_spent_most(private: small.Federation, tmp_path: Path) -> None:
+    world = private.copy(tmp_path / "w")
+    for name in SITES:
+        small.seal_report(world.site(name), mean=0.5, n=4)
+    world.carry()
+    begin = "differential privacy of each training patient: epsilon "
+    agreed = f"{begin}8 at delta 1e-05 over all rounds, of the weights alone"
+    assert evaluate.evaluate(world.coordinator, small.now(), "validation").promises == [agreed]
+    for name, epsilon in (("aa", "9.3"), ("bb", "10.7")):
+        small.seal_update(world.site(name), 0.1, privacy=block(epsilon))
+    world.carry()
+    shown = CliRunner().invoke(app, ["evaluate", "-w", str(world.coordinator)]).output
+    assert f"{begin}10.7 at delta 0.00001 in this federation so far, of the weights alone" in shown
+    site = desk.peek(world.site("aa"))
+    model = site.workspace.record.newest("model")
+    assert model is not None
+    (told,) = promised.in_report(site, desk.require_approved(site), model)
+    assert told == f"{begin}9.3 at delta 0.00001 in this federation so far, of the weights alone"
 
 
 @pytest.mark.parametrize("said", [None, block("1", "0.0001")])

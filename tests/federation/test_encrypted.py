@@ -194,15 +194,18 @@ def test_a_flip_is_found_before_anything_is_decrypted(world: Simulation, monkeyp
     assert world.coordinator.judge(bytes(data), world.now)[:2] == (REJECTED, "FM-TRU-10")
 
 
-def private(**changed: Any) -> bytes:
+def private(privacy: dict[str, Any] | None = None, **changed: Any) -> bytes:
     facts = {"num_cases": 10, "num_patients": 10, "num_steps": 4, "train_loss": "0.5", "base_metrics": []}
-    return canonical.encode({"facts": {**facts, "exclusions": [], **changed}, "privacy": None})
+    return canonical.encode({"facts": {**facts, "exclusions": [], **changed}, "privacy": privacy})
 
 
 @pytest.mark.parametrize(
     ("data", "end"),
     [
         (private(), (Outcome.ACCEPTED, "", 0)),
+        (private(samples.PRIVACY, train_loss=None), (Outcome.ACCEPTED, "", 0)),
+        (private(samples.PRIVACY), (REJECTED, "FM-FRM-03", 5)),
+        (private(train_loss=None), (REJECTED, "FM-FRM-03", 5)),
         (private(num_cases=100_001), (REJECTED, "FM-TEN-03", 5)),
         (private(num_patients=11), (REJECTED, "FM-TEN-03", 5)),
         (private(num_cases=0), (REJECTED, "FM-FRM-03", 5)),

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from fedmed.cli import app, setup, tables
+from fedmed.cli import app, setup
 from fedmed.errors import CODES
-from fedmed.exchange.bodies_privacy import PrivacyBlock
 from tests import small
 
 if TYPE_CHECKING:
@@ -230,14 +229,6 @@ def test_approve_says_what_patients_are_promised(
     ran = fedmed.ok("approve", "-w", "aa", "--by", "Test", "--fingerprint", fingerprint, cwd=world.root)
     (line,) = (line.strip() for line in ran.out.splitlines() if words[:22] in line)
     assert line.startswith(words)
-
-
-def test_train_local_says_what_patients_are_promised() -> None:
-    block = PrivacyBlock(unit="patient", reservation="0" * 32, epsilon="3.2", delta="0.00001", noise_multiplier="1.5")
-    assert tables.privacy(None) == "no formal privacy guarantee"
-    assert tables.privacy(block).endswith(
-        "epsilon 3.2 at delta 0.00001 in this federation so far, of the weights alone"
-    )
 
 
 @pytest.mark.parametrize("code", ["FM-BUG-01", "fm-sig-03", "FM-WAI-03"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,22 @@ def test_a_round_is_reserved_trained_and_confirmed(ready: small.Federation) -> N
     exact = accounting.epsilon([Event(4 / 36, found.noise_multiplier, 4)], 1e-5)
     assert exact <= float(block.epsilon) < exact + 0.1
     assert list((ready.site("aa") / "state" / "checkpoints").iterdir()) == []
+    (promise,) = made.promises
+    assert promise.startswith(f"differential privacy of each training patient: epsilon {block.epsilon} at delta ")
+
+
+def test_the_loss_of_training_stays_at_the_hospital(ready: small.Federation) -> None:
+    shown = CliRunner().invoke(app, ["train-local", "-w", str(ready.site("aa")), "--device", "cpu"])
+    assert shown.exit_code == 0, shown.output
+    assert "loss in logs/local.log" in shown.output
+    log = (ready.site("aa") / "logs" / "local.log").read_text()
+    assert re.search(r"round 0: mean loss of training 0\.\d+; it has no noise", log)
+    site = desk.peek(ready.site("aa"))
+    known = site.workspace.record.newest("update")
+    assert known is not None
+    facts = archived.read_archived(site.workspace, known.id).predicate.body.facts
+    assert (facts.num_cases, facts.train_loss) == (36, None)
+    assert "training loss" not in " ".join(approve.leaves(desk.require_approved(site).recipe))
 
 
 @pytest.mark.slow

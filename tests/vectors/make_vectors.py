@@ -151,6 +151,7 @@ def _roles() -> Iterator[Vector]:
     yield "update-in-another-name", "FM-SIG-05", resigned(update, key("riks"))
     yield "update-with-another-key-named", "FM-SIG-05", resigned(update, key("st-olav"), _sender("riks"))
     yield "update-signed-by-coordinator", "FM-SIG-04", resigned(update, key("coordinator"), _sender("coordinator"))
+    yield "update-with-noise", "ok", resigned(update, key("st-olav"), _with_noise)
     yield "update-with-a-state", "ok", resigned(update, key("st-olav"), _put("body.state", "0" * 64))
     yield "state-of-a-stranger", "FM-SIG-03", resigned(sample("state"), key("stranger"), _owned("stranger"))
     yield "state-of-the-coordinator", "ok", resigned(sample("state"), key("coordinator"), _owned("coordinator"))
@@ -192,6 +193,11 @@ def _stranger_joins() -> bytes:
     statement["predicate"]["sender"] = samples.actor("stranger")
     statement["predicate"]["body"].update(name="stranger", key=_line("stranger"))
     return signed(statement, [], by=key("stranger"))
+
+
+def _with_noise(predicate: dict[str, Any]) -> None:
+    predicate["body"]["privacy"] = samples.PRIVACY
+    predicate["body"]["facts"]["train_loss"] = None
 
 
 def _put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -271,6 +277,8 @@ def _schemas() -> Iterator[Vector]:
         ("zero-cases", "body.facts.num_cases", 0),
         ("loss-with-exponent", "body.facts.train_loss", "1e5"),
         ("loss-nan", "body.facts.train_loss", "NaN"),
+        ("loss-null-without-noise", "body.facts.train_loss", None),
+        ("loss-beside-noise", "body.privacy", samples.PRIVACY),
         ("a-path-for-a-metric", "body.facts.base_metrics.0.metric", "/home/x"),
         ("payload-encrypted", "payload.0.enc", "age"),
         ("payload-of-another-coding", "payload.0.coding", "gzip"),

@@ -308,6 +308,15 @@ def _federation_body() -> dict[str, Any]:
     }
 
 
+PRIVACY = {
+    "unit": "patient",
+    "reservation": "5eed" * 8,
+    "epsilon": "3.2",
+    "delta": "0.00001",
+    "noise_multiplier": "1.5",
+}
+
+
 def _update_body() -> dict[str, Any]:
     return {
         "chain": None,

@@ -35,6 +35,7 @@ def test_there_are_many_small_ones_of_every_kind() -> None:
     good |= {
         "update-goes-on-from-another.fedmed",
         "update-with-a-state.fedmed",
+        "update-with-noise.fedmed",
         "state-of-the-coordinator.fedmed",
         "update-bf16-largest.fedmed",
         "model-approved-by-all.fedmed",
