@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fedmed.recipe import Recipe
 
 SITES = ("aa", "bb")
+RESERVATION = "5eed" * 8  # of a budget store that is not there
 PATIENTS = ("p01", "p02", "p03", "p04", "p05")  # 3 for training, 1 for validation, 1 for the test
 RECIPE: dict[str, Any] = {
     "schema": 1,
@@ -218,6 +219,7 @@ def seal_update(
             label_map="0" * 64,
             preprocessing=None,
             state=None,
+            reservation=RESERVATION if privacy else None,
             privacy=privacy,
             masked=None,
             versions=[],
@@ -267,6 +269,7 @@ def update_body(num_cases: int) -> bodies.Update:
         label_map="0" * 64,
         preprocessing=None,
         state=None,
+        reservation=None,
         privacy=None,
         masked=None,
         versions=[],

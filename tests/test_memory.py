@@ -76,6 +76,7 @@ def seal_updates(world: small.Federation, weights: params.Params) -> None:
                 label_map="0" * 64,
                 preprocessing=None,
                 state=None,
+                reservation=None,
                 privacy=None,
                 masked=None,
                 versions=[],

@@ -18,7 +18,9 @@ CODES: dict[str, Code] = {
     "FM-PRV-03": Code(
         PRIVACY,
         "the hospital's budget store is damaged, cut or older than this workspace remembers it",
-        "restore the newest copy of the store: nothing is trained until it holds every reservation",
+        "restore the newest copy of the store: nothing is trained until it holds every reservation. If no such copy is"
+        " left, nobody knows what these patients have spent: train with dp only on patients that no such training has"
+        " seen, in a new workspace with a new budget_dir, or take part without dp",
     ),
     "FM-PRV-04": Code(
         PRIVACY,

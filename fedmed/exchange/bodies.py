@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from fedmed.exchange.bodies_masking import Masked
-from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock
+from fedmed.exchange.bodies_privacy import CentralBlock, PrivacyBlock, Reservation
 from fedmed.exchange.bodies_roster import Version
 from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.fields import Count, Decimal, Digest, ErrorCode, Label, SenderName, Sent, TensorName, Text
@@ -114,7 +114,9 @@ class UpdateFacts(Sent):
 
 class Update(Sent):
     """`chain`: in a lap the update that this one goes on from; null for the first of the order, and outside of laps.
-    `facts` are null in a masked update, where nobody learns them.
+    `facts` are null in a masked update, where nobody learns them. `reservation` names the entry of the hospital's
+    budget store that the round was charged to: a random number, which the sender alone can look up. It is never
+    encrypted, because a restored hospital has no more of an update than its statement.
     """
 
     chain: Digest | None
@@ -123,6 +125,7 @@ class Update(Sent):
     label_map: Digest
     preprocessing: Digest | None
     state: Digest | None
+    reservation: Reservation | None
     privacy: PrivacyBlock | None
     masked: Masked | None
     versions: list[Version] = Field(max_length=16)
@@ -135,6 +138,11 @@ class Update(Sent):
             raise ValueError("the noise of an update is told, unless it is masked")
         require_quiet(self.facts, self.privacy)
         return self
+
+    def require_charged(self) -> None:
+        """What was spent is told together with what it was charged to. Raises ValueError."""
+        if (self.privacy is None) != (self.reservation is None):
+            raise ValueError("privacy and reservation are told together")
 
     @property
     def told(self) -> UpdateFacts:

@@ -6,16 +6,16 @@ from pydantic import Field
 
 from fedmed.exchange.fields import Decimal, Sent
 
+Reservation = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
 
 class PrivacyBlock(Sent):
     """What a patient of the sender has spent in this federation so far at most: `epsilon` at `delta`, rounded up to a
     tenth, and with how much noise this round was trained: null in a masked update, because the noise that a site needs
-    for an epsilon tells how many patients it has. `reservation` names the entry of the hospital's budget store
-    that this round was charged to: a random number, which the sender alone can look up.
+    for an epsilon tells how many patients it has.
     """
 
     unit: Literal["patient"]
-    reservation: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     epsilon: Decimal
     delta: Decimal
     noise_multiplier: Decimal | None

@@ -99,8 +99,9 @@ def show(said: statement.Statement, data: bytes) -> statement.Statement:
 
 def _joined(predicate: predicates.AnyPredicate, private: Private) -> predicates.AnyPredicate:
     if isinstance(predicate, predicates.UpdatePredicate) and isinstance(private, OfUpdate):
-        facts = {"facts": private.facts, "privacy": private.privacy}
-        return predicate.model_copy(update={"body": predicate.body.model_copy(update=facts)})
+        update = predicate.body.model_copy(update={"facts": private.facts, "privacy": private.privacy})
+        update.require_charged()
+        return predicate.model_copy(update={"body": update})
     if isinstance(predicate, predicates.ReportPredicate) and isinstance(private, OfReport):
         report = predicate.body.model_copy(update={"facts": private.facts})
         return predicate.model_copy(update={"body": report})

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 
 RESERVED = "reserved"  # what a note is called about a training that the hospital's privacy budget was charged for
-SEALED = "sealed"  # and about an own update whose reservation stands in what is encrypted, or lost: by its statement
 
 
 @dataclass(frozen=True)
@@ -184,10 +183,9 @@ def _take(workspace: Workspace, new: list[_Proof], proofs: dict[str, _Proof], no
             _archive(workspace, proof, proof.path)
     for proof in new:  # a store of privacy budgets that does not hold them is older than this workspace was
         body = proof.said.predicate.body
-        if isinstance(body, bodies.Update) and body.privacy:
-            workspace.write_entry("recover", "note", now, what=RESERVED, id=body.privacy.reservation)
-        elif isinstance(body, bodies.Update) and proof.said.is_encrypted:
-            workspace.write_entry("recover", "note", now, what=SEALED, id=proof.envelope.id)
+        if isinstance(body, bodies.Update) and body.reservation:
+            facts = {"id": body.reservation, "update": proof.envelope.id}
+            workspace.write_entry("recover", "note", now, what=RESERVED, **facts)
     statements = [facts_of(_known(workspace, proof)) for proof in new]
     resumes = 1 + max([workspace.record.resumes, *(each.said.predicate.resumes for each in proofs.values())])
     workspace.write_entry("recover", "recovered", now, statements=statements, resumes=resumes, answered=answered)

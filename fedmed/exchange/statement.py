@@ -104,6 +104,8 @@ def is_encrypted(predicate: predicates.AnyPredicate) -> bool:
 def _require_hidden(predicate: predicates.AnyPredicate) -> None:
     """All payloads are encrypted or none, and then the body tells nothing that `body.json` is for."""
     if not is_encrypted(predicate):
+        if isinstance(predicate, predicates.UpdatePredicate):
+            predicate.body.require_charged()
         return
     if predicate.kind not in ENCRYPTED or any(part.enc == "none" for part in predicate.payload):
         raise ValueError("partly encrypted, or of a kind that never is")

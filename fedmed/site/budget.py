@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import archived, bodies, keys, lock
+from fedmed.exchange import archived, bodies, keys, lock, statement
 from fedmed.exchange.ledger import Ledger
-from fedmed.exchange.recovery import RESERVED, SEALED
+from fedmed.exchange.recovery import RESERVED
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
 from fedmed.site import budget_lines
@@ -241,8 +241,7 @@ def _remembered(site: Site) -> dict[str, int]:
     """By id, what this workspace noted or signed that the store must hold: reservations and steps charged to them.
 
     Its ledger, whose head stands in what it signed, has the notes; its own updates name their reservation, also those
-    that a restored workspace has back from the other side (`recover`). Of those that are encrypted and lost only the
-    store knows which reservation they came of.
+    that a restored workspace has back from the other side (`recover`).
     """
     found: dict[str, int] = {}
     for _, facts in site.workspace.record.notes:
@@ -256,23 +255,26 @@ def _remembered(site: Site) -> dict[str, int]:
 
 def _signed(site: Site, statement_id: str) -> str | None:
     """The reservation that an update of this workspace names."""
-    body = archived.read_archived(site.workspace, statement_id).predicate.body
-    return body.privacy.reservation if isinstance(body, bodies.Update) and body.privacy else None
+    body = statement.decode(archived.read_envelope(site.workspace, statement_id).raw).predicate.body
+    return body.reservation if isinstance(body, bodies.Update) else None
 
 
 def sealed(site: Site) -> dict[str, str]:
-    """Reservations that this workspace has signed an update of, with the id of its statement."""
-    updates = site.workspace.record.of("update", sender=site.workspace.name)
-    return {name: known.id for known in updates if (name := _signed(site, known.id)) is not None}
+    """Reservations that this workspace has signed an update of, with the id of its statement.
+
+    Also of an update that a restored workspace knows by its statement alone: nothing more may come of that reservation.
+    """
+    record = site.workspace.record
+    updates = record.of("update", sender=site.workspace.name)
+    found = {name: known.id for known in updates if (name := _signed(site, known.id)) is not None}
+    notes = [facts for _, facts in record.notes if facts.get("what") == RESERVED and "update" in facts]
+    return {**{facts["id"]: facts["update"] for facts in notes}, **found}
 
 
 def _as_remembered(site: Site, store: Store) -> None:
     """A store without what the workspace remembers is an older copy, or another store. Raises FedmedError FM-PRV-03."""
-    known, sealed_ = _remembered(site), {each.sealed for each in store.reserved.values()}
-    updates = [facts["id"] for _, facts in site.workspace.record.notes if facts.get("what") == SEALED]
+    known = _remembered(site)
     gone = sum(name not in store.reserved or store.reserved[name].extra < extra for name, extra in known.items())
-    gone += sum(each not in sealed_ for each in updates)
     if gone:
-        total = len(known) + len(updates)
-        message = f"budget.jsonl: {gone} of {total} reservations of this workspace are gone or say less"
+        message = f"budget.jsonl: {gone} of {len(known)} reservations of this workspace are gone or say less"
         raise FedmedError("FM-PRV-03", message)

@@ -87,7 +87,6 @@ def block(site: Site, private: Private | None) -> PrivacyBlock | None:
     spent = accounting.epsilon(_of_federation(budget.peek(site), taken.federation), taken.delta)
     return PrivacyBlock(
         unit="patient",
-        reservation=taken.id,
         epsilon=bodies.decimal(math.ceil(spent * 10) / 10),
         delta=bodies.decimal(taken.delta),
         noise_multiplier=bodies.decimal(taken.noise_multiplier),

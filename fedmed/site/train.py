@@ -188,6 +188,7 @@ def _train(
         label_map=rounds.label_map_digest(site),
         preprocessing=preprocessings.digest_of(preprocessing.current(site)),
         state=None,
+        reservation=reserved.taken.id if reserved else None,
         privacy=private.block(site, reserved),
         masked=None,
         versions=rounds.versions(),

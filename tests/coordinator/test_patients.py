@@ -27,9 +27,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> small.Federation:
 
 
 def block(epsilon: str, delta: str = "0.00001") -> PrivacyBlock:
-    return PrivacyBlock(
-        unit="patient", reservation="5eed" * 8, epsilon=epsilon, delta=delta, noise_multiplier="1.5"
-    )  # fmt: skip
+    return PrivacyBlock(unit="patient", epsilon=epsilon, delta=delta, noise_multiplier="1.5")
 
 
 def test_what_each_site_says_is_told(private: small.Federation, tmp_path: Path) -> None:
@@ -40,7 +38,7 @@ def test_what_each_site_says_is_told(private: small.Federation, tmp_path: Path) 
     made = aggregate.aggregate(world.coordinator, small.now())
     assert {name: each.epsilon for name, each in made.privacy.items()} == {"aa": "3.3", "bb": "0.7"}
     file = next((world.site("aa") / "outbox").glob("update-*"))
-    assert "unit patient, reservation 5eed" in CliRunner().invoke(app, ["inspect", str(file)]).output
+    assert f"reservation: {small.RESERVATION}\n" in CliRunner().invoke(app, ["inspect", str(file)]).output
 
 
 def test_status_and_aggregate_print_it(private: small.Federation, tmp_path: Path) -> None:

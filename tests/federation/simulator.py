@@ -250,6 +250,7 @@ def _update_body(num_cases: int, num_patients: int, num_steps: int) -> bodies.Up
         label_map="0" * 64,
         preprocessing=None,
         state=None,
+        reservation=None,
         privacy=None,
         masked=None,
         versions=[],

@@ -47,10 +47,10 @@ def test_the_mean_is_the_weighted_one_though_a_site_is_missing(world: Simulation
 
 def test_a_masked_update_does_not_tell_its_noise(world: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a hospital needs for an epsilon is a function of how many patients it has."""
-    block = PrivacyBlock(unit="patient", reservation="5e" * 16, epsilon="3.1", delta="0.00001", noise_multiplier="1.5")
+    block = PrivacyBlock(unit="patient", epsilon="3.1", delta="0.00001", noise_multiplier="1.5")
     trained = small.update_body(10)
     facts = trained.told.model_copy(update={"train_loss": None})
-    trained = trained.model_copy(update={"facts": facts, "privacy": block})
+    trained = trained.model_copy(update={"facts": facts, "privacy": block, "reservation": small.RESERVATION})
     monkeypatch.setattr(small, "update_body", lambda _: trained)
     data = world.sites["aa"].masked_update(world.now, filled(1.0))
     said = samples.statement_in(data)["predicate"]["body"]

@@ -318,7 +318,7 @@ def test_what_a_crash_cost_stands_in_the_update(ready: small.Federation) -> None
     assert found.extra == 3
     assert made.body
     assert made.body.privacy
-    assert made.body.privacy.reservation == found.id
+    assert made.body.reservation == found.id
     exact = accounting.epsilon([Event(4 / 36, found.noise_multiplier, 7)], 1e-5)
     assert exact <= float(made.body.privacy.epsilon) < exact + 0.1
 
@@ -357,8 +357,9 @@ def test_a_restored_hospital_is_told_by_its_own_signature(ready: small.Federatio
     assert code_of(lambda: store_of(site)) == "FM-PRV-03"
 
 
-def test_a_restored_hospital_whose_updates_are_encrypted_is_told_by_the_statement(tmp_path: Path) -> None:
-    """The receipt holds no `body.json`, so nobody can say which reservation the update was charged to."""
+@pytest.fixture
+def encrypting(tmp_path: Path) -> small.Federation:
+    """The same with payloads encrypted; aa is behind `partition`, and a backup of its workspace lies in backup/."""
     made = small.joined(
         tmp_path / "world", recipe=RECIPE, patients=PATIENTS, hospital=tables.write_hospital, channels=()
     )
@@ -366,30 +367,74 @@ def test_a_restored_hospital_whose_updates_are_encrypted_is_told_by_the_statemen
     path.write_text(path.read_text().replace("encryption: none", "encryption: age"))
     begun = start.start(made.coordinator, small.unet_initial, small.now())
     made.carry()
-    site, store = made.site("aa"), made.root / "budget-aa"
-    with_budget(site, store)
+    with_budget(made.site("aa"), made.root / "budget-aa")
     for name in made.sites:
         approve.approve(made.site(name), small.now(), by="Dr. Test", ask=lambda _: begun.fingerprint)
     made.carry()
-    partition.partition(site, small.now())
-    for folder in (site, store):
-        shutil.copytree(folder, tmp_path / folder.name)
-    trained(site)
-    made.carry()
+    partition.partition(made.site("aa"), small.now())
+    back_up(made)
+    return made
+
+
+def back_up(made: small.Federation) -> None:
+    for folder in ("aa", "budget-aa"):
+        shutil.copytree(made.root / folder, made.root / "backup" / folder)
+
+
+def restore(made: small.Federation, *folders: str) -> None:
+    for folder in folders:
+        shutil.rmtree(made.root / folder)
+        shutil.copytree(made.root / "backup" / folder, made.root / folder)
+
+
+def vouch_for(made: small.Federation) -> None:
+    """The coordinator takes in what aa sent, and tells the restored hospital what that was."""
     assert code_of(lambda: aggregate.aggregate(made.coordinator, small.now())) == "FM-WAI-03", "bb has not answered"
-    newer = tmp_path / "newer"
-    shutil.copytree(store, newer)
-    for folder in (site, store):
-        shutil.rmtree(folder)
-        shutil.copytree(tmp_path / folder.name, folder)
     vouched.vouch(made.coordinator, "aa", small.now())
     made.carry()
-    assert recover.recover(site, small.now()).statements == 1
+    assert recover.recover(made.site("aa"), small.now()).statements == 1
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_restored_hospital_whose_updates_are_encrypted_is_told_by_the_statement(encrypting: small.Federation) -> None:
+    """What an update was charged to stands in clear: the receipt holds no `body.json`."""
+    site, store = encrypting.site("aa"), encrypting.root / "budget-aa"
+    trained(site)
+    encrypting.carry()
+    newer = encrypting.root / "newer"
+    shutil.copytree(store, newer)
+    restore(encrypting, "aa", "budget-aa")
+    vouch_for(encrypting)
     assert code_of(lambda: store_of(site)) == "FM-PRV-03"
     shutil.rmtree(store)
     shutil.copytree(newer, store)
     (found,) = store_of(site).reserved.values()
     assert found.sealed == desk.peek(site).workspace.record.lost[0].id
+
+
+def test_killed_before_it_is_confirmed_and_restored_behind_that_a_hospital_goes_on(
+    encrypting: small.Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = encrypting.site("aa")
+    with monkeypatch.context() as patched:
+        patched.setattr(private, "end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(site)
+    train.train(site, small.now(), Options(device="cpu"), told)  # posts what was sealed, and confirms nothing
+    (first,) = store_of(site).reserved.values()
+    assert not first.sealed
+    encrypting.carry()
+    restore(encrypting, "aa")
+    vouch_for(encrypting)
+    assert list(store_of(site).reserved) == [first.id]
+    assert code_of(lambda: trained(site)) == "FM-ROS-07", "this round is answered; the next one is trained"
+    with budget.opened(desk.peek(site), small.now()) as opened:
+        private._settle(desk.peek(site), opened, small.now())
+    (after,) = store_of(site).reserved.values()
+    assert after.sealed == desk.peek(site).workspace.record.lost[0].id, "nothing more comes of that reservation"
 
 
 def test_charges_that_are_gone_are_noticed(ready: small.Federation) -> None:

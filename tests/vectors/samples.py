@@ -332,6 +332,7 @@ def _update_body() -> dict[str, Any]:
         "label_map": ZEROS,
         "preprocessing": None,
         "state": None,
+        "reservation": None,
         "privacy": None,
         "masked": None,
         "versions": [{"name": "fedmed", "version": "0.1.0"}],
