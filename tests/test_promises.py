@@ -13,7 +13,7 @@ from tests import small
 DP = {"target_epsilon": 4, "clip_norm": 1.0, "patients_per_step": 2}
 CENTRAL = {"clip_norm": 1.0, "target_epsilon": 2}
 MASKED = {"masking": "dm2", "clip": {"norm": 1.0}}
-PATIENT = PrivacyBlock(unit="patient", reservation="0" * 32, epsilon="3.2", delta="0.00001", noise_multiplier="1.5")
+PATIENT = PrivacyBlock(unit="patient", epsilon="3.2", delta="0.00001", noise_multiplier="1.5")
 SITE = CentralBlock(unit="site", clip_norm="1", noise_multiplier="9", epsilon="1.1", delta="0.00001")
 
 

@@ -216,7 +216,17 @@ def private(privacy: dict[str, Any] | None = None, **changed: Any) -> bytes:
     ],
 )
 def test_what_is_said_in_private_is_held_to_the_same_rules(world: Simulation, data: bytes, end: tuple) -> None:
-    assert lie(world, payload=ciphertext(world, data), place=1) == end
+    charged = {"reservation": samples.RESERVATION if b'"privacy":{' in data else None}
+    assert lie(world, lambda p: p["body"].update(charged), payload=ciphertext(world, data), place=1) == end
+
+
+def test_what_was_spent_in_private_was_charged_in_clear(world: Simulation) -> None:
+    """A hospital that was restored has no more of it than the statement."""
+    data = private(samples.PRIVACY, train_loss=None)
+    assert lie(world, payload=ciphertext(world, data), place=1) == (REJECTED, "FM-FRM-03", 5)
+    charged = {"reservation": samples.RESERVATION}
+    end = lie(world, lambda p: p["body"].update(charged), payload=ciphertext(world, private()), place=1)
+    assert end == (REJECTED, "FM-FRM-03", 5)
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def _stranger_joins() -> bytes:
 
 
 def _with_noise(predicate: dict[str, Any]) -> None:
-    predicate["body"]["privacy"] = samples.PRIVACY
+    predicate["body"] |= {"privacy": samples.PRIVACY, "reservation": samples.RESERVATION}
     predicate["body"]["facts"]["train_loss"] = None
 
 
@@ -278,7 +278,7 @@ def _schemas() -> Iterator[Vector]:
         ("loss-with-exponent", "body.facts.train_loss", "1e5"),
         ("loss-nan", "body.facts.train_loss", "NaN"),
         ("loss-null-without-noise", "body.facts.train_loss", None),
-        ("loss-beside-noise", "body.privacy", samples.PRIVACY),
+        ("charged-without-noise", "body.reservation", samples.RESERVATION),
         ("a-path-for-a-metric", "body.facts.base_metrics.0.metric", "/home/x"),
         ("payload-encrypted", "payload.0.enc", "age"),
         ("payload-of-another-coding", "payload.0.coding", "gzip"),
@@ -287,6 +287,12 @@ def _schemas() -> Iterator[Vector]:
         ("payload-media-unknown", "payload.0.media", "application/x-python-pickle"),
     ]:
         yield f"update-{name}", "FM-FRM-03", resigned(sample("update"), key("st-olav"), _put(path, value))
+    noisy = resigned(sample("update"), key("st-olav"), _with_noise)
+    for name, path, value in [
+        ("loss-beside-noise", "body.facts.train_loss", "0.731"),
+        ("noise-charged-to-nothing", "body.reservation", None),
+    ]:
+        yield f"update-{name}", "FM-FRM-03", resigned(noisy, key("st-olav"), _put(path, value))
     yield from _other_shapes()
 
 

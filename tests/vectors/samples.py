@@ -308,9 +308,9 @@ def _federation_body() -> dict[str, Any]:
     }
 
 
+RESERVATION = "5eed" * 8
 PRIVACY = {
     "unit": "patient",
-    "reservation": "5eed" * 8,
     "epsilon": "3.2",
     "delta": "0.00001",
     "noise_multiplier": "1.5",
