@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fedmed import files
 from fedmed.coordinator import culprits, desk, masked, masks, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, approvals, archived, artifact, bodies, intake, predicates, sealing, statement
-from fedmed.exchange.federation import COORDINATOR
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,10 +30,13 @@ VOID = "void"
 
 @dataclass(frozen=True)
 class Voided:
-    """The attempt that is open now, and the model that begins it; `without` are sites that spoiled one before."""
+    """The attempt that is open now, and the model that begins it; `without` are sites that spoiled one before.
+    `is_new` is false where the same command had begun it before.
+    """
 
     round: int
     attempt: int
+    is_new: bool
     without: list[str]
     posted: Path
     arrivals: list[Arrival] = field(default_factory=list)
@@ -44,8 +45,9 @@ class Voided:
 def void(root: Path, now: datetime, reason: str) -> Voided:
     """Declare the open attempt void, for a reason that stays in the ledger.
 
-    Killed behind its note, it seals the next attempt when it runs again. Raises FedmedError FM-MSK-15 where no masked
-    round is open, FM-USE-01 for a reason that cannot be kept, FM-FED-03, FM-TIM-01, FM-TRU-*, FM-RES-*.
+    Safe to repeat: for the same reason it finds the attempt that it began, while nobody has answered that. Raises
+    FedmedError FM-MSK-15 where no masked round is open, FM-USE-01 for a reason that cannot be kept, FM-FED-03,
+    FM-TIM-01, FM-TRU-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
@@ -54,10 +56,23 @@ def void(root: Path, now: datetime, reason: str) -> Voided:
         known = found.record.newest("model")
         if not running.masks or known is None or known.last:
             raise FedmedError("FM-MSK-15", "--void: no round with masked updates is open")
-        where = {"round": known.round, "attempt": known.attempt}
-        found.write_entry("aggregate", "note", now, what=VOID, reason=reason, **where)
-        made = _say_again(found, running, known, now)
-        return Voided(made.round_number, made.attempt, culprits.names(found), sealing.post(found, made), arrivals)
+        is_new, made = not _has_begun(found, running, known, reason), known
+        if is_new:
+            where = {"round": known.round, "attempt": known.attempt}
+            found.write_entry("aggregate", "note", now, what=VOID, reason=reason, **where)
+            made = _say_again(found, running, known, now)
+        guilty, posted = culprits.names(found), sealing.post(found, made)
+        return Voided(made.round_number, made.attempt, is_new, guilty, posted, arrivals)
+
+
+def _has_begun(found: Workspace, running: Started, known: Known, reason: str) -> bool:
+    """Whether the same command began the open attempt, and nothing came since: it was killed, and runs again."""
+    begun = {"what": VOID, "round": known.round, "attempt": known.attempt - 1, "reason": reason}
+    is_said = any(begun.items() <= facts.items() for _, facts in found.record.notes)
+    if not is_said or found.record.of("update", round=known.round, attempt=known.attempt):
+        return False
+    body = archived.read_archived(found, known.id).predicate.body
+    return isinstance(body, bodies.Model) and body.masks == masks.listed(found, running)
 
 
 def _say_again(found: Workspace, running: Started, known: Known, now: datetime) -> Known:
@@ -68,9 +83,9 @@ def _say_again(found: Workspace, running: Started, known: Known, now: datetime) 
         raise TypeError("a model has the predicate of a model")
     body = before.body.model_copy(update={"masks": masks.listed(found, running)})
     federation = running.agreement.federation
-    names = [name for name in statement.payload_names(before) if name != statement.PRIVATE]
+    names = statement.payload_names(before)
     contents = [
-        approvals.gathered(found, federation) if name == approvals.PAYLOAD else _again(found, said, known.id, name)
+        approvals.gathered(found, federation) if name == approvals.PAYLOAD else _again(found, said, known, name)
         for name in names
     ]
     acks = _acks(found, running)
@@ -90,17 +105,14 @@ def _say_again(found: Workspace, running: Started, known: Known, now: datetime) 
         )
         return statement.make("model", subject, predicate)
 
-    readers = federation.readers(COORDINATOR, *federation.site_names)
-    return sealing.say(found, "aggregate", "model", known.round, contents, build, now, readers=readers)
+    return sealing.say(found, "aggregate", "model", known.round, contents, build, now)
 
 
-def _again(found: Workspace, said: statement.Statement, model: str, name: str) -> Content:
+def _again(found: Workspace, said: statement.Statement, known: Known, name: str) -> Content:
     part = next(each for each in said.predicate.payload if each.name == name)
-    size, digest = part.bytes, said.digest_of(name)
-    if part.enc != "none":
-        path = archived.decrypted(found, model, name)
-        size, digest = path.stat().st_size, files.sha256_file(path)
-    return artifact.Content(name, part.media, size, digest, lambda: archived.payload_chunks(found, model, name))
+    return artifact.Content(
+        name, part.media, part.bytes, said.digest_of(name), lambda: archived.payload_chunks(found, known.id, name)
+    )
 
 
 def _acks(found: Workspace, running: Started) -> list[bodies.SiteAck]:

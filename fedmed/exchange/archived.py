@@ -44,7 +44,7 @@ def read_archived(workspace: Workspace, statement_id: str) -> Statement:
     """
     fd, envelope, said = open_archived(workspace, statement_id)
     try:
-        if not said.hides:
+        if not said.is_encrypted:
             return said
         private = bytearray()
         _decrypt(workspace, fd, envelope, said, statement.PRIVATE, private.extend)

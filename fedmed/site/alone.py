@@ -50,14 +50,23 @@ def train_alone(root: Path, now: datetime, device: str, progress: Callable[[str,
         cases = rounds.require_cases(site, consent)
         preprocessing.require(site, consent, cases, progress)
         steps = total * rounds.steps(consent, cases)
-        if load(site, consent, total) is not None:
+        done, reached = _reached(site, consent, total)
+        if done == total:
+            _keep_only(_path(site, total))  # a command was killed before it had tidied up
             return Alone(total, steps, False)
         rounds.require_ready(site, cases, ("training",), device, progress)
-        for round_ in range(total):
-            if load(site, consent, round_ + 1) is None:
-                start = desk.model_params(site, consent, first) if round_ == 0 else load(site, consent, round_)
-                _one_round(site, consent, cases, round_, start or {}, device, progress)
+        weights = reached or desk.model_params(site, consent, first)
+        for round_ in range(done, total):
+            weights = _one_round(site, consent, cases, round_, weights, device, progress)
         return Alone(total, steps, True)
+
+
+def _reached(site: Site, consent: Approved, total: int) -> tuple[int, Params | None]:
+    """How many of the rounds are behind this site, and the weights after them."""
+    for round_ in range(total, 0, -1):
+        if (found := load(site, consent, round_)) is not None:
+            return round_, found
+    return 0, None
 
 
 def load(site: Site, consent: Approved, round_: int) -> Params | None:
@@ -97,7 +106,8 @@ def _one_round(
     start: Params,
     device: str,
     progress: Callable[[str, int, int], None],
-) -> None:
+) -> Params:
+    """The weights behind it, which are on the disk when this returns, and nothing else."""
     path = _path(site, round_ + 1)
     files.make_private(path.parent)
     checkpoint = path.with_suffix(".checkpoint")
@@ -108,6 +118,12 @@ def _one_round(
         progress=lambda step, steps: progress("training alone", round_ * steps + step, total * steps),
     )  # fmt: skip
     files.write_atomic(path, params.to_payload(fitted.params, consent.table), mode=0o600)
-    checkpoint.unlink(missing_ok=True)
-    if round_:
-        _path(site, round_).unlink(missing_ok=True)
+    _keep_only(path)
+    return fitted.params
+
+
+def _keep_only(path: Path) -> None:
+    """What else lies there led to it: rounds before, and checkpoints."""
+    for each in path.parent.iterdir():
+        if each != path:
+            each.unlink()

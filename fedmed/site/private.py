@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fedmed.site.desk import Approved, Site
     from fedmed.training.dp_sgd import Mechanism
 
+BEGUN = ".begun"  # of the file beside a checkpoint: a reservation, and how many of its steps were begun
+
 
 @dataclass(frozen=True)
 class Private:
@@ -37,7 +39,6 @@ class Private:
 
     taken: Reserved
     mechanism: Mechanism
-    begun: Path
 
 
 def begin(
@@ -52,7 +53,7 @@ def begin(
         return None
     from fedmed.training.dp_sgd import Mechanism  # noqa: PLC0415 - torch, only when there is work
 
-    begun = checkpoint.with_suffix(".begun")
+    begun = checkpoint.with_suffix(BEGUN)
     with budget.opened(site, now) as store:
         persons = pseudonyms.persons_of(site, store, cases)
         _settle(site, store, now)
@@ -73,7 +74,7 @@ def begin(
         take=secret.fresh(),
         tally=_tally(site, begun, asked.target_epsilon, taken, persons, now),
     )
-    return Private(taken, mechanism, begun)
+    return Private(taken, mechanism)
 
 
 def block(site: Site, private: Private | None) -> PrivacyBlock | None:
@@ -98,7 +99,6 @@ def end(site: Site, private: Private | None, sealed: str, now: datetime) -> None
     if private is not None:
         with budget.opened(site, now) as store:
             store.confirm(private.taken.id, sealed, now)
-        private.begun.unlink(missing_ok=True)
 
 
 def _settle(site: Site, store: budget.Store, now: datetime) -> None:

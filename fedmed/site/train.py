@@ -116,8 +116,7 @@ def train(
             body, made, reserved = _train(site, consent, model, turn, options, progress, now)
             known = _say(site, consent, model, body, [_plain(consent, made)], now, made.kept)
             private.end(site, reserved, known.id, now)
-        for path in (checkpoint(site, round_), checkpoint(site, round_).with_suffix(".personal")):
-            path.unlink(missing_ok=True)
+        _forget(site, round_)
         posted = sealing.post(site.workspace, known)
         return Trained(
             round_, True, False, body, posted, arrivals, turn.behind, promises.so_far(consent.recipe, body.privacy)
@@ -133,6 +132,12 @@ def _note(site: Site, options: Options, now: datetime) -> None:
 
 def checkpoint(site: Site, round_: int) -> Path:
     return site.workspace.root / "state" / "checkpoints" / f"r{round_:04d}-a1.safetensors"
+
+
+def _forget(site: Site, round_: int) -> None:
+    """What training kept for the case that it is killed."""
+    for suffix in (".safetensors", ".personal", private.BEGUN):
+        checkpoint(site, round_).with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _train(

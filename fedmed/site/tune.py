@@ -72,8 +72,10 @@ def tune(
     """
     cases = rounds.require_cases(site, consent)
     preprocessing.require(site, consent, cases, progress)
-    found = verdict(site, consent, cases, model)
+    path, found = _path(site, cases, model), verdict(site, consent, cases, model)
+    checkpoint = path.with_suffix(".checkpoint")
     if found is not None and (not found.is_kept or _kept(site, consent, cases, model) is not None):
+        checkpoint.unlink(missing_ok=True)  # a command was killed behind its note
         return _with(found, arrivals)
     if not cases.validation:
         nothing = Tuned(model.round_number, 0, False, "nothing, having no case", [], [], True, arrivals)
@@ -81,9 +83,7 @@ def tune(
     rounds.require_ready(site, cases, ("training", "validation"), device, progress)
     remembered = memory.load(site, consent, model.round_number)
     start = own.for_scores(consent, model.round_number, desk.model_params(site, consent, model), remembered)
-    path = _path(site, cases, model)
     files.make_private(path.parent)
-    checkpoint = path.with_suffix(".checkpoint")
     fitted = rounds.train_round(
         site, consent, cases, model.round_number, start, checkpoint=checkpoint, device=device,
         chosen=tuning(consent.recipe), progress=lambda step, total: progress("tuning", step, total),

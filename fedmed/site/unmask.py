@@ -26,7 +26,6 @@ from fedmed.exchange import (
     statement,
     unmasking,
 )
-from fedmed.exchange.federation import COORDINATOR
 from fedmed.site import desk, masks
 
 if TYPE_CHECKING:
@@ -215,9 +214,8 @@ def _say(
     now: datetime,
 ) -> Known:
     federation = consent.agreement.federation
-    data = unmasking.to_bytes(reply)
-    contents = [artifact.json_content(evidence.REPLY, data)]
-    answer = bodies_masking.UnmaskReply(request=request.id, included=body.digest, shown=artifact.sha256(data))
+    contents = [artifact.json_content(evidence.REPLY, unmasking.to_bytes(reply))]
+    answer = bodies_masking.UnmaskReply(request=request.id, included=body.digest)
 
     def build(
         opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
@@ -236,7 +234,4 @@ def _say(
         )
         return statement.make("unmask-reply", subject, predicate)
 
-    readers = federation.readers(COORDINATOR, site.workspace.name)
-    return sealing.say(
-        site.workspace, "unmask", "unmask-reply", model.round_number, contents, build, now, readers=readers
-    )
+    return sealing.say(site.workspace, "unmask", "unmask-reply", model.round_number, contents, build, now)

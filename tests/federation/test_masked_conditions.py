@@ -282,6 +282,20 @@ def test_there_is_nothing_to_declare_void_without_masks_or_behind_the_last_model
     assert code_of(lambda: unmask.unmask(world.coordinator.root, world.now)) == "FM-MSK-15"
 
 
+def test_the_same_void_finds_its_attempt_until_somebody_answers_it(world: Simulation) -> None:
+    """A killed one runs again; a second one is meant when something came, or for another reason."""
+
+    def begun(reason: str) -> tuple[int, bool]:
+        found = void.void(world.coordinator.root, world.now, reason)
+        return found.attempt, found.is_new
+
+    assert [begun("the line broke"), begun("the line broke")] == [(2, True), (2, False)]
+    world.carry_down()
+    send(world, {"aa": 1.0})
+    assert begun("the line broke") == (3, True)
+    assert [begun("again"), begun("again")] == [(4, True), (4, False)]
+
+
 def test_a_spoiled_table_of_shares_counts_as_no_update(world: Simulation) -> None:
     data = masked_of(world, "ee")
     send(world, dict.fromkeys(NAMES[:4], 1.0))
