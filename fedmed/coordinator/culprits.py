@@ -36,25 +36,32 @@ def _notes(found: Workspace) -> list[dict[str, Any]]:
 
 
 def gathered(found: Workspace, threshold: int) -> list[evidence.Evidence]:
-    """What proves it of each of them, by name. Raises FedmedError FM-TRU-11."""
+    """What proves it of each of them, by name. Raises FedmedError FM-TRU-11.
+
+    What a key signed that was revoked since proves nothing to anybody: without that culprit the others answer with
+    their operators' consent alone.
+    """
     rows = {str(facts["site"]): facts for facts in _notes(found)}
-    return [_evidence(found, facts, threshold) for _, facts in sorted(rows.items())]
+    made = (_evidence(found, facts, threshold) for _, facts in sorted(rows.items()))
+    return [each for each in made if each is not None]
 
 
-def _evidence(found: Workspace, facts: dict[str, Any], threshold: int) -> evidence.Evidence:
+def _evidence(found: Workspace, facts: dict[str, Any], threshold: int) -> evidence.Evidence | None:
     proof = Proof.model_validate(facts["proof"])
     where = {"round": facts["round"], "attempt": facts["attempt"]}
-    model = found.record.model(where["round"], where["attempt"])
-    update = found.record.newest("update", sender=proof.dealer, round=where["round"], attempt=where["attempt"])
-    if model is None or update is None:
+    model, update = found.record.model(where["round"], where["attempt"]), _taken(found, "update", proof.dealer, where)
+    if model is None:
         raise FedmedError("FM-TRU-11", f"archive: what proves that {proof.site} spoiled a sum is missing")
+    replies = [_taken(found, "unmask-reply", holder, where) for holder in proof.holders]
+    if not all(found.record.counts(each.key, each.seq) for each in (update, *replies)):
+        return None
     said, listed = archived.read_archived(found, update.id).predicate.body, archived.read_archived(found, model.id)
     body = listed.predicate.body
     if not (isinstance(said, bodies.Update) and said.masked and isinstance(body, bodies.Model)):
         raise TypeError("a masked round has masked updates")
     context = seeds.context(model.id, body.masks, threshold)
     table = archived.read_payload(found, update.id, bundles.SHARES)
-    answers = [_answer(found, holder, where) for holder in proof.holders]
+    answers = [_answer(found, each) for each in replies]
     asked = found.record.newest("unmask-request", **where)
     request = archived.read_archived(found, asked.id).predicate.body if asked else None
     if not isinstance(request, bodies_masking.UnmaskRequest):
@@ -68,10 +75,18 @@ def _evidence(found: Workspace, facts: dict[str, Any], threshold: int) -> eviden
     )
 
 
-def _answer(found: Workspace, holder: str, where: dict[str, Any]) -> evidence.Answer:
-    known = found.record.newest("unmask-reply", sender=holder, round=where["round"], attempt=where["attempt"])
-    if known is None:
-        raise FedmedError("FM-TRU-11", f"archive: a reply of {holder} is missing")
+def _taken(found: Workspace, kind: str, sender: str, where: dict[str, int]) -> Known:
+    """The newest one, whether or not its key was revoked since. Raises FedmedError FM-TRU-11."""
+    for each in reversed(found.record.received):
+        if (each.kind, each.sender, each.outcome) == (kind, sender, "accepted") and where == {
+            "round": each.round,
+            "attempt": each.attempt,
+        }:
+            return each
+    raise FedmedError("FM-TRU-11", f"archive: the {kind} of {sender} that proves who spoiled a sum is missing")
+
+
+def _answer(found: Workspace, known: Known) -> evidence.Answer:
     data = archived.read_payload(found, known.id, evidence.REPLY)
     return evidence.Answer(said=_quoted(found, known.id), shown=unmasking.Reply.model_validate_json(data, strict=True))
 

@@ -46,8 +46,13 @@ def _first(found: Workspace, join: str) -> Certificate:
 
 
 def _told(found: Workspace, name: str) -> Certificate | None:
-    """What came with the newest update of a site, whatever became of it, or with its receipt after a restore."""
-    brought = [each for each in found.record.received if each.sender == name and each.kind in ("update", "receipt")]
+    """What came with the newest update of a site, whatever became of it, or with its receipt after a restore.
+
+    Not with one that a thief may have signed, with a number beyond that of a revocation.
+    """
+    record = found.record
+    brought = [each for each in record.received if each.sender == name and each.kind in ("update", "receipt")]
+    brought = [each for each in brought if record.counts(each.key, each.seq)]
     for each in sorted(brought, key=lambda each: each.seq, reverse=True):
         body = archived.read_archived(found, each.id).predicate.body
         if isinstance(body, bodies.Update):

@@ -1,7 +1,8 @@
 """Pinned peers: sites whose join this operator has compared with that hospital itself, not by the coordinator's word.
 
 The coordinator alone says who is in the roster. A site that nobody here has called could be its own invention, and is
-counted among those that may collude. Source: PRIVACY.md section 1, Roster.
+counted among those that may collude. So is one whose key was revoked: a mask certificate has no number, and whoever
+stole the key makes new ones in its name. Source: PRIVACY.md section 1, Roster.
 """
 
 from __future__ import annotations
@@ -19,14 +20,25 @@ PIN = "pin"  # what the ledger's note is called
 def confirmed(record: Record, federation: Federation) -> list[str]:
     """The sites of the roster, by name, that are pinned with the join and the key that they have there.
 
-    A version of the federation that gives a site another key, without its old key's word for it, voids the pin.
+    A version of the federation that gives a site another key, without its old key's word for it, voids the pin; a
+    revocation of the key does, too.
     """
     pinned = {(facts["site"], facts["join"], facts["key"]) for _, facts in record.notes if facts.get("what") == PIN}
+    taken_back = revoked(record, federation)
     members = sorted(federation.body.roster, key=lambda member: member.name)
-    return [member.name for member in members if (member.name, member.join, member.key) in pinned]
+    return [
+        member.name
+        for member in members
+        if (member.name, member.join, member.key) in pinned and member.name not in taken_back
+    ]
+
+
+def revoked(record: Record, federation: Federation) -> list[str]:
+    """The sites, by name, whose key was taken back: from which number on does not matter here."""
+    return [site.name for site in federation.sites() if site.key in record.revoked]
 
 
 def unpinned(workspace: Workspace, federation: Federation) -> list[str]:
-    """The other sites of the roster, by name, that this site's operator has not confirmed."""
+    """The other sites of the roster, by name, that this operator has not confirmed, or whose key was revoked since."""
     known = {*confirmed(workspace.record, federation), workspace.name}
     return [name for name in federation.site_names if name not in known]

@@ -127,12 +127,19 @@ def _require_approved(site: Site, consent: Approved, model: Known) -> None:
 
 
 def _require_known(site: Site, consent: Approved, colluders: int) -> None:
-    """Whom nobody has called may be the coordinator's invention, and counts among those that may collude."""
-    unknown = pins.unpinned(site.workspace, consent.agreement.federation)
-    if len(unknown) > colluders:
-        steps = "; ".join(f"fedmed keys pin {name}" for name in unknown)
-        words = f"expected at most {colluders} sites that are not confirmed here, got {', '.join(unknown)}"
-        raise FedmedError("FM-MSK-02", words, next=f"call these hospitals, and then: {steps}")
+    """Whom nobody has called may be the coordinator's invention, and counts among those that may collude, as a site
+    whose key was revoked.
+    """
+    found, federation = site.workspace, consent.agreement.federation
+    unknown, stolen = pins.unpinned(found, federation), pins.revoked(found.record, federation)
+    if len(unknown) <= colluders:
+        return
+    steps = "; ".join(f"fedmed keys pin {name}" for name in unknown if name not in stolen)
+    next_ = f"call these hospitals, and then: {steps}"
+    if len(stolen) > colluders:
+        next_ = f"{', '.join(stolen)}: revoked; call the coordinator"
+    words = f"expected at most {colluders} sites that are not confirmed here, got {', '.join(unknown)}"
+    raise FedmedError("FM-MSK-02", words, next=next_)
 
 
 def body_of(site: Site, model: Known) -> Model:

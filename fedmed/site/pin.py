@@ -27,13 +27,16 @@ class Pinned:
 def pin(root: Path, name: str, now: datetime, ask: Callable[[], str]) -> Pinned:
     """`ask` returns the fingerprint that the operator typed; it is not shown before.
 
-    Raises FedmedError FM-TRU-07, FM-ROS-02 (another fingerprint), FM-ROS-03 (no other site of that name).
+    Raises FedmedError FM-TRU-07, FM-ROS-02 (another fingerprint), FM-ROS-03 (no other site of that name),
+    FM-ROS-04 (its key was revoked).
     """
     with desk.opened(root, now) as site:
         found, federation = site.workspace, desk.require_approved(site).agreement.federation
         if name == found.name or name not in federation.site_names:
             others = ", ".join(each for each in federation.site_names if each != found.name)
             raise FedmedError("FM-ROS-03", f"expected one of {others}, got {name[:40]!r}")
+        if name in pins.revoked(found.record, federation):
+            raise FedmedError("FM-ROS-04", f"{name}: its key was revoked, and to have called it confirms nothing")
         is_new = name in pins.unpinned(found, federation)
         if is_new:
             member = federation.member(name)

@@ -135,6 +135,59 @@ def test_a_site_masks_only_among_those_that_it_has_called(sealed: Simulation) ->
     assert masks(sealed, "aa") == "ok", "one that nobody called may be a colluder"
 
 
+def taken_back(world: Simulation, name: str, last_seq: int) -> None:
+    """The coordinator revokes the key of a site, and aa hears of it."""
+    said = revoke.revoke(world.coordinator.root, name, last_seq, "stolen", world.now)
+    world.sites["aa"].deliver(said.posted.read_bytes(), world.now)
+    world.sites["aa"].look(world.now)
+
+
+def test_a_site_whose_key_was_revoked_counts_among_those_that_may_collude(sealed: Simulation) -> None:
+    """Whoever has its key makes mask certificates in its name: that it was called says nothing any more."""
+    sealed.carry_down()
+    site = sealed.sites["aa"]
+    call(sealed, "aa", ["bb", "cc", "dd"])
+    taken_back(sealed, "dd", 2)
+    assert ward.status(site.root, sealed.now).unpinned == ["dd", "ee"]
+    with pytest.raises(FedmedError, match=r"at most 1 .* got dd, ee") as caught:
+        site.masked_update(sealed.now, filled(1.0))
+    assert caught.value.code == "FM-MSK-02"
+    assert caught.value.next == "call these hospitals, and then: fedmed keys pin ee"
+    assert code_of(lambda: call(sealed, "aa", ["dd"])) == "FM-ROS-04"
+    call(sealed, "aa", ["ee"])
+    assert masks(sealed, "aa") == "ok", "one may collude"
+
+
+def test_nobody_masks_among_more_revoked_sites_than_may_collude(world: Simulation) -> None:
+    for name in ("dd", "ee"):
+        taken_back(world, name, 2)
+    with pytest.raises(FedmedError, match=r"at most 1 .* got dd, ee") as caught:
+        world.sites["aa"].masked_update(world.now, filled(1.0))
+    assert (caught.value.code, caught.value.next) == ("FM-MSK-02", "dd, ee: revoked; call the coordinator")
+
+
+def test_nor_are_shares_revealed_where_a_key_was_revoked_since(world: Simulation) -> None:
+    send(world, ALL)
+    ask(world)
+    for name in ("dd", "ee"):
+        taken_back(world, name, 9)
+    assert code_of(lambda: world.sites["aa"].unmask(world.now)) == "FM-MSK-02"
+
+
+def test_a_mask_key_that_came_with_a_number_beyond_the_revocation_is_not_listed(world: Simulation) -> None:
+    """A thief with the key of ee sent an update before anybody knew; it is taken in, and its mask key with it."""
+    send(world, ALL)
+    world.coordinator.look(world.now)
+    own = predicate_of(world.sites["ee"].posted("update-r0000-ee"))
+    revoke.revoke(world.coordinator.root, "ee", own["seq"] - 1, "stolen", world.now)
+    send(world, {})
+    ask(world)
+    answer(world, NAMES[:4])
+    world.coordinator.aggregate(world.now)
+    listed = predicate_of(world.coordinator.posted("model-r0001"))["body"]["masks"]
+    assert {each["site"]: each["index"] for each in listed} == {"aa": 2, "bb": 2, "cc": 2, "dd": 2, "ee": 1}
+
+
 def test_a_site_that_leaves_classes_out_cannot_mask(world: Simulation) -> None:
     path = world.sites["aa"].root / "fedmed.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "absent": ["ball"]}))

@@ -150,6 +150,28 @@ def test_what_a_revoked_key_signed_proves_nothing(again: Simulation) -> None:
     assert caught.value.code == "FM-MSK-19"
 
 
+def test_a_culprit_that_was_revoked_since_is_left_out_with_the_consent_of_the_others(
+    spoiled: Simulation, tmp_path: Path
+) -> None:
+    """What its key signed proves nothing any more, and to the others a revocation alone might be the coordinator's
+    pretext for a smaller sum.
+    """
+    world = spoiled.copied_to(tmp_path / "world")
+    update = samples.statement_in(world.sites["ee"].posted("update-r0000-ee"))["predicate"]
+    revoke.revoke(world.coordinator.root, "ee", update["seq"] - 1, "stolen", world.now)
+    assert void.void(world.coordinator.root, world.now, "ee spoiled it").without == ["ee"]
+    world.carry_down()
+    send(world, HONEST)
+    assert ask(world).sites == list(NAMES[:4])
+    assert samples.statement_in(request_for(world, "aa", attempt=2))["predicate"]["body"]["culprits"] == []
+    assert code_of(lambda: world.sites["aa"].unmask(world.now)) == "FM-MSK-12"
+    for name in NAMES[:4]:
+        world.coordinator.deliver(world.sites[name].unmask(world.now, "ee called: its laptop was stolen"), world.now)
+    made = world.coordinator.aggregate(world.now)
+    assert [parent.site for parent in made.parents] == list(NAMES[:4])
+    assert {ack.site: ack.status for ack in made.acks}["ee"] == "revoked"
+
+
 # --- ee helps the coordinator and signs two updates in one attempt: the replies are about the first -------------------
 
 
