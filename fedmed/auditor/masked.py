@@ -59,7 +59,9 @@ def _table(context: Context, update: Taken) -> bundles.Table:
     said, body = update.said, update.said.predicate.body
     if not isinstance(body, bodies.Update) or body.masked is None or body.masked.context != context.x:
         raise FedmedError("FM-SHR-11", f"update of {said.sender}: not masked for the model that it answers")
-    return bundles.read_table(update.payload(bundles.SHARES), context, said.sender, body.masked.dealt)
+    return bundles.read_table(
+        update.payload(bundles.SHARES), body.masked.table, context, said.sender, body.masked.dealt
+    )
 
 
 def _require_parents(revealed: Unmasking, updates: Sequence[Taken], least: int) -> None:

@@ -211,7 +211,8 @@ def _show(out: Screen, proposal: Proposal) -> None:
     out.say(
         f"  {limits.rounds} rounds, at least {limits.min_sites} sites each, share of a site at most {limits.max_share}"
     )
-    out.say(f"  models, updates and reports are {'encrypted' if body.encryption == 'age' else 'signed, not encrypted'}")
+    hidden = "all files about rounds are encrypted"
+    out.say(f"  {hidden if body.encryption == 'age' else 'models, updates and reports are signed, not encrypted'}")
     out.say(
         f"  expires {proposal.federation.expires}; numbers on fewer than {limits.min_count} cases are not broken down"
     )

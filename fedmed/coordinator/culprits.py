@@ -70,7 +70,7 @@ def _evidence(found: Workspace, facts: dict[str, Any], threshold: int) -> eviden
         proof=proof,
         included=[each.update for each in request.included],
         update=_quoted(found, update.id),
-        table=bundles.read_table(table, context, proof.dealer, said.masked.dealt),
+        table=bundles.read_table(table, said.masked.table, context, proof.dealer, said.masked.dealt),
         answers=answers,
     )
 

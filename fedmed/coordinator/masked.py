@@ -26,6 +26,7 @@ from fedmed.exchange import (
     seeds,
     statement,
 )
+from fedmed.exchange.federation import COORDINATOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +128,7 @@ def table_of(found: Workspace, open_: Open, update: str) -> Table:
     if masked is None:
         raise ValueError("an update of a masked round is masked")
     data = archived.read_payload(found, update, bundles.SHARES)
-    table = bundles.read_table(data, open_.context, said.sender, masked.dealt)
+    table = bundles.read_table(data, masked.table, open_.context, said.sender, masked.dealt)
     bundles.bundle_of(archived.read_payload(found, update, bundles.BUNDLES), open_.context, said.sender, said.sender)
     return table
 
@@ -157,7 +158,7 @@ def replies(found: Workspace, open_: Open, included: Mapping[str, str]) -> dict[
         body = archived.read_archived(found, known.id).predicate.body
         if known.sender in included and isinstance(body, bodies_masking.UnmaskReply) and body.included == digest:
             data = archived.read_payload(found, known.id, evidence.REPLY)
-            reply = requests.read_reply(data, open_.context, sorted(included), known.sender)
+            reply = requests.read_reply(data, body.shown, open_.context, sorted(included), known.sender)
             answers |= {known.sender: reply} if reply else {}
     return answers
 
@@ -228,7 +229,8 @@ def _say_request(
         )
         return statement.make("unmask-request", subject, predicate)
 
-    return sealing.say(found, "unmask", "unmask-request", model.round_number, contents, build, now)
+    readers = federation.readers(COORDINATOR, site)
+    return sealing.say(found, "unmask", "unmask-request", model.round_number, contents, build, now, readers=readers)
 
 
 def _brought(found: Workspace, open_: Open, update: str, row: Row, site: str) -> requests.Brought:

@@ -72,7 +72,7 @@ class Archived:
 
     def open(self, stack: ExitStack, header: int) -> Source:
         """Raises FedmedError FM-TRU-11."""
-        fd, said, name = _opened(stack, self.found, self.statement_id, self.payload)
+        fd, said, name = opened(stack, self.found, self.statement_id, self.payload)
         is_verified = said.is_encrypted  # when it was opened
         source = Source(fd, name, None if is_verified else partial(archived.check_digest, said, self.payload))
         source.fill(np.empty(header, np.uint8))
@@ -90,12 +90,12 @@ class Part:
 
     def open(self, stack: ExitStack, _header: int) -> Source:
         """Raises FedmedError FM-TRU-11."""
-        fd, _, name = _opened(stack, self.found, self.statement_id, self.payload)
+        fd, _, name = opened(stack, self.found, self.statement_id, self.payload)
         os.lseek(fd, self.offset, os.SEEK_CUR)
         return Source(fd, name)
 
 
-def _opened(stack: ExitStack, found: Workspace, statement_id: str, payload: str) -> tuple[int, Statement, str]:
+def opened(stack: ExitStack, found: Workspace, statement_id: str, payload: str) -> tuple[int, Statement, str]:
     """A descriptor at the payload's first byte, its statement, and what it is called in a message."""
     fd, envelope, said = archived.open_archived(found, statement_id)
     stack.callback(os.close, fd)

@@ -136,7 +136,6 @@ def _check_encryption(draft: FederationDraft, chosen: Recipe) -> None:
     """Raises FedmedError FM-AGE-05 where the recipe needs what is not done with encrypted payloads."""
     reasons = {
         "strategy: cyclic, where each site goes on from another's weights": chosen.lap_seed is not None,
-        "masking: dm2, which hides single updates from the coordinator too": chosen.aggregation.masks,
         "normalisation: federated, whose fingerprints travel in clear": chosen.data.pools,
     }
     clashes = "; ".join(why for why, is_asked in reasons.items() if is_asked)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed import files
-from fedmed.coordinator import culprits, drafting, masked, memory, model, rounds
+from fedmed.coordinator import culprits, drafting, masked, memory, model, rounds, sources
 from fedmed.coordinator.sources import Archived, Spooled
 from fedmed.coordinator.updates import FileUpdates
 from fedmed.errors import FedmedError
-from fedmed.exchange import archived, artifact, seeds, unmasking
+from fedmed.exchange import archived, seeds, unmasking
 from fedmed.learning import masking, shapes
 from fedmed.learning.strategy import Meta
 
@@ -149,10 +149,9 @@ def _read(stack: ExitStack, found: Workspace, running: Started, update: str) -> 
     """`read(first, count)` of a masked vector; its bytes are hashed again first."""
     for _ in archived.payload_chunks(found, update, masked.VECTOR):
         pass
-    fd, envelope, said = archived.open_archived(found, update)
-    stack.callback(os.close, fd)
+    fd, _, _ = sources.opened(stack, found, update, masked.VECTOR)
     dtype, lock = np.dtype(f"<u{running.layout.ring // 8}"), Lock()
-    start = artifact.payload_offset(envelope, said, masked.VECTOR) + len(running.layout.header)
+    start = os.lseek(fd, 0, os.SEEK_CUR) + len(running.layout.header)
 
     def read(first: int, count: int) -> np.ndarray:
         with lock:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from fedmed import files
 from fedmed.coordinator import culprits, desk, masked, masks, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, approvals, archived, artifact, bodies, intake, predicates, sealing, statement
+from fedmed.exchange.federation import COORDINATOR
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -83,9 +85,9 @@ def _say_again(found: Workspace, running: Started, known: Known, now: datetime) 
         raise TypeError("a model has the predicate of a model")
     body = before.body.model_copy(update={"masks": masks.listed(found, running)})
     federation = running.agreement.federation
-    names = statement.payload_names(before)
+    names = [name for name in statement.payload_names(before) if name != statement.PRIVATE]
     contents = [
-        approvals.gathered(found, federation) if name == approvals.PAYLOAD else _again(found, said, known, name)
+        approvals.gathered(found, federation) if name == approvals.PAYLOAD else _again(found, said, known.id, name)
         for name in names
     ]
     acks = _acks(found, running)
@@ -105,14 +107,17 @@ def _say_again(found: Workspace, running: Started, known: Known, now: datetime) 
         )
         return statement.make("model", subject, predicate)
 
-    return sealing.say(found, "aggregate", "model", known.round, contents, build, now)
+    readers = federation.readers(COORDINATOR, *federation.site_names)
+    return sealing.say(found, "aggregate", "model", known.round, contents, build, now, readers=readers)
 
 
-def _again(found: Workspace, said: statement.Statement, known: Known, name: str) -> Content:
+def _again(found: Workspace, said: statement.Statement, model: str, name: str) -> Content:
     part = next(each for each in said.predicate.payload if each.name == name)
-    return artifact.Content(
-        name, part.media, part.bytes, said.digest_of(name), lambda: archived.payload_chunks(found, known.id, name)
-    )
+    size, digest = part.bytes, said.digest_of(name)
+    if part.enc != "none":
+        path = archived.decrypted(found, model, name)
+        size, digest = path.stat().st_size, files.sha256_file(path)
+    return artifact.Content(name, part.media, size, digest, lambda: archived.payload_chunks(found, model, name))
 
 
 def _acks(found: Workspace, running: Started) -> list[bodies.SiteAck]:

@@ -115,7 +115,9 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
 
 
 def require_plausible(said: Statement, federation: Federation) -> None:
-    """As many cases and patients as a site may have here, where an update tells. Raises FedmedError FM-TEN-03."""
+    """As many cases and patients as a site may have here, where a file tells. Raises FedmedError FM-TEN-03."""
+    if isinstance(said.predicate, predicates.FingerprintPredicate) and said.predicate.body is not None:
+        _within_bound(said, said.predicate.body.num_cases, federation)
     facts = said.predicate.body.facts if isinstance(said.predicate, predicates.UpdatePredicate) else None
     if facts is None:
         return
@@ -134,7 +136,7 @@ def _fingerprint(said: Statement, predicate: predicates.FingerprintPredicate, si
     """The newest of a sender counts until they are pooled."""
     if situation.federation is None or not situation.pools:
         raise FedmedError("FM-RND-03", f"fingerprint of {said.sender}: the recipe asks for none")
-    _within_bound(said, predicate.body.num_cases, situation.federation)
+    require_plausible(said, situation.federation)
     if situation.federation.preprocessing is not None:
         return Outcome.LATE
     held = situation.record.newest("fingerprint", sender=said.sender)

@@ -44,7 +44,7 @@ def read_archived(workspace: Workspace, statement_id: str) -> Statement:
     """
     fd, envelope, said = open_archived(workspace, statement_id)
     try:
-        if not said.is_encrypted:
+        if not said.hides:
             return said
         private = bytearray()
         _decrypt(workspace, fd, envelope, said, statement.PRIVATE, private.extend)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import certificates, keys, seeds
-from fedmed.exchange.statement import is_encrypted
+from fedmed.exchange.statement import is_encrypted, is_of_masked
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
@@ -44,11 +44,21 @@ def require_masks(said: Statement, predicate: ModelPredicate, situation: Situati
     listed = len(situation.federation.body.roster) if is_answered and situation.federation else 0
     if len(body.masks) != listed:
         raise FedmedError("FM-MSK-03", f"model of round {round_}: expected {listed} masks, got {len(body.masks)}")
-    if not said.is_encrypted and body.is_of_masked != (situation.masks and round_ > 0):
+    if is_of_masked(predicate) != (situation.masks and round_ > 0):
         raise FedmedError("FM-MSK-03", f"model of round {round_}: made of masked updates, or not, against the recipe")
-    held = situation.record.model(round_)
-    if held and held.payload != said.subject[0].digest.sha256:
-        raise FedmedError("FM-RND-02", f"model of round {round_}: other weights than in another attempt of that round")
+    if not said.is_encrypted:
+        require_same_weights(predicate, said.subject[0].digest.sha256, situation.record)
+
+
+def require_same_weights(predicate: ModelPredicate, weights: str, record: Record) -> None:
+    """Another attempt begins with the weights of the one before; `weights` is their digest, in clear.
+
+    Raises FedmedError FM-RND-02.
+    """
+    held = record.model(predicate.round)
+    if held and held.payload != weights:
+        words = f"model of round {predicate.round}: other weights than in another attempt of that round"
+        raise FedmedError("FM-RND-02", words)
 
 
 def may_follow_another(predicate: ModelPredicate, situation: Situation) -> None:

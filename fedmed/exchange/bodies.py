@@ -84,9 +84,14 @@ class Model(Sent):
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
-        if bool(self.masks) != (self.clip is not None) or len({each.weight is None for each in self.parents}) > 1:
+        if len({each.weight is None for each in self.parents}) > 1:
             raise ValueError("partly masked")
         return self
+
+    def require_whole(self) -> None:
+        """Where updates will be masked it is told how long they may be. Raises ValueError."""
+        if bool(self.masks) != (self.clip is not None):
+            raise ValueError("masks and clip are told together")
 
     @property
     def is_of_masked(self) -> bool:
@@ -139,7 +144,7 @@ class Update(Sent):
         require_quiet(self.facts, self.privacy)
         return self
 
-    def require_charged(self) -> None:
+    def require_whole(self) -> None:
         """What was spent is told together with what it was charged to. Raises ValueError."""
         if (self.privacy is None) != (self.reservation is None):
             raise ValueError("privacy and reservation are told together")

@@ -15,10 +15,12 @@ LEAST = 3  # sites in a sum; the threshold of a federation is never below it
 
 class Masked(Sent):
     """What a masked update says beside its payloads: the context X that its masks and shares are bound to, the digests
-    of the rows of `shares.json`, one a site by name, and the certificate of the site's next mask key.
+    of `shares.json` and of its rows, one a site by name, and the certificate of the site's next mask key. Others
+    hold what is proven of a spoiled sum against these digests, also where the payload is encrypted.
     """
 
     context: Digest
+    table: Digest
     dealt: list[Digest] = Field(min_length=LEAST, max_length=100)
     next: Certificate
 
@@ -54,10 +56,13 @@ class UnmaskRequest(Sent):
 
 
 class UnmaskReply(Sent):
-    """A site answers one request; `included` is the digest of the set that it was asked about."""
+    """A site answers one request; `included` is the digest of the set that it was asked about, and `shown` that of
+    `reply.json`, which stays when the payload is encrypted: what was replied is proven to others.
+    """
 
     request: Digest
     included: Digest
+    shown: Digest
 
 
 def included_digest(updates: Sequence[str]) -> str:

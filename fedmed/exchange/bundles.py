@@ -97,8 +97,9 @@ def table_to_bytes(table: Table) -> bytes:
     return canonical.encode(table.model_dump(mode="json"))
 
 
-def read_table(data: bytes, context: Context, dealer: str, dealt: Sequence[str]) -> Table:
-    """The table whose rows have the digests that the dealer's statement lists, for exactly these sites.
+def read_table(data: bytes, sha256: str, context: Context, dealer: str, dealt: Sequence[str]) -> Table:
+    """The table with the digest that the dealer's statement tells, whose rows have those it lists, for exactly these
+    sites.
 
     Raises FedmedError FM-SHR-07.
     """
@@ -108,7 +109,7 @@ def read_table(data: bytes, context: Context, dealer: str, dealt: Sequence[str])
         table = Table.model_validate_json(data, strict=True)
         if {len(table.seeds), len(table.rows), *(len(row.shares) for row in table.rows)} != {count}:
             raise ValueError("another number of sites")
-        if table.dealt != list(dealt):
+        if table.dealt != list(dealt) or hashlib.sha256(data).hexdigest() != sha256:
             raise ValueError("other rows than the statement lists")
     except (FedmedError, ValidationError, ValueError) as error:
         message = f"{SHARES} of {dealer}: expected commitments for {count} sites, as its statement lists them"

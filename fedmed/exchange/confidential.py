@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, canonical
-from fedmed.exchange.predicates import RoundPredicate
+from fedmed.exchange.predicates import FingerprintPredicate, RoundPredicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,9 +35,12 @@ _CHUNK = 1 << 16
 def binding(said: Statement) -> bytes:
     """What the plaintext of each payload of this statement begins with."""
     predicate = said.predicate
-    if not isinstance(predicate, RoundPredicate):
+    if isinstance(predicate, RoundPredicate):
+        place = [predicate.federation.id, predicate.round, predicate.attempt, said.sender]
+    elif isinstance(predicate, FingerprintPredicate):
+        place = [predicate.federation.id, None, None, said.sender]
+    else:
         raise TypeError(f"a {said.kind} is not encrypted")
-    place = [predicate.federation.id, predicate.round, predicate.attempt, said.sender]
     return hashlib.sha256(canonical.encode(["age", *place])).digest()
 
 

@@ -69,8 +69,8 @@ def examine(
 ) -> tuple[Statement, str]:
     """The statement with what it says in private, and the SHA-256 of the first payload's plaintext.
 
-    `path` is a copy whose every byte was verified. Raises FedmedError FM-AGE-02, -03, -04, FM-KEY-*, FM-FRM-02, -03,
-    FM-TEN-*, FM-ENC-*, FM-ROS-01.
+    Payloads that nobody demands anything of, those of masks, are read where they are used. `path` is a copy whose every
+    byte was verified. Raises FedmedError FM-AGE-02, -03, -04, FM-KEY-*, FM-FRM-02, -03, FM-TEN-*, FM-ENC-*, FM-ROS-01.
     """
     identity, private = agekeys.load(age_key), bytearray()
     fd = files.open_regular(path)
@@ -81,7 +81,7 @@ def examine(
         ]
     finally:
         os.close(fd)
-    shown = private_facts.show(said, bytes(private))
+    shown = private_facts.show(said, bytes(private)) if said.hides else said
     answers.require_plausible(shown, federation)
     return shown, digests[0]
 
@@ -96,9 +96,9 @@ def _open(
     private: bytearray,
 ) -> str:
     what = f"{part.name} of {said.kind} {said.sender}"
-    if demand is None and part.name != PRIVATE:
+    if demand is None and part.media == artifact.SAFETENSORS:
         raise FedmedError("FM-FRM-03", f"{what}: nobody expects it")
-    limit = demand.size if demand else private_facts.MAX_BYTES
+    limit = demand.size if demand else private_facts.MAX_BYTES if part.name == PRIVATE else part.bytes
     is_exact = isinstance(demand, Expected) and demand.coding == "none"
     if isinstance(demand, Expected) and part.coding != demand.coding:
         raise FedmedError("FM-ENC-03", f"{what}: expected coding {demand.coding}, got {part.coding}")
@@ -107,9 +107,13 @@ def _open(
     readers = len(getattr(said.predicate, "recipients", ())) + 1  # and the sender
     confidential.check_header(what, head, part.bytes, limit if is_exact else 0, limit, readers)
     inspector = demand.inspector() if demand else None
-    feed = inspector.feed if inspector else private.extend
+    feed = inspector.feed if inspector else private.extend if part.name == PRIVATE else _pass
     sink = confidential.Opened(what, confidential.binding(said), limit, feed)
     digest = confidential.decrypt(files.read_chunks(fd, start, part.bytes), sink, identity, what)
     if inspector:
         inspector.close()
     return digest
+
+
+def _pass(_: bytes) -> None:
+    """What is only opened, and looked at by who uses it."""

@@ -63,9 +63,8 @@ def culprit(
         if context is None or context.x != update.body.masked.context or said.sender != proof.dealer:
             raise _unproven(proof, "the update is of another model than any that came here")
         table = bundles.table_to_bytes(found.table)
-        if said.digest_of(bundles.SHARES) != artifact.sha256(table):  # the rows alone do not tell the seeds
-            raise _unproven(proof, "the commitments are others than those that were signed")
-        bundles.read_table(table, context, proof.dealer, update.body.masked.dealt)
+        masked = update.body.masked
+        bundles.read_table(table, masked.table, context, proof.dealer, masked.dealt)
         replies, sums = _replies(found, federation, counts, update.round, update.attempt)
         _require_of_sum(found, envelope.id, sums)
         _require_about(proof, context, replies)
@@ -106,7 +105,7 @@ def _replies(
             attempt,
         ):
             raise _unproven(found.proof, f"what {said.sender} says is no reply of this attempt")
-        if said.digest_of(REPLY) != artifact.sha256(unmasking.to_bytes(each.shown)):
+        if answer.body.shown != artifact.sha256(unmasking.to_bytes(each.shown)):
             raise _unproven(found.proof, f"the reply of {said.sender} is another one")
         replies[said.sender] = each.shown
         sums.add(answer.body.included)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import answers, artifact, container, decrypting, predicates, reading, statement
+from fedmed.exchange import answers, artifact, attempts, container, decrypting, predicates, reading, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
 from fedmed.exchange.artifact import Expected
 from fedmed.exchange.federation import COORDINATOR
@@ -240,6 +240,8 @@ def _take_in(workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict
         if said.is_encrypted and terms.federation is not None:
             whole, plain = decrypting.examine(part, workspace.age_key, envelope, said, terms.expected, terms.federation)
             verdict = replace(verdict, statement=whole)
+            if isinstance(whole.predicate, predicates.ModelPredicate):
+                attempts.require_same_weights(whole.predicate, plain, workspace.record)
     except FedmedError as error:
         part.unlink(missing_ok=True)
         if error.code.startswith(("FM-RES", "FM-KEY")):

@@ -99,7 +99,7 @@ class FingerprintPredicate(Predicate):
     federation: Membership
     recipients: list[Actor] = Field(min_length=1, max_length=1)
     ack: Digest | None
-    body: bodies_fingerprint.DataFingerprint
+    body: bodies_fingerprint.DataFingerprint | None  # null: it is encrypted
 
 
 class RevocationPredicate(Predicate):

@@ -7,6 +7,7 @@ a masked update of this federation, round and attempt whose row and bundle these
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,8 +111,12 @@ def _checked(
     return predicate.body.masked, sealed
 
 
-def read_reply(data: bytes, context: "Context", names: Sequence[str], holder: str) -> Reply | None:
-    """`reply.json` of a holder; None where it is not about exactly these sites: it opens nothing then."""
+def read_reply(data: bytes, shown: str, context: "Context", names: Sequence[str], holder: str) -> Reply | None:
+    """`reply.json` of a holder; None where it is not about exactly these sites, or not what the statement tells by the
+    digest `shown`: it opens nothing then.
+    """
+    if hashlib.sha256(data).hexdigest() != shown:
+        return None
     try:
         canonical.decode(data)
         found = Reply.model_validate_json(data, strict=True)

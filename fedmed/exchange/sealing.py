@@ -120,8 +120,9 @@ def _encrypted(
 ) -> tuple[Statement, list[Content], str]:
     """The same for `readers` alone, and the digest of the first payload's plaintext."""
     public, private = private_facts.hide(said.predicate)
+    hidden = [] if private is None else [artifact.json_content(statement.PRIVATE, private)]
     bound, made, digests = confidential.binding(said), [], []
-    for part in [*contents, artifact.json_content(statement.PRIVATE, private)]:
+    for part in [*contents, *hidden]:
         target = workspace.spool / f"{said.kind}.{part.name}{_CIPHERTEXT}"
         ciphertext, plain = confidential.encrypt(part, bound, readers, target)
         made.append(ciphertext)

@@ -47,7 +47,8 @@ PAYLOADS = {
     "state": ["state.safetensors"],
 }
 PRIVATE = "body.json"  # where payloads are encrypted, what the body does not say in clear
-ENCRYPTED = ("model", "update", "report")  # kinds whose payloads may be
+HIDING = ("fingerprint", "model", "update", "report")  # kinds that have one then
+ENCRYPTED = (*HIDING, "unmask-request", "unmask-reply")  # kinds whose payloads may be encrypted
 PREPROCESSING = "preprocessing.json"  # a second version of a federation adds it
 SHARES = ["bundles.bin", "shares.json"]  # a masked update adds them
 UNMASK = "unmask.json"  # a model of masked updates adds it
@@ -89,6 +90,11 @@ class Statement(Sent):
         return is_encrypted(self.predicate)
 
     @property
+    def hides(self) -> bool:
+        """Whether a part of its body stands in the encrypted `body.json`."""
+        return any(part.name == PRIVATE for part in self.predicate.payload)
+
+    @property
     def sender(self) -> str:
         return self.predicate.sender.name
 
@@ -101,19 +107,35 @@ def is_encrypted(predicate: predicates.AnyPredicate) -> bool:
     return any(part.enc == "age" for part in predicate.payload)
 
 
+def is_of_masked(predicate: predicates.ModelPredicate) -> bool:
+    """Whether the updates that a model was made of were masked: one that is encrypted shows it by a payload."""
+    if is_encrypted(predicate):
+        return any(part.name == UNMASK for part in predicate.payload)
+    return predicate.body.is_of_masked
+
+
+def require_whole(predicate: predicates.AnyPredicate) -> None:
+    """What stands in clear or in `body.json` is all there, wherever it stands. Raises ValueError."""
+    if isinstance(predicate, predicates.UpdatePredicate | predicates.ModelPredicate):
+        predicate.body.require_whole()
+    elif isinstance(predicate, predicates.FingerprintPredicate) and predicate.body is None:
+        raise ValueError("a fingerprint has a body")
+
+
 def _require_hidden(predicate: predicates.AnyPredicate) -> None:
     """All payloads are encrypted or none, and then the body tells nothing that `body.json` is for."""
     if not is_encrypted(predicate):
-        if isinstance(predicate, predicates.UpdatePredicate):
-            predicate.body.require_charged()
+        require_whole(predicate)
         return
     if predicate.kind not in ENCRYPTED or any(part.enc == "none" for part in predicate.payload):
         raise ValueError("partly encrypted, or of a kind that never is")
     told: list[object] = []
     if isinstance(predicate, predicates.UpdatePredicate):
-        told = [predicate.body.facts, predicate.body.privacy, predicate.body.masked]
+        told = [predicate.body.facts, predicate.body.privacy]
     elif isinstance(predicate, predicates.ReportPredicate):
         told = [predicate.body.facts]
+    elif isinstance(predicate, predicates.FingerprintPredicate):
+        told = [predicate.body]
     elif isinstance(predicate, predicates.ModelPredicate):
         parents = [part for each in predicate.body.parents for part in (each.weight, each.share)]
         told = [*parents, predicate.body.clip, *predicate.body.pooled, *(each.reason or None for each in predicate.ack)]
@@ -128,11 +150,10 @@ def payload_names(predicate: predicates.AnyPredicate) -> list[str]:
         more = [PREPROCESSING]
     elif isinstance(predicate, predicates.UpdatePredicate) and predicate.body.masked is not None:
         more = SHARES
-    elif is_encrypted(predicate):
-        more = [PRIVATE]
-    elif isinstance(predicate, predicates.ModelPredicate) and predicate.body.is_of_masked:
+    elif isinstance(predicate, predicates.ModelPredicate) and is_of_masked(predicate):
         more = [UNMASK]
-    return [*PAYLOADS[predicate.kind], *more]
+    hidden = [PRIVATE] if is_encrypted(predicate) and predicate.kind in HIDING else []
+    return [*PAYLOADS[predicate.kind], *more, *hidden]
 
 
 def _spoken_about(predicate: predicates.AnyPredicate) -> str:

@@ -128,8 +128,10 @@ def hide(site: Site, consent: Approved, masking: Masking, found: Stored) -> Hidd
     arithmetic.mask(vector, deal.masks.added, deal.masks.subtracted, seeds.keystream(masking.context))
     header = consent.layout.header
     tensors = artifact.streamed_content("update.safetensors", consent.layout.size, [header, vector.data.cast("B")])
-    said = bodies_masking.Masked(context=masking.context.x, dealt=deal.table.dealt, next=following.certificate)
     table, privacy = bundles.table_to_bytes(deal.table), found.body.privacy
+    said = bodies_masking.Masked(
+        context=masking.context.x, table=artifact.sha256(table), dealt=deal.table.dealt, next=following.certificate
+    )
     privacy = privacy and privacy.model_copy(update={"noise_multiplier": None})
     return Hidden(
         found.body.model_copy(update={"facts": None, "masked": said, "privacy": privacy}),

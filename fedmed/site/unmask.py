@@ -26,6 +26,7 @@ from fedmed.exchange import (
     statement,
     unmasking,
 )
+from fedmed.exchange.federation import COORDINATOR
 from fedmed.site import desk, masks
 
 if TYPE_CHECKING:
@@ -214,8 +215,9 @@ def _say(
     now: datetime,
 ) -> Known:
     federation = consent.agreement.federation
-    contents = [artifact.json_content(evidence.REPLY, unmasking.to_bytes(reply))]
-    answer = bodies_masking.UnmaskReply(request=request.id, included=body.digest)
+    data = unmasking.to_bytes(reply)
+    contents = [artifact.json_content(evidence.REPLY, data)]
+    answer = bodies_masking.UnmaskReply(request=request.id, included=body.digest, shown=artifact.sha256(data))
 
     def build(
         opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
@@ -234,4 +236,7 @@ def _say(
         )
         return statement.make("unmask-reply", subject, predicate)
 
-    return sealing.say(site.workspace, "unmask", "unmask-reply", model.round_number, contents, build, now)
+    readers = federation.readers(COORDINATOR, site.workspace.name)
+    return sealing.say(
+        site.workspace, "unmask", "unmask-reply", model.round_number, contents, build, now, readers=readers
+    )

@@ -110,6 +110,7 @@ class Archive:
         body["facts"] = None
         body["masked"] = {
             "context": self.context.x,
+            "table": samples.sha256(bundles.table_to_bytes(sent.table)),
             "dealt": sent.table.dealt,
             "next": masked.certificates.create(
                 circle.signing[site], site, masked.FEDERATION_ID, 2

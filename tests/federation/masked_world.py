@@ -22,9 +22,11 @@ CLIP = 10.0
 MASKED = {"masking": "dm2", "clip": {"norm": CLIP}}
 
 
-def founded(root: Path, names: tuple[str, ...] = NAMES, *, strategy: Any = None, **aggregation: Any) -> Simulation:
+def founded(
+    root: Path, names: tuple[str, ...] = NAMES, *, strategy: Any = None, encryption: str = "none", **aggregation: Any
+) -> Simulation:
     """All have approved, and model r0 lies in every inbox."""
-    limits = {"rounds": 3, "min_sites": 3, "deadline_days": 7, "max_num_cases": 100}
+    limits = {"rounds": 3, "min_sites": 3, "deadline_days": 7, "max_num_cases": 100, "encryption": encryption}
     world = Simulation(root, names).found(strategy=strategy, aggregation={**MASKED, **aggregation}, **limits)
     world.coordinator.aggregate(world.now)
     world.carry_down()

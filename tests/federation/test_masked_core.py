@@ -21,6 +21,7 @@ from fedmed.learning import masking
 from tests import masked
 from tests.coded import code_of
 from tests.masked import Masked, asked, recovered, replies
+from tests.vectors import samples
 
 if TYPE_CHECKING:
     from fedmed.exchange.bundles import Requested
@@ -432,10 +433,12 @@ def test_a_table_is_the_one_that_the_statement_lists() -> None:
     table = of.sent["site-aa"].table
     data = bundles.table_to_bytes(table)
 
-    def read(given: bytes, dealt: list[str] | None = None) -> str:
-        return code_of(lambda: bundles.read_table(given, of.context, "site-aa", dealt or table.dealt))
+    def read(given: bytes, dealt: list[str] | None = None, sha256: str = "") -> str:
+        digest = sha256 or samples.sha256(given)
+        return code_of(lambda: bundles.read_table(given, digest, of.context, "site-aa", dealt or table.dealt))
 
-    assert bundles.read_table(data, of.context, "site-aa", table.dealt) == table
+    assert bundles.read_table(data, samples.sha256(data), of.context, "site-aa", table.dealt) == table
+    assert read(data, sha256=samples.sha256(data + b" ")) == "FM-SHR-07"
     assert read(data + b" ") == "FM-SHR-07"
     assert read(data.replace(b'"seeds"', b'"seedz"')) == "FM-SHR-07"
     assert read(b"[]") == "FM-SHR-07"

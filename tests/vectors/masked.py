@@ -70,7 +70,12 @@ def update(
         following = samples.mask_key("st-olav", 2).certificate.model_dump()
         predicate["body"] |= {
             "facts": None,
-            "masked": {"context": "ab" * 32, "dealt": [samples.ZEROS] * 3, "next": following},
+            "masked": {
+                "context": "ab" * 32,
+                "table": samples.ZEROS,
+                "dealt": [samples.ZEROS] * 3,
+                "next": following,
+            },
         }
         length = 8 + int.from_bytes(PAYLOADS[0][1][:8], "little")
         predicate["tensor_table"] = sha256(PAYLOADS[0][1][:length])

@@ -37,6 +37,7 @@ SITES = ("riks", "st-olav")
 CREATED, EXPIRES = "2031-03-01T08:00:00Z", "2033-02-28T08:00:00Z"
 FEDERATION_ID = "5eed" * 8
 ZEROS = "0" * 64
+REPLY = b'{"shown":[]}'
 
 RECIPE = recipe.to_bytes(
     recipe.Segmentation.model_validate(
@@ -134,7 +135,7 @@ def of_kind(kind: str) -> tuple[dict[str, Any], Payloads]:
         "update": [("update.safetensors", UPDATE)],
         "state": [("state.safetensors", STATE)],
         "unmask-request": [("request.json", b'{"included":[]}')],
-        "unmask-reply": [("reply.json", b'{"shown":[]}')],
+        "unmask-reply": [("reply.json", REPLY)],
         "receipt": [("answered.json", canonical.encode({"answered": [approval()]}) if kind == "receipt" else b"")],
     }.get(kind, [])
     sender = "coordinator" if kind in OF_COORDINATOR else "st-olav"
@@ -250,7 +251,7 @@ def _of_kind(kind: str) -> dict[str, Any]:
         to = {"recipients": [actor("st-olav")], "base_model": sha256(MODEL), "expires": EXPIRES}
         return {**in_round, **to, "body": _request_body()}
     if kind == "unmask-reply":
-        body = {"request": ZEROS, "included": ZEROS}
+        body = {"request": ZEROS, "included": ZEROS, "shown": sha256(REPLY)}
         return {**in_round, "base_model": sha256(MODEL), "body": body}
     return {**in_round, "base_model": sha256(MODEL), "body": _report_body()}
 
