@@ -1,8 +1,8 @@
-"""Encrypted payloads: for whom, by whom, and in which federations."""
+"""Encrypted payloads: for whom and by whom."""
 
 from __future__ import annotations
 
-from fedmed.codes.code import CONFIG, PROTOCOL, TRUST, Code
+from fedmed.codes.code import PROTOCOL, TRUST, Code
 
 CODES: dict[str, Code] = {
     "FM-AGE-01": Code(
@@ -24,10 +24,5 @@ CODES: dict[str, Code] = {
         PROTOCOL,
         "an encrypted payload is not an age file of the agreed size for the agreed number of recipients",
         "ask the sender for the file again; if it stays so, it was not made by fedmed",
-    ),
-    "FM-AGE-05": Code(
-        CONFIG,
-        "the recipe asks for something that is not done with encrypted payloads",
-        "choose encryption: none in federation.yaml, or another recipe, before fedmed start",
     ),
 }

@@ -66,7 +66,6 @@ def start(
             chosen = recipe.load(root / "recipe.yaml")
             draft = settings.load_federation(root)
             _check_roster(found, draft, chosen)
-            _check_encryption(draft, chosen)
             weights, rows = initial(chosen)
             table = shapes.table_from_rows(rows)
             buffers = [row.name for row in table if row.group != "param"]
@@ -130,17 +129,6 @@ def _check_roster(found: Workspace, draft: FederationDraft, chosen: Recipe) -> N
         is_equal = chosen.strategy.weight == "equal"
         ring, colluders = chosen.aggregation.ring, chosen.aggregation.colluders
         masking_terms.terms(bounds, colluders, ring, min_sites=draft.min_sites, equal=is_equal)
-
-
-def _check_encryption(draft: FederationDraft, chosen: Recipe) -> None:
-    """Raises FedmedError FM-AGE-05 where the recipe needs what is not done with encrypted payloads."""
-    reasons = {
-        "strategy: cyclic, where each site goes on from another's weights": chosen.lap_seed is not None,
-        "normalisation: federated, whose fingerprints travel in clear": chosen.data.pools,
-    }
-    clashes = "; ".join(why for why, is_asked in reasons.items() if is_asked)
-    if draft.encryption == "age" and clashes:
-        raise FedmedError("FM-AGE-05", f"encryption: age does not go with {clashes}")
 
 
 def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, table: Table, now: datetime) -> Known:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import fingerprint as numbers
 from fedmed.errors import FedmedError
 from fedmed.exchange import archived, bodies, bodies_fingerprint, predicates, sealing, statement
+from fedmed.exchange.federation import COORDINATOR
 from fedmed.recipe import Rowwise
 from fedmed.site import outgoing, preprocessing, rounds
 
@@ -160,4 +161,5 @@ def _say(site: Site, consent: Approved, body: bodies_fingerprint.DataFingerprint
         return statement.make("fingerprint", statement.about("fingerprint", federation.digest), predicate)
 
     looked = outgoing.guarded(site, consent, build)
-    return sealing.say(site.workspace, "train-local", "fingerprint", None, [], looked, now)
+    readers = federation.readers(COORDINATOR, site.workspace.name)
+    return sealing.say(site.workspace, "train-local", "fingerprint", None, [], looked, now, readers=readers)

@@ -14,7 +14,6 @@ from fedmed import preprocessing as preprocessings
 from fedmed.cases import datalist
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, archived, artifact, bodies, predicates, sealing, statement
-from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.laps import recipients
 from fedmed.learning import strategies
 from fedmed.site import (
@@ -254,6 +253,7 @@ def _say(
     `sealing.say`.
     """
     federation = consent.agreement.federation
+    addressed = recipients(federation, model.order, site.workspace.name)
     if kept:
         body = body.model_copy(update={"state": memory.keep(site, consent, model, kept, now)})
 
@@ -264,7 +264,7 @@ def _say(
             **opening.fields(),
             kind="update",
             federation=federation.membership,
-            recipients=recipients(federation, model.order, site.workspace.name),
+            recipients=addressed,
             round=model.round_number,
             attempt=model.attempt,
             ack=site.workspace.record.last_from("coordinator"),
@@ -276,7 +276,7 @@ def _say(
         return statement.make("update", subject, predicate)
 
     looked = outgoing.guarded(site, consent, build)
-    readers = federation.readers(COORDINATOR, site.workspace.name)
+    readers = federation.readers(*(actor.name for actor in addressed), site.workspace.name)
     return sealing.say(
         site.workspace, "train-local", "update", model.round_number, contents, looked, now, once, readers
     )

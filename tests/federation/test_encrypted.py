@@ -20,7 +20,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, archived, canonical, confidential, predicates, statement
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import status as site_status
-from tests.federation.simulator import INITIAL, START, Simulation
+from tests.federation.simulator import INITIAL, Simulation
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -227,20 +227,6 @@ def test_what_was_spent_in_private_was_charged_in_clear(world: Simulation) -> No
     charged = {"reservation": samples.RESERVATION}
     end = lie(world, lambda p: p["body"].update(charged), payload=ciphertext(world, private()), place=1)
     assert end == (REJECTED, "FM-FRM-03", 5)
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"strategy": {"name": "cyclic"}},
-        {"data": {"normalisation": "federated"}},
-    ],
-    ids=["cyclic", "fingerprints"],
-)
-def test_what_is_not_done_is_refused_at_the_start(tmp_path: Path, more: dict[str, Any]) -> None:
-    with pytest.raises(FedmedError) as refused:
-        Simulation(tmp_path / "world", NAMES, START).found(encryption="age", **more)
-    assert refused.value.code == "FM-AGE-05"
 
 
 def made_clear(world: Simulation) -> bytes:
