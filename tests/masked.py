@@ -59,7 +59,7 @@ def federation(signing: dict[str, Ed25519PrivateKey]) -> Federation:
         bodies_roster.Member.model_construct(name=name, key=keys.public_line(key.public_key().public_bytes_raw()))
         for name, key in signing.items()
     ]
-    founding = predicates.Founding(id=FEDERATION_ID, title="Masked", version=1, previous=None)
+    founding = predicates.Founding(id=FEDERATION_ID, title="Masked", version=1, previous=None, approved=None)
     body = bodies_roster.Federation.model_construct(roster=roster)
     return Federation("0" * 64, founding, body, "0" * 64, "0" * 64, None, "2033-02-28T08:00:00Z")
 

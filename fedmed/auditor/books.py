@@ -43,7 +43,7 @@ def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
     if not ledger.entries:
         raise FedmedError("FM-TRU-08", "the ledger is missing or empty")
     record = Record(ledger.entries)
-    _nothing_forgotten(root, ledger, record)
+    _nothing_forgotten(root, record)
     ids = sorted({known.id for known in (*record.said, *record.received)})
     of_rounds: dict[str, Statement] = {}
     for number, statement_id in enumerate(ids, start=1):
@@ -58,16 +58,15 @@ def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
     return Audit(ledger.length, ledger.head, len(ids), laps.verify(of_rounds, known) if known else 0)
 
 
-def _nothing_forgotten(root: Path, ledger: Ledger, record: Record) -> None:
+def _nothing_forgotten(root: Path, record: Record) -> None:
     """The archive holds no statement of this workspace that its ledger does not know, but for one being sealed."""
-    own = ledger.entries[0].facts.get("key") if ledger.entries else None
     known = record.ids()
     for path in sorted((root / "archive").glob("*.fedmed")):
         if path.stem in known:
             continue
         said = inspection.inspect(path)
         sealing = record.intent is not None and said.statement.predicate.seq == record.intent.seq
-        if said.key == own and not sealing:
+        if said.key in record.keys and not sealing:
             number = said.statement.predicate.seq
             raise FedmedError("FM-TRU-08", f"the archive holds number {number} of this workspace, the ledger does not")
 

@@ -10,25 +10,35 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.exchange import artifact, reading, statement
 from fedmed.exchange.ledger import Ledger
-from fedmed.exchange.record import Record
+from fedmed.exchange.record import KEY, Record
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
 AHEAD = timedelta(days=60)
+KEY_LIFE = timedelta(days=365)  # NIST SP 800-57 part 1 rev. 5, table 1: a private signature key is used 1 to 3 years
 
 
 def warnings(root: Path, now: datetime) -> list[str]:
-    """About the federation in force and the model whose round is open, each with what to do; never raises."""
+    """About the federation in force, the model whose round is open, and this workspace's key, each with what to do;
+    never raises.
+    """
     try:
-        record = Record(Ledger(root / "state" / "ledger.jsonl").entries)
+        entries = Ledger(root / "state" / "ledger.jsonl").entries
+        record = Record(entries)
         agreed, model = record.newest("federation"), record.newest("model")
         found = []
         if agreed and (left := _left(root, agreed.id, now)):
             found.append(f"the federation expires {left}: the coordinator founds a new one before, if it is to go on")
         if model and not model.last and (left := _left(root, model.id, now)):
             found.append(f"model r{model.round_number:04d} expires {left}: its round has to close before")
+        since = [each.time for each in entries if each.event == "founded" or each.facts.get("what") == KEY][-1]
+        left = _words(statement.to_time(statement.from_time(since) + KEY_LIFE), now)
+        if agreed and left and not (model and model.last):
+            found.append(
+                f"this workspace's key has been in use since {since}; replace it before {left}: fedmed keys rotate"
+            )
     except Exception:  # noqa: BLE001 - whatever is wrong here, the command itself says it, with its own words
         return []
     return found
@@ -41,7 +51,10 @@ def _left(root: Path, statement_id: str, now: datetime) -> str:
         said = statement.decode(artifact.read_envelope(reading.reader(fd)).raw)
     finally:
         os.close(fd)
-    expires = getattr(said.predicate, "expires", "")
+    return _words(getattr(said.predicate, "expires", ""), now)
+
+
+def _words(expires: str, now: datetime) -> str:
     left = statement.from_time(expires) - now
     if left > AHEAD:
         return ""

@@ -23,8 +23,10 @@ from fedmed.exchange import (
     predicates,
     private_facts,
     reading,
+    rotations,
     sshsig,
     statement,
+    succession,
 )
 from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.statement import Statement
     from fedmed.learning.shapes import Table
     from fedmed.recipe import Recipe
+
+_BY_FORMER = ("approval", "federation", "rotation")  # what was signed with a key that its owner replaced since
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,9 @@ def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement,
     expected: dict[str, Demand] = {}
     if known is not None:
         _of_this_federation(envelope.id, said, known.federation)
+        if isinstance(said.predicate, predicates.RotationPredicate):
+            old, id_ = envelope.signature.public_key, known.federation.founding.id
+            rotations.check(said.predicate.body, id_, said.sender, old)
         admission.require_agreed(said, known.federation)
         _of_this_recipe(said, known)
         expected = _expected(said, known)
@@ -204,6 +211,8 @@ def _role(envelope: Envelope, known: Federation | None) -> Owner | None:
     if known is None:
         return None
     owner = known.owner(envelope.signature.public_key)
+    if owner is None and kind in _BY_FORMER:
+        owner = known.former_owner(envelope.signature.public_key)
     if owner is None:
         key = keys.fingerprint(envelope.signature.public_key)
         raise FedmedError("FM-SIG-03", f"{kind}: {key} is not in the roster")
@@ -215,7 +224,7 @@ def _role(envelope: Envelope, known: Federation | None) -> Owner | None:
 def _stated(envelope: Envelope, owner: Owner | None) -> Statement:
     """The statement, in agreement with signature and owner; what is self-signed brings the key that signed."""
     said = statement.decode(envelope.raw)
-    admission.agrees(said, envelope, owner, statement.kind_of(envelope.signature.namespace) or "")
+    federation.agrees(said, envelope, owner, statement.kind_of(envelope.signature.namespace) or "")
     if said.kind in ("join", "federation"):
         admission.brings_its_key(said, envelope)
     return said
@@ -226,9 +235,11 @@ def _of_this_federation(statement_id: str, said: Statement, known: Federation) -
     if said.kind == "federation" and statement_id != known.digest:
         if getattr(membership, "previous", None) != known.digest:
             raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
-        federation.require_successor(known, said)
-    earlier = None if isinstance(said.predicate, predicates.RoundPredicate) else known.earlier
-    if isinstance(membership, predicates.Membership) and membership not in (known.membership, earlier):
+        succession.require_successor(known, said, lambda _key, _seq: True)
+    if not isinstance(membership, predicates.Membership):
+        return
+    is_of_round = isinstance(said.predicate, predicates.RoundPredicate)
+    if membership != known.membership and (is_of_round or not known.is_known(membership)):
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
 
 

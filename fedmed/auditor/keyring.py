@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import federation, intake, keys, pins
+from fedmed.exchange import federation, intake, keys, pins, workspace
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
@@ -25,27 +25,31 @@ class Peer:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """`key` is what `ssh-keygen -lf` prints; `join` and `federation` are what people read over the phone. `peers` are
-    the other sites.
+    """`key` is what `ssh-keygen -lf` prints, `next_key` the one that a rotation names; `join` and `federation` are what
+    people read over the phone. `peers` are the other sites.
     """
 
     key: str
     join: str
     federation: str
     peers: list[Peer]
+    next_key: str = ""
 
 
 def fingerprints(root: Path) -> Fingerprints:
     """Of a workspace. Raises FedmedError FM-SET-01, FM-KEY-*."""
     record = _record(root)
-    key = keys.load(root / "keys" / "signing.key").public_key().public_bytes_raw()
+    key = workspace.held_key(root, record).public_key().public_bytes_raw()
     own = next((known.id for known in record.said if known.kind == "join"), "")
     agreed = min(record.of("federation"), key=lambda known: known.seq, default=None)  # the version people compared
+    path = workspace.next_key(root)
+    next_ = keys.fingerprint(keys.load(path).public_key().public_bytes_raw()) if path.exists() else ""
     return Fingerprints(
         keys.fingerprint(key),
         keys.spoken(own) if own else "",
         keys.spoken(agreed.id) if agreed else "",
         _peers(root, record, keys.fingerprint(key)),
+        next_ if next_ != keys.fingerprint(key) else "",
     )
 
 

@@ -144,7 +144,9 @@ def fingerprint(workspace: Workspace = Path(), as_json: Json = False) -> None:
 
     out = Screen(as_json=as_json)
     found = keyring.fingerprints(workspace)
-    out.say(f"key {found.key}")
+    out.say(f"key {found.key}{', in force' if found.next_key else ''}")
+    if found.next_key:
+        out.say(f"next key {found.next_key}, in force from the next model on")
     if found.join:
         out.say(f"join, to read to the coordinator and to other sites: {found.join}")
     if found.federation:

@@ -216,6 +216,7 @@ def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
     central(out, found.central)
     patients(out, {each.site: each.privacy for each in found.sites if each.privacy is not None})
     best(out, found.best)
+    _rotating(out, found)
     _waiting(out, found.waiting)
 
 
@@ -234,9 +235,15 @@ def site_status(out: Screen, found: SiteStatus) -> None:
         out.say(f"approved, as the newest model shows: {', '.join(found.approved)}")
     if found.unpinned:
         out.say(f"not confirmed by phone (fedmed keys pin SITE): {', '.join(found.unpinned)}")
+    _rotating(out, found)
     if found.ack:
         out.say(f"the coordinator says of the last {'update' if found.round else 'fingerprint'}: {found.ack}")
     _waiting(out, found.waiting)
+
+
+def _rotating(out: Screen, found: CoordinatorStatus | SiteStatus) -> None:
+    if found.rotating:
+        out.say(f"a new key, from the next model on: {', '.join(found.rotating)}")
 
 
 def fingerprint(out: Screen, rows: Sequence[tuple[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Trust in the roster: pinned peers, keys that are taken back, and workspaces that were restored."""
+"""Trust in the roster: pinned peers, keys that are replaced or taken back, and workspaces that were restored."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     keys_app.command("pin")(pin)
+    keys_app.command("rotate")(rotate)
     keys_app.command("revoke")(revoke)
     app.command()(recover)
 
@@ -50,6 +51,28 @@ def pin(
     out.say(f"{site}: {'pinned' if pinned.is_new else 'was pinned before'}")
     out.say(f"not pinned yet: {', '.join(pinned.unpinned) or 'nobody'}")
     out.result(pinned)
+
+
+def rotate(workspace: Workspace = Path(), as_json: Json = False) -> None:
+    """Replace this workspace's signing key; the old one vouches for the new, so nobody is called. Not for a stolen key.
+
+    Example: fedmed keys rotate -w st-olav
+    """
+    out = Screen(as_json=as_json)
+    is_coordinator = screen.is_coordinator(workspace)
+    if is_coordinator:
+        from fedmed.coordinator import rotate as desk  # noqa: PLC0415
+
+        done = desk.rotate(workspace, screen.now())
+    else:
+        from fedmed.site import rotate as bedside  # noqa: PLC0415
+
+        done = bedside.rotate(workspace, screen.now())
+    out.say(f"next key {done.new}{'' if done.is_new else ', as it was named before'}")
+    out.say(f"key until the next model {done.old}")
+    carry = "nothing to carry: the next model brings it to every site, with the federation file beside it"
+    out.say(f"next: {carry if is_coordinator else f'bring {done.posted} to the coordinator'}")
+    out.result(done)
 
 
 def revoke(

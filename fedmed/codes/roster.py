@@ -56,4 +56,20 @@ CODES: dict[str, Code] = {
         "the key of this workspace was revoked: what it signs counts nowhere",
         "call the coordinator, and keep this workspace as it is",
     ),
+    "FM-ROS-12": Code(
+        TRUST,
+        "a key was replaced without its owner's word for it, or a rotation does not hold",
+        "call the coordinator and the owner of the key: somebody put a key of his own in its place",
+    ),
+    "FM-ROS-13": Code(
+        TRUST,
+        "it was signed with a key that its owner has replaced",
+        "ask its sender to run its command again: it signs with its key in force",
+    ),
+    "FM-ROS-14": Code(
+        TRUST,
+        "this workspace does not hold the key that it has changed to",
+        "put the newest copy of keys/ back; if that key is lost, ask the coordinator for: fedmed keys revoke",
+    ),
+    "FM-ROS-15": Code(USAGE, "the federation is over, so no key of it is replaced any more", "nothing"),
 }

@@ -19,6 +19,7 @@ from fedmed.coordinator import (
     screening,
     unmasked,
     validation,
+    versions,
 )
 from fedmed.coordinator.combining import Combiner
 from fedmed.errors import FedmedError
@@ -148,6 +149,7 @@ def _close(
     if draft.memory is not None:
         state = memory.keep(found, running, combiner.base, names, draft.memory, now)
     metrics = pooled.of_updates(found, updates)
+    running = versions.with_new_keys(found, running, now)
     next_ = model.Next(
         round=round_ + 1,
         parents=[
@@ -193,6 +195,7 @@ def _open_sum(
     names, state, base = rounds.chosen(running, round_).memory, None, found.record.newest("model")
     if made.draft.memory is not None and base is not None:
         state = memory.keep(found, running, base, names, made.draft.memory, now)
+    running = versions.with_new_keys(found, running, now)
     next_ = model.Next(
         round=round_ + 1,
         parents=[
@@ -239,6 +242,7 @@ def _first_model(
             found.write_entry("aggregate", "note", now, what="close", round=None)
         fingerprints.close(found, running, everyone, now)
         running = desk.require_started(found)
+    running = versions.with_new_keys(found, running, now)
     known = opening.say_first_model(found, running, everyone, now)
     version = found.record.newest("federation") if running.pools else None
     beside = sealing.post(found, version) if version else None

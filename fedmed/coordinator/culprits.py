@@ -12,6 +12,7 @@ from fedmed.exchange.unmasking import Proof
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from fedmed.exchange.bodies_roster import Quoted
     from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
 
@@ -91,7 +92,7 @@ def _answer(found: Workspace, known: Known) -> evidence.Answer:
     return evidence.Answer(said=_quoted(found, known.id), shown=unmasking.Reply.model_validate_json(data, strict=True))
 
 
-def _quoted(found: Workspace, statement_id: str) -> quoted.Quoted:
+def _quoted(found: Workspace, statement_id: str) -> Quoted:
     fd, envelope, _ = archived.open_archived(found, statement_id)
     os.close(fd)
     return quoted.quote(envelope)

@@ -84,6 +84,7 @@ def opened(root: Path, now: datetime) -> Iterator[Workspace]:
         files.empty(found.spool)  # what a killed command left half-done
         try:
             sealing.complete_intent(found, now)
+            agreement.use_next_key(found, now)
             yield found
         finally:
             files.empty(found.spool)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed import fingerprint, pooling, preprocessing
+from fedmed.coordinator import versions
 from fedmed.coordinator.rounds import Standing, unless_revoked
-from fedmed.exchange import archived, artifact, bodies_fingerprint, predicates, sealing, statement
+from fedmed.exchange import archived, bodies_fingerprint, statement
 from fedmed.fingerprint import Cell, Fingerprint, Grey, Lengths, Share
 from fedmed.recipe import Imaging, Rowwise
 
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     from fedmed.coordinator.desk import Started
     from fedmed.exchange.record import Known
-    from fedmed.exchange.sealing import Opening
     from fedmed.exchange.workspace import Workspace
-    from fedmed.preprocessing import ColumnNumbers, Preprocessing
+    from fedmed.preprocessing import ColumnNumbers
     from fedmed.recipe_tables import Column
 
 POOLED = "fingerprints-pooled"
@@ -118,38 +118,7 @@ def close(found: Workspace, running: Started, everyone: Sequence[Standing], now:
     numbers = pooling.fitted(pooled, running.recipe)
     rows = [{"site": known.sender, "fingerprint": known.id} for known in used]
     found.write_entry("aggregate", "note", now, what=POOLED, used=rows)
-    _say_federation(found, running, numbers, now)
-
-
-def _say_federation(found: Workspace, running: Started, numbers: Preprocessing, now: datetime) -> Known:
-    """The federation in force with these numbers, and nothing else changed: not even the date of its end."""
-    agreed = running.agreement
-    federation = agreed.federation
-    contents = [
-        artifact.json_content("recipe.json", agreed.recipe),
-        artifact.json_content("tensors.json", agreed.tensors),
-        artifact.json_content(statement.PREPROCESSING, numbers.to_bytes()),
-    ]
-    founding = federation.founding.model_copy(
-        update={"version": federation.founding.version + 1, "previous": federation.digest}
-    )
-
-    def build(
-        opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
-    ) -> statement.Statement:
-        predicate = predicates.FederationPredicate(
-            **opening.fields(),
-            kind="federation",
-            federation=founding,
-            recipients=federation.sites(),
-            ack=None,
-            expires=federation.expires,
-            payload=payload,
-            body=federation.body,
-        )
-        return statement.make("federation", subject, predicate)
-
-    return sealing.say(found, "aggregate", "federation", None, contents, build, now)
+    versions.say_next(found, running.agreement, running.agreement.federation.body, now, numbers.to_bytes())
 
 
 def pooled_rows(found: Workspace) -> list[dict[str, str]]:

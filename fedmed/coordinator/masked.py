@@ -217,7 +217,7 @@ def _say_request(
         predicate = predicates.UnmaskRequestPredicate(
             **opening.fields(),
             kind="unmask-request",
-            federation=federation.membership,
+            federation=federation.under(model),
             recipients=[actor for actor in federation.sites() if actor.name == site],
             round=model.round_number,
             attempt=model.attempt,

@@ -1,4 +1,5 @@
-"""Which mask certificates a model lists: of each site the newest that it sent, in its join, an update or a receipt.
+"""Which mask certificates a model lists: of each site the newest that it sent, in its join, an update, a rotation or a
+receipt, and that its key in force has signed.
 
 Also one that came with an update which was late or void: a site goes on from what it told last.
 """
@@ -7,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.exchange import archived, bodies, bodies_roster, certificates
-from fedmed.exchange.bodies_roster import Receipt
+from fedmed.exchange import archived, bodies, bodies_roster, certificates, keys
+from fedmed.exchange.bodies_roster import Receipt, Rotation
 
 if TYPE_CHECKING:
     from fedmed.coordinator.desk import Started
     from fedmed.exchange.certificates import Certificate
     from fedmed.exchange.workspace import Workspace
+
+_BRINGING = ("update", "receipt", "rotation")
 
 
 def listed(found: Workspace, running: Started) -> list[Certificate]:
@@ -22,7 +25,7 @@ def listed(found: Workspace, running: Started) -> list[Certificate]:
     before = _before(found) or {name: _first(found, federation.member(name).join) for name in federation.site_names}
     chosen = dict(before)
     for name in federation.site_names:
-        newer = _told(found, name)
+        newer = _told(found, name, keys.fingerprint(federation.key_of(name)))
         others = {key for site, each in chosen.items() if site != name for key in (each.dh, each.kem)}
         # a site that copies another's key keeps its old one, so that it stops nobody
         if newer and newer.index > before[name].index and not {newer.dh, newer.kem} & others:
@@ -45,18 +48,20 @@ def _first(found: Workspace, join: str) -> Certificate:
     return body.mask
 
 
-def _told(found: Workspace, name: str) -> Certificate | None:
-    """What came with the newest update of a site, whatever became of it, or with its receipt after a restore.
+def _told(found: Workspace, name: str, key: str) -> Certificate | None:
+    """What came with the newest update of a site, whatever became of it, with its receipt after a restore, or with its
+    rotation, and was certified by this key.
 
     Not with one that a thief may have signed, with a number beyond that of a revocation.
     """
     record = found.record
-    brought = [each for each in record.received if each.sender == name and each.kind in ("update", "receipt")]
+    brought = [each for each in record.received if each.sender == name and each.kind in _BRINGING]
     brought = [each for each in brought if record.counts(each.key, each.seq)]
     for each in sorted(brought, key=lambda each: each.seq, reverse=True):
         body = archived.read_archived(found, each.id).predicate.body
-        if isinstance(body, bodies.Update):
-            return body.masked.next if body.masked else None
-        if isinstance(body, Receipt) and body.mask is not None:
-            return body.mask
+        told = body.mask if isinstance(body, Receipt | Rotation) else None
+        if isinstance(body, bodies.Update) and body.masked:
+            told = body.masked.next
+        if told is not None and told.key == key:
+            return told
     return None

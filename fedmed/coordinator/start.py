@@ -157,13 +157,16 @@ def _say_federation(found: Workspace, draft: FederationDraft, chosen: Recipe, ta
             min_cosine=bodies.decimal(draft.min_cosine),
         ),
         encryption=draft.encryption,
+        rotations=[],
     )
     recipients = [statement.actor(seat.name, keys.parse_public_line(seat.key)) for seat in seats]
 
     def build(
         opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]
     ) -> statement.Statement:
-        founding = predicates.Founding(id=secrets.token_hex(16), title=draft.title, version=1, previous=None)
+        founding = predicates.Founding(
+            id=secrets.token_hex(16), title=draft.title, version=1, previous=None, approved=None
+        )
         predicate = predicates.FederationPredicate(
             **opening.fields(),
             kind="federation",

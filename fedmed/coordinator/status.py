@@ -14,7 +14,7 @@ from fedmed import recipe, settings
 from fedmed.coordinator import central, desk, laps, masked, opening, rounds, screening, validation
 from fedmed.coordinator.admit import roster
 from fedmed.errors import CODES
-from fedmed.exchange import archived, bodies_reports, intake, keys, predicates, statement
+from fedmed.exchange import archived, bodies_reports, intake, keys, predicates, rotations, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,7 +39,7 @@ class Status:
     taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
     `reported` are the sites whose report on the last model and the test fold is here. From `deadline` on the round
     closes without who is missing; empty where it waits for ever. `awaits`: which files come before the first model.
-    `central`: what its noise has cost so far.
+    `central`: what its noise has cost so far. `rotating`: whose next key the next model brings.
     """
 
     title: str
@@ -55,6 +55,7 @@ class Status:
     deadline: str = ""
     awaits: str = ""
     central: CentralBlock | None = None
+    rotating: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,21 @@ def status(root: Path, now: datetime) -> Status:
     ends = None if is_over else rounds.deadline(found, running, everyone)
     deadline = statement.to_time(ends) if ends else ""
     awaits = ("approvals" if opening.unapproved(found, running) else "fingerprints") if is_open else ""
-    cost = central.said(found)
     return Status(
-        title, fingerprint, round_, last, everyone, waiting, next_, is_over, best, reported, deadline, awaits, cost
+        title,
+        fingerprint,
+        round_,
+        last,
+        everyone,
+        waiting,
+        next_,
+        is_over,
+        best,
+        reported,
+        deadline,
+        awaits,
+        central.said(found),
+        [each.sender for each in rotations.pending(found.record, federation)],
     )
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import answers, laps, predicates, sshsig, statement
-from fedmed.exchange.federation import COORDINATOR, require_successor
+from fedmed.exchange.federation import COORDINATOR, agrees, from_statement
 from fedmed.exchange.keys import fingerprint, public_line
+from fedmed.exchange.rotations import require_proven
+from fedmed.exchange.succession import require_successor
 from fedmed.exchange.verdict import Decided, Outcome, Situation, Verdict
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
         said = decoded  # from here on it is certain who speaks
         _not_revoked(said, situation)
         _for_me(said, envelope, situation)
+        _by_its_key_of_now(said, envelope, situation)
         _in_sequence(said, envelope.id, situation)
         _goes_on(said, situation)
         _acknowledges(said, situation)
@@ -65,13 +68,19 @@ def judge_self_signed(envelope: Envelope, kind: str) -> Statement:
 
 
 def brings_its_key(said: Statement, envelope: Envelope) -> None:
-    """A join or a federation holds the key that signed it. Raises FedmedError FM-SIG-05."""
-    predicate = said.predicate
+    """A join or a federation holds the key that signed it, or that key's word for the one which it holds.
+
+    Raises FedmedError FM-SIG-05, FM-ROS-12.
+    """
+    predicate, signer = said.predicate, public_line(envelope.signature.public_key)
     brought = predicate.body.key if isinstance(predicate, predicates.JoinPredicate) else ""
     if isinstance(predicate, predicates.FederationPredicate):
+        require_proven(predicate)
         brought = predicate.body.coordinator
+        if brought != signer and from_statement(said, "").replaced_last(COORDINATOR) == envelope.signature.public_key:
+            brought = signer
     name_agrees = not isinstance(predicate, predicates.JoinPredicate) or predicate.body.name == said.sender
-    if brought != public_line(envelope.signature.public_key) or not name_agrees:
+    if brought != signer or not name_agrees:
         raise FedmedError("FM-SIG-05", f"{said.kind} of {said.sender}: the key it brings is not the one that signed")
 
 
@@ -90,21 +99,13 @@ def _signer(envelope: Envelope, situation: Situation) -> tuple[Owner | None, str
         if kind not in ("federation", "join"):
             raise FedmedError("FM-SIG-03", f"{kind}: the federation has not started, so no key is known")
         return None, kind
-    owner = federation.owner(envelope.signature.public_key)
+    public_key = envelope.signature.public_key
+    owner = federation.owner(public_key) or federation.former_owner(public_key)
     if owner is None and kind != "join":
         raise FedmedError("FM-SIG-03", f"{kind}: {fingerprint(envelope.signature.public_key)} is not in the roster")
     if owner is not None and kind not in owner.kinds:
         raise FedmedError("FM-SIG-04", f"{owner.name} signed {kind}: expected one of {', '.join(owner.kinds)}")
     return owner, kind
-
-
-def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) -> None:
-    """Signature, kind and sender say the same."""
-    sender, key = said.predicate.sender, fingerprint(envelope.signature.public_key)
-    if said.kind != kind or sender.key != key or (owner is not None and sender.name != owner.name):
-        raise FedmedError("FM-SIG-05", f"signed as {kind} by {key}, but says {said.kind} by {sender.name} {sender.key}")
-    if kind not in (statement.COORDINATOR_KINDS if sender.name == COORDINATOR else statement.SITE_KINDS):
-        raise FedmedError("FM-SIG-05", f"{kind} cannot come from {sender.name}")
 
 
 def _not_revoked(said: Statement, situation: Situation) -> None:
@@ -115,14 +116,28 @@ def _not_revoked(said: Statement, situation: Situation) -> None:
         raise FedmedError("FM-ROS-04", f"{said.kind} of {sender.name}: {words}")
 
 
+def _by_its_key_of_now(said: Statement, envelope: Envelope, situation: Situation) -> None:
+    """With a key that its owner has replaced nothing new is said: an approval may only be late.
+
+    Raises FedmedError FM-ROS-13.
+    """
+    federation, public_key = situation.federation, envelope.signature.public_key
+    if federation is None or federation.owner(public_key) is not None:
+        return
+    if envelope.raw.decode() in [quote.statement for quote in federation.body.rotations]:
+        raise Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender}: the federation in force says so, too")
+    if not isinstance(said.predicate, predicates.ApprovalPredicate):
+        raise FedmedError("FM-ROS-13", f"{said.kind} of {said.sender}: signed with {fingerprint(public_key)}")
+
+
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
     """New here, of this federation and addressed to this actor."""
-    if envelope.signature.public_key == situation.public_key:
+    if fingerprint(envelope.signature.public_key) in situation.own_keys:
         raise Decided(Outcome.NOT_FOR_ME, "", "a file of this workspace itself")
     if any(known.id == envelope.id for known in situation.record.received):
         raise Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender} is here already")
     predicate = _of_federation(said, envelope.id, situation)
-    if statement.actor(situation.name, situation.public_key) not in predicate.recipients:
+    if not any(each.name == situation.name and each.key in situation.own_keys for each in predicate.recipients):
         raise Decided(Outcome.NOT_FOR_ME, "", f"{said.kind} of {said.sender} is addressed to others")
     kinds = statement.COORDINATOR_KINDS if situation.role == "site" else statement.SITE_KINDS
     in_lap = situation.role == "site" and situation.lap_seed is not None
@@ -137,6 +152,7 @@ Spoken = (
     | predicates.ApprovalPredicate
     | predicates.FingerprintPredicate
     | predicates.RevocationPredicate
+    | predicates.RotationPredicate
     | predicates.ReceiptPredicate
     | predicates.RoundPredicate
 )
@@ -153,12 +169,10 @@ def _of_federation(said: Statement, statement_id: str, situation: Situation) -> 
         raise Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
     if isinstance(predicate, predicates.FederationPredicate):
         _another_version(said, predicate.federation, statement_id, federation, situation)
-    elif not _is_of_version(predicate, federation):
-        before = federation.founding
-        if situation.pools and (predicate.federation.id, predicate.federation.version) == (
-            before.id,
-            before.version + 1,
-        ):
+    elif not _is_of_version(predicate, federation, situation):
+        named, known = predicate.federation, federation.founding
+        is_ahead = named.id == known.id and named.version > known.version
+        if is_ahead and (situation.role == "site" or situation.pools):
             words = f"{said.kind} of {said.sender}: of a version of the federation that has not arrived"
             raise Decided(Outcome.EARLY, "FM-WAI-05", words)
         raise FedmedError("FM-TRU-02", f"{said.kind} of {said.sender}: made for another federation or version")
@@ -168,23 +182,44 @@ def _of_federation(said: Statement, statement_id: str, situation: Situation) -> 
 def _another_version(
     said: Statement, founding: predicates.Founding, statement_id: str, federation: Federation, situation: Situation
 ) -> None:
-    """A site takes one more version, with the numbers fitted on all sites, before the first round."""
+    """A site takes one more version: with the numbers fitted on all sites before the first round, with keys always."""
     known = federation.founding
     if statement_id == known.previous:
         raise Decided(Outcome.NOT_FOR_ME, "", "the version before the one in force")
     if (founding.id, founding.version) == (known.id, known.version):
         raise Decided(Outcome.CONFLICT, "FM-TRU-03", "a second statement of the same federation version")
-    is_next = founding.id == known.id and situation.pools and situation.role == "site" and situation.round < 0
-    if not is_next:
+    if founding.id != known.id or situation.role != "site":
         raise FedmedError("FM-TRU-02", "a federation other than the one in force here")
-    require_successor(federation, said)
+    if founding.version > known.version + 1 and founding.previous != federation.digest:
+        words = f"federation version {founding.version}: the one behind version {known.version} has not arrived"
+        raise Decided(Outcome.EARLY, "FM-WAI-05", words)
+    if founding.version < known.version:
+        raise Decided(Outcome.NOT_FOR_ME, "", "a version before the one in force")
+    is_fitted = from_statement(said, "").preprocessing is not None and federation.preprocessing is None
+    if is_fitted and not (situation.pools and situation.round < 0):
+        raise FedmedError("FM-TRU-02", "a federation other than the one in force here")
+    require_successor(federation, said, situation.record.counts)
 
 
-def _is_of_version(predicate: Spoken, federation: Federation) -> bool:
-    """Made under the version in force; what is about no round may be of the version before."""
-    was_before = not isinstance(predicate, predicates.RoundPredicate)
-    known = [federation.membership, *([federation.earlier] if was_before and federation.earlier else [])]
-    return predicate.federation in known
+def _is_of_version(predicate: Spoken, federation: Federation, situation: Situation) -> bool:
+    """An answer names the version of the model that it answers, an approval that which people approve, a model that in
+    force or the one before, and not one before that of an earlier model. All else may be of any before.
+    """
+    named = predicate.federation
+    if isinstance(named, predicates.Founding):
+        raise TypeError("a federation names the version before it")
+    if isinstance(predicate, predicates.ModelPredicate):
+        place, models = (predicate.round, predicate.attempt), situation.record.models()
+        goes_back = any(each.version > named.version for each in models if (each.round_number, each.attempt) < place)
+        return federation.is_known(named) and named.version >= federation.founding.version - 1 and not goes_back
+    if isinstance(predicate, predicates.RoundPredicate):
+        model = situation.record.model(predicate.round, predicate.attempt)
+        return named == (federation.under(model) if model else federation.membership)
+    is_agreed = not isinstance(predicate, predicates.ApprovalPredicate) or named.digest in (
+        federation.digest,
+        federation.root,
+    )
+    return is_agreed and federation.is_known(named)
 
 
 def _in_sequence(said: Statement, statement_id: str, situation: Situation) -> None:

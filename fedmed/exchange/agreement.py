@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import admission, archived, federation, keys, statement
+from fedmed.exchange import workspace as workspaces
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,17 +36,30 @@ def in_force(workspace: Workspace) -> Agreement | None:
     said = archived.read_archived(workspace, known.id)
     found = federation.from_statement(said, known.id)
     recipe, tensors = (archived.read_payload(workspace, known.id, name) for name in ("recipe.json", "tensors.json"))
-    is_later = found.preprocessing is not None
-    numbers = archived.read_payload(workspace, known.id, statement.PREPROCESSING) if is_later else None
+    is_fitted = found.preprocessing is not None
+    numbers = archived.read_payload(workspace, known.id, statement.PREPROCESSING) if is_fitted else None
     return Agreement(found, recipe, tensors, numbers)
+
+
+def use_next_key(workspace: Workspace, now: datetime) -> None:
+    """Sign with the key that this workspace has rotated to, once the federation in force names it.
+
+    Raises FedmedError FM-TRU-11, FM-KEY-*, FM-RES-*.
+    """
+    agreed = in_force(workspace) if workspaces.next_key(workspace.root).exists() else None
+    if agreed is not None:
+        workspaces.use_next_key(workspace, agreed.federation.key_of(workspace.name), now)
 
 
 def require_valid(workspace: Workspace, agreement: Agreement, now: datetime) -> None:
     """Raises FedmedError FM-TIM-01 when the federation is over; a clock set back does not revive it. FM-ROS-11 when the
-    coordinator took this workspace's key back.
+    coordinator took this workspace's key back, FM-ROS-14 when it lists another key for it than is here.
     """
     if keys.fingerprint(workspace.public_key) in workspace.record.revoked:
         raise FedmedError("FM-ROS-11", f"{workspace.name}: the coordinator has revoked this workspace's key")
+    if agreement.federation.key_of(workspace.name) != workspace.public_key:
+        words = "expected the key that the federation lists, got an older one"
+        raise FedmedError("FM-ROS-14", f"{workspace.name}: {words}")
     if max(statement.to_time(now), workspace.record.floor) > agreement.federation.expires:
         next_ = "ask the coordinator to found a new federation"
         raise FedmedError("FM-TIM-01", f"the federation expired {agreement.federation.expires}", next=next_)

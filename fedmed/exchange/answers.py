@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import attempts, laps, predicates, statement
+from fedmed.exchange import attempts, laps, predicates, rotations, statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def of_coordinator(said: Statement, situation: Situation) -> Outcome:
     predicate = said.predicate
     if isinstance(predicate, predicates.RevocationPredicate):
         return _of_a_member(predicate, situation)
+    if isinstance(predicate, predicates.RotationPredicate):
+        return _rotation(predicate, situation)
     if isinstance(predicate, predicates.FederationPredicate | predicates.ReceiptPredicate):
         return Outcome.ACCEPTED
     if isinstance(predicate, predicates.UnmaskRequestPredicate):
@@ -51,6 +53,17 @@ def _of_a_member(predicate: predicates.RevocationPredicate, situation: Situation
     body = predicate.body
     if (body.site, body.key) not in [(each.name, each.key) for each in _roster(situation)]:
         raise FedmedError("FM-ROS-03", f"revocation of {body.site}: expected a site of the roster with its key there")
+    return Outcome.ACCEPTED
+
+
+def _rotation(predicate: predicates.RotationPredicate, situation: Situation) -> Outcome:
+    """By the key in force, to a new one that it holds; one key is replaced once. Raises FedmedError FM-ROS-12."""
+    name, federation = predicate.sender.name, situation.federation
+    if federation is None:
+        raise TypeError("keys are replaced within a federation")
+    rotations.check(predicate.body, federation.founding.id, name, federation.key_of(name))
+    if any(each.key == predicate.sender.key for each in situation.record.of("rotation", sender=name)):
+        raise FedmedError("FM-ROS-12", f"rotation of {name}: a second one by the same key")
     return Outcome.ACCEPTED
 
 
@@ -87,14 +100,10 @@ def _chained(predicate: predicates.ModelPredicate, situation: Situation) -> None
 def of_site(said: Statement, situation: Situation) -> Outcome:
     """What a site sends, at the coordinator; in a lap also an update, at the next site."""
     predicate = said.predicate
-    if isinstance(predicate, predicates.ReceiptPredicate):
-        return attempts.receipt(said.sender, predicate, situation)
-    if isinstance(predicate, predicates.ApprovalPredicate):
-        return Outcome.ACCEPTED
-    if isinstance(predicate, predicates.FingerprintPredicate):
-        return _fingerprint(said, predicate, situation)
+    if not isinstance(predicate, predicates.RoundPredicate):
+        return _without_round(said, situation)
     if not isinstance(predicate, Answer) or situation.federation is None:
-        raise TypeError("a coordinator takes approvals, updates, replies and reports, within a federation")
+        raise TypeError("a coordinator takes updates, replies and reports, within a federation")
     _answers_a_model(said.sender, predicate, situation)
     if isinstance(predicate, predicates.UnmaskReplyPredicate):
         return attempts.reply(said.sender, predicate, situation)
@@ -112,6 +121,19 @@ def of_site(said: Statement, situation: Situation) -> Outcome:
     attempts.require_masked(said.sender, predicate, situation)
     is_over = attempts.is_over(predicate, situation)
     return Outcome.LATE if is_over else _newest_of(said.sender, predicate, situation)
+
+
+def _without_round(said: Statement, situation: Situation) -> Outcome:
+    predicate = said.predicate
+    if isinstance(predicate, predicates.ReceiptPredicate):
+        return attempts.receipt(said.sender, predicate, situation)
+    if isinstance(predicate, predicates.RotationPredicate):
+        return _rotation(predicate, situation)
+    if isinstance(predicate, predicates.FingerprintPredicate):
+        return _fingerprint(said, predicate, situation)
+    if not isinstance(predicate, predicates.ApprovalPredicate):
+        raise TypeError("a coordinator takes approvals, fingerprints, rotations and receipts, within a federation")
+    return Outcome.ACCEPTED
 
 
 def require_plausible(said: Statement, federation: Federation) -> None:
@@ -153,7 +175,9 @@ def gets_a_receipt(said: Statement, situation: Situation) -> bool:
     if not isinstance(predicate, predicates.UpdatePredicate) or federation is None or situation.role != "coordinator":
         return False
     me = statement.actor(situation.name, situation.public_key)
-    is_about_now = predicate.round == situation.round and predicate.federation == federation.membership
+    model = situation.record.model(predicate.round)
+    named = federation.under(model) if model else federation.membership
+    is_about_now = predicate.round == situation.round and predicate.federation == named
     is_new = (said.sender, predicate.round) not in situation.record.refused
     return is_about_now and is_new and me in predicate.recipients
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import archived, artifact, canonical, predicates, quoted, statement
+from fedmed.exchange import archived, artifact, bodies_roster, canonical, predicates, quoted, statement
 from fedmed.exchange.fields import Sent
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MAX_BYTES = 1 << 20  # those of a hundred sites take a third of it
 
 
 class Approvals(Sent):
-    approvals: list[quoted.Quoted] = Field(max_length=100)
+    approvals: list[bodies_roster.Quoted] = Field(max_length=100)
 
 
 def gathered(workspace: Workspace, federation: Federation) -> artifact.Content:
@@ -44,14 +44,15 @@ def gathered(workspace: Workspace, federation: Federation) -> artifact.Content:
     return artifact.json_content(PAYLOAD, to_bytes(found))
 
 
-def to_bytes(approvals: Iterable[quoted.Quoted]) -> bytes:
+def to_bytes(approvals: Iterable[bodies_roster.Quoted]) -> bytes:
     """Canonical JSON."""
     return canonical.encode(Approvals(approvals=list(approvals)).model_dump(mode="json"))
 
 
 def approved_by(data: bytes, federation: Federation, counts: quoted.Counts) -> dict[str, str]:
-    """Which sites agreed to this version of the federation, or to the one that differs from it by the numbers fitted on
-    all sites alone: name and who consented there, by name. One by a key that was revoked before does not count.
+    """Which sites agreed to this version of the federation, or to the one from which it differs by the numbers fitted
+    on all sites and by keys that their owners replaced alone: name and who consented there, by name. One by a key that
+    was revoked before does not count.
 
     Raises FedmedError FM-ROS-01 unless every single one is good: a coordinator that forwards a bad one made it.
     """
@@ -64,7 +65,7 @@ def approved_by(data: bytes, federation: Federation, counts: quoted.Counts) -> d
     last = ""
     for each in brought:
         try:
-            _, said = quoted.verified(each, federation, _any)
+            _, said = quoted.verified(each, federation, _any, by_former=True)
         except FedmedError as error:
             raise FedmedError("FM-ROS-01", f"{PAYLOAD}: {error.message}") from error
         predicate = said.predicate
@@ -85,8 +86,10 @@ def _any(_key: str, _seq: int) -> bool:
 
 def _approves(said: Statement, federation: Federation) -> bool:
     predicate = said.predicate
-    agreed = (federation.membership, federation.earlier)
-    return isinstance(predicate, predicates.ApprovalPredicate) and predicate.federation in agreed
+    if not isinstance(predicate, predicates.ApprovalPredicate):
+        return False
+    named = predicate.federation
+    return federation.is_known(named) and named.digest in (federation.digest, federation.root)
 
 
 def expected(federation: Federation) -> Mapping[str, artifact.Bounded]:

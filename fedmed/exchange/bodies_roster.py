@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fedmed.exchange import sshsig
 from fedmed.exchange.certificates import Certificate
 from fedmed.exchange.fields import (
     AgeRecipient,
@@ -18,6 +19,15 @@ from fedmed.exchange.fields import (
     Text,
     within,
 )
+
+MAX_QUOTED = 1 << 20  # bytes of a statement
+
+
+class Quoted(Sent):
+    """`statement.json` as it was signed, and the base64 of its signature's blob."""
+
+    statement: Annotated[str, Field(max_length=MAX_QUOTED)]
+    signature: Annotated[str, Field(max_length=sshsig.MAX_BYTES)]
 
 
 class Version(Sent):
@@ -63,13 +73,17 @@ class Limits(Sent):
 
 
 class Federation(Sent):
-    """The trust root: who takes part with which key, under which limits, and whether payloads are encrypted."""
+    """The trust root: who takes part with which key, under which limits, and whether payloads are encrypted.
+
+    `rotations`: by which an owner replaced its key, of all since the version that people approved, the newest last.
+    """
 
     coordinator: PublicKey
     coordinator_age: AgeRecipient
     roster: list[Member] = Field(min_length=1, max_length=100)
     limits: Limits
     encryption: Literal["none", "age"]
+    rotations: list[Quoted] = Field(max_length=200)
 
     @model_validator(mode="after")
     def _one_seat_each(self) -> Self:
@@ -85,6 +99,18 @@ class Approval(Sent):
     """A person of the hospital consents to this federation; the federation's digest is the statement's subject."""
 
     by: Text
+
+
+class Rotation(Sent):
+    """The sender replaces its signing key by `key`, with the key that it has: who holds that one vouches for the next.
+
+    `proof`: the base64 of an SSHSIG blob by the new key itself (`rotations.proven`). `mask`: at a site the certificate
+    of new mask keys, by the new key; null at the coordinator, which masks nothing.
+    """
+
+    key: PublicKey
+    proof: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=sshsig.MAX_BYTES)]
+    mask: Certificate | None
 
 
 class Revocation(Sent):

@@ -12,9 +12,9 @@ from pydantic import Field
 from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, bundles, predicates, quoted, unmasking
 from fedmed.exchange.bodies_masking import LEAST, included_digest
+from fedmed.exchange.bodies_roster import Quoted
 from fedmed.exchange.bundles import Table
 from fedmed.exchange.fields import Digest, Sent
-from fedmed.exchange.quoted import Quoted
 from fedmed.exchange.unmasking import Proof, Reply
 
 if TYPE_CHECKING:

@@ -7,12 +7,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys, predicates, statement
+from fedmed.exchange import bodies_roster, keys, predicates, sshsig, statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fedmed.exchange import bodies_roster
+    from fedmed.exchange.artifact import Envelope
+    from fedmed.exchange.bodies_roster import Quoted
+    from fedmed.exchange.record import Known
     from fedmed.exchange.statement import Statement
 
 COORDINATOR = "coordinator"
@@ -29,7 +32,8 @@ class Owner:
 @dataclass(frozen=True)
 class Federation:
     """One version of the federation. `digest` is the id of its statement, `recipe`, `tensors` and `preprocessing` the
-    SHA-256 of its payloads; only a second version has the last one.
+    SHA-256 of its payloads; only a later version has the last one. `former` are keys that their owners have replaced
+    since people approved: name and raw key, the oldest first.
     """
 
     digest: str
@@ -39,6 +43,7 @@ class Federation:
     tensors: str
     preprocessing: str | None
     expires: str
+    former: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def site_names(self) -> list[str]:
@@ -51,17 +56,20 @@ class Federation:
 
     @property
     def root(self) -> str:
-        """The id of the first version: whose fingerprint people compare."""
-        return self.founding.previous or self.digest
+        """The id of the version that people approved: whose fingerprint they compare."""
+        return self.founding.approved or self.digest
 
-    @property
-    def earlier(self) -> predicates.Membership | None:
-        """The version before this one: what was approved, and what fingerprints speak about."""
+    def is_known(self, membership: predicates.Membership) -> bool:
+        """Whether it names this version, or one before it."""
         founding = self.founding
-        if founding.previous is None:
-            return None
-        version = founding.version - 1
-        return predicates.Membership(id=founding.id, title=founding.title, version=version, digest=founding.previous)
+        is_same = (membership.id, membership.title) == (founding.id, founding.title)
+        newest = {founding.version: self.digest, founding.version - 1: founding.previous}
+        is_true = newest.get(membership.version, membership.digest) == membership.digest
+        return is_same and membership.version <= founding.version and is_true
+
+    def under(self, model: Known) -> predicates.Membership:
+        """The version that a model names: what answers it names that one too."""
+        return self.membership.model_copy(update={"version": model.version, "digest": model.federation})
 
     def owner(self, public_key: bytes) -> Owner | None:
         """Who signs with this key, or None for a stranger."""
@@ -72,6 +80,21 @@ class Federation:
             (Owner(member.name, statement.SITE_KINDS) for member in self.body.roster if member.key == line),
             None,
         )
+
+    def former_owner(self, public_key: bytes) -> Owner | None:
+        """Who signed with this key before it was replaced."""
+        name = next((name for name, key in self.former if key == public_key), None)
+        if name is None:
+            return None
+        return Owner(name, statement.COORDINATOR_KINDS if name == COORDINATOR else statement.SITE_KINDS)
+
+    def replaced_last(self, name: str) -> bytes | None:
+        """The key behind the one in force, if there is any."""
+        return next((key for owner, key in reversed(self.former) if owner == name), None)
+
+    def key_of(self, name: str) -> bytes:
+        """The raw public key that is in force for a site or the coordinator."""
+        return keys.parse_public_line(self.body.coordinator if name == COORDINATOR else self.member(name).key)
 
     def member(self, name: str) -> bodies_roster.Member:
         return next(member for member in self.body.roster if member.name == name)
@@ -84,10 +107,10 @@ class Federation:
 
     def sites(self) -> list[predicates.Actor]:
         """All sites as recipients, by name."""
-        return [statement.actor(name, keys.parse_public_line(self.member(name).key)) for name in self.site_names]
+        return [statement.actor(name, self.key_of(name)) for name in self.site_names]
 
     def coordinator(self) -> predicates.Actor:
-        return statement.actor(COORDINATOR, keys.parse_public_line(self.body.coordinator))
+        return statement.actor(COORDINATOR, self.key_of(COORDINATOR))
 
 
 def from_statement(verified: Statement, statement_id: str) -> Federation:
@@ -95,37 +118,32 @@ def from_statement(verified: Statement, statement_id: str) -> Federation:
     predicate = verified.predicate
     if not isinstance(predicate, predicates.FederationPredicate):
         raise TypeError("not a federation statement")
+    digests = {subject.name: subject.digest.sha256 for subject in verified.subject}
     return Federation(
         statement_id,
         predicate.federation,
         predicate.body,
         verified.digest_of("recipe.json"),
         verified.digest_of("tensors.json"),
-        verified.digest_of(statement.PREPROCESSING) if predicate.federation.version > 1 else None,
+        digests.get(statement.PREPROCESSING),
         predicate.expires,
+        tuple(_replaced(each) for each in predicate.body.rotations),
     )
 
 
-def require_successor(known: Federation, said: Statement) -> None:
-    """`said` is `known` with the numbers that were fitted on all sites, and nothing else: it needs no new consent.
+def _replaced(quote: Quoted) -> tuple[str, bytes]:
+    """Whose key a rotation replaced, and that key: the one that signed it."""
+    signature = sshsig.decode(sshsig.from_line(quote.signature))
+    return statement.decode(quote.statement.encode()).sender, signature.public_key
 
-    Raises FedmedError FM-NRM-05.
-    """
-    predicate, after = said.predicate, from_statement(said, "")
-    founding, before = after.founding, known.founding
-    changed = {
-        "version": (founding.version, founding.previous) != (before.version + 1, known.digest)
-        or known.preprocessing is not None,
-        "id or title": (founding.id, founding.title) != (before.id, before.title),
-        "roster or limits": after.body != known.body,
-        "recipe": after.recipe != known.recipe,
-        "tensors": after.tensors != known.tensors,
-        "date of expiry": after.expires != known.expires,
-        "recipients": getattr(predicate, "recipients", None) != known.sites(),
-    }
-    if any(changed.values()):
-        names = ", ".join(name for name, is_changed in changed.items() if is_changed)
-        raise FedmedError("FM-NRM-05", f"federation version {founding.version}: another {names} than was approved")
+
+def agrees(said: Statement, envelope: Envelope, owner: Owner | None, kind: str) -> None:
+    """Signature, kind and sender say the same. Raises FedmedError FM-SIG-05."""
+    sender, key = said.predicate.sender, keys.fingerprint(envelope.signature.public_key)
+    if said.kind != kind or sender.key != key or (owner is not None and sender.name != owner.name):
+        raise FedmedError("FM-SIG-05", f"signed as {kind} by {key}, but says {said.kind} by {sender.name} {sender.key}")
+    if kind not in (statement.COORDINATOR_KINDS if sender.name == COORDINATOR else statement.SITE_KINDS):
+        raise FedmedError("FM-SIG-05", f"{kind} cannot come from {sender.name}")
 
 
 def allowed_signers(federation: Federation, valid_after: str, revoked: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -15,7 +15,8 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import answers, artifact, attempts, container, decrypting, predicates, reading, statement
 from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
 from fedmed.exchange.artifact import Expected
-from fedmed.exchange.federation import COORDINATOR
+from fedmed.exchange.federation import COORDINATOR, from_statement
+from fedmed.exchange.keys import fingerprint_of
 from fedmed.exchange.record import Known
 from fedmed.exchange.seen import Seen
 from fedmed.exchange.verdict import ARCHIVED, Outcome, Situation, Verdict
@@ -67,10 +68,15 @@ class Terms:
         return max((part.size for part in self.expected.values()), default=0) + APPROVED_EXTRA
 
 
-def receive_all(workspace: Workspace, terms: Terms, now: datetime, command: str) -> list[Arrival]:
-    """Look at everything that has arrived. Raises FedmedError FM-RES-*, and FM-TRU-06 (this workspace was restored)."""
+def receive_all(workspace: Workspace, terms: Terms, now: datetime, command: str, kind: str = "") -> list[Arrival]:
+    """Look at everything that has arrived, or at what is signed as one `kind`.
+
+    Raises FedmedError FM-RES-*, and FM-TRU-06 (this workspace was restored).
+    """
     arrivals = []
     for path in candidates(workspace):
+        if kind and _kind_of(path) != kind:
+            continue
         verdict = receive(workspace, path, situate(workspace, terms, now), terms, command)
         if verdict.code == "FM-TRU-06":
             raise verdict.error()
@@ -78,10 +84,28 @@ def receive_all(workspace: Workspace, terms: Terms, now: datetime, command: str)
     return arrivals
 
 
+def _kind_of(path: Path) -> str | None:
+    """What a file claims to be; nothing is checked."""
+    try:
+        fd = files.open_regular(path)
+    except OSError:
+        return None
+    try:
+        return statement.kind_of(artifact.read_envelope(reading.reader(fd)).signature.namespace)
+    except FedmedError:
+        return None
+    finally:
+        os.close(fd)
+
+
 def look_at_all(workspace: Workspace, terms: Terms, now: datetime) -> list[Arrival]:
     """The same without writing anything: what `status` shows."""
     arrivals, known = [], workspace.record.ids()
+    terms, versions = _with_next_versions(workspace, terms, now)
     for path in candidates(workspace):
+        if path in versions:
+            arrivals.append(versions[path])
+            continue
         before = Seen(workspace, path, terms.federation.digest if terms.federation else "").verdict
         if before is not None and before.outcome is Outcome.REJECTED:  # payloads are not read here, so not found again
             arrivals.append(Arrival(path, before))
@@ -100,9 +124,28 @@ def look_at_all(workspace: Workspace, terms: Terms, now: datetime) -> list[Arriv
     return arrivals
 
 
+def _with_next_versions(workspace: Workspace, terms: Terms, now: datetime) -> tuple[Terms, dict[Path, Arrival]]:
+    """The terms once the versions of the federation are in force that lie in the inbox, and these."""
+    found: dict[Path, Arrival] = {}
+    if terms.federation is None or workspace.role != "site":
+        return terms, found
+    versions = [path for path in candidates(workspace) if _kind_of(path) == "federation"]
+    for path in versions * len(versions):  # in whatever order they stand
+        fd = files.open_regular(path)
+        try:
+            verdict, envelope = examine(fd, situate(workspace, terms, now), terms.limit)
+        finally:
+            os.close(fd)
+        if verdict.outcome is Outcome.ACCEPTED and verdict.statement is not None and envelope is not None:
+            terms = replace(terms, federation=from_statement(verdict.statement, envelope.id))
+            found[path] = Arrival(path, verdict)
+    return terms, found
+
+
 def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
     """What this workspace knows at this moment."""
     newest = workspace.record.newest("model")
+    named = [fingerprint_of(each.payload) for each in workspace.record.said if each.kind == "rotation"]
     return Situation(
         role=workspace.role,
         name=workspace.name,
@@ -118,6 +161,7 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
         lap_seed=terms.lap_seed,
         stops=terms.stops,
         masks=terms.masks,
+        other_keys=(*workspace.record.keys[:-1], *named),
     )
 
 
@@ -273,7 +317,7 @@ def _record(
 
 def to_known(statement_id: str, said: Statement, outcome: str, receiver: str, plain: str = "") -> Known:
     """What the ledger keeps of a statement; of one that is encrypted with the digest of the plaintext."""
-    predicate = said.predicate
+    predicate, membership = said.predicate, getattr(said.predicate, "federation", None)
     return Known(
         id=statement_id,
         kind=said.kind,
@@ -291,4 +335,6 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str, pl
         resumes=predicate.resumes,
         key=predicate.sender.key,
         attempt=getattr(predicate, "attempt", 1),
+        version=membership.version if membership else 0,
+        federation=getattr(membership, "digest", ""),
     )

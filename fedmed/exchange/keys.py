@@ -28,6 +28,18 @@ def create(path: Path) -> Ed25519PrivateKey:
     return key
 
 
+def replace(path: Path, by: Path) -> None:
+    """Put the key file `by` in the place of `path`, whose key is erased as far as the disk forgets. Raises FM-RES-*."""
+    try:
+        with path.open("r+b", buffering=0) as file:
+            files.write_all(file.fileno(), bytes(path.stat().st_size))
+            files.sync(file.fileno())
+        by.replace(path)
+        files.fsync_folder(path.parent)
+    except OSError as error:
+        raise files.disk_error(error, path) from error
+
+
 def load(path: Path) -> Ed25519PrivateKey:
     """Raises FedmedError FM-KEY-01 when others may read the file, FM-KEY-02 when it holds no usable key."""
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415

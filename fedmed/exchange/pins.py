@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedmed.exchange.keys import public_line
+
 if TYPE_CHECKING:
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.record import Record
@@ -20,16 +22,19 @@ PIN = "pin"  # what the ledger's note is called
 def confirmed(record: Record, federation: Federation) -> list[str]:
     """The sites of the roster, by name, that are pinned with the join and the key that they have there.
 
-    A version of the federation that gives a site another key, without its old key's word for it, voids the pin; a
-    revocation of the key does, too.
+    A version of the federation that gives a site another key, without its old key's word for it, voids the pin; with
+    it, the pin goes over to the new key. A revocation of the key voids it, too.
     """
+    keys = [(name, public_line(key)) for name, key in federation.former]
+    keys += [(member.name, member.key) for member in federation.body.roster]
     pinned = {(facts["site"], facts["join"], facts["key"]) for _, facts in record.notes if facts.get("what") == PIN}
     taken_back = revoked(record, federation)
     members = sorted(federation.body.roster, key=lambda member: member.name)
     return [
         member.name
         for member in members
-        if (member.name, member.join, member.key) in pinned and member.name not in taken_back
+        if any(name == member.name and (name, member.join, key) in pinned for name, key in keys)
+        and member.name not in taken_back
     ]
 
 

@@ -14,16 +14,19 @@ class Actor(Sent):
 
 
 class Founding(Sent):
-    """The federation as its own statement names it: no digest of itself. `previous` is the version before, if any."""
+    """The federation as its own statement names it: no digest of itself. `previous` is the version before, if any, and
+    `approved` the one that people consented to, where that is not this one.
+    """
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     title: Text
     version: Annotated[int, Field(ge=1)]
     previous: Digest | None
+    approved: Digest | None
 
     @model_validator(mode="after")
     def _the_first_follows_none(self) -> Self:
-        if (self.version == 1) != (self.previous is None):
+        if (self.version == 1) != (self.previous is None) or (self.version == 1 and self.approved is not None):
             raise ValueError("version 1 has no previous one, and every other has")
         return self
 
@@ -110,6 +113,16 @@ class RevocationPredicate(Predicate):
     body: bodies_roster.Revocation
 
 
+class RotationPredicate(Predicate):
+    """To the coordinator; the coordinator's own to all sites."""
+
+    kind: Literal["rotation"]
+    federation: Membership
+    recipients: list[Actor] = Field(min_length=1, max_length=100)
+    ack: Digest | None
+    body: bodies_roster.Rotation
+
+
 class ReceiptPredicate(Predicate):
     """`ack` is the newest statement of the recipient that its sender has, and the last one in the payload."""
 
@@ -192,6 +205,7 @@ AnyPredicate = Annotated[
     | ApprovalPredicate
     | FingerprintPredicate
     | RevocationPredicate
+    | RotationPredicate
     | ReceiptPredicate
     | ModelPredicate
     | UpdatePredicate

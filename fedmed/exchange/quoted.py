@@ -1,15 +1,13 @@
 """A statement inside of another file, with its signature: said by its sender, whoever brings it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import sshsig, statement
-from fedmed.exchange.admission import agrees
 from fedmed.exchange.artifact import Envelope
-from fedmed.exchange.fields import Sent
+from fedmed.exchange.bodies_roster import Quoted
+from fedmed.exchange.federation import agrees
 
 if TYPE_CHECKING:
     from fedmed.exchange.federation import Federation
@@ -17,13 +15,6 @@ if TYPE_CHECKING:
 
 
 Counts = Callable[[str, int], bool]  # `Record.counts`: a key's fingerprint and a number that it signed
-
-
-class Quoted(Sent):
-    """`statement.json` as it was signed, and the base64 of its signature's blob."""
-
-    statement: Annotated[str, Field(max_length=statement.MAX_BYTES)]
-    signature: Annotated[str, Field(max_length=sshsig.MAX_BYTES)]
 
 
 def quote(envelope: Envelope) -> Quoted:
@@ -36,14 +27,18 @@ def opened(quoted: Quoted) -> Envelope:
     return Envelope(quoted.statement.encode(), armour, sshsig.decode(armour))
 
 
-def verified(quoted: Quoted, federation: "Federation", counts: Counts) -> "tuple[Envelope, Statement]":
+def verified(
+    quoted: Quoted, federation: "Federation", counts: Counts, *, by_former: bool = False
+) -> "tuple[Envelope, Statement]":
     """Signed by a key of the roster that may sign this kind and was not revoked before, and in agreement with itself.
+    `by_former`: also by one that its owner has replaced since the federation was approved.
 
     Raises FedmedError FM-SIG-*, FM-FRM-02, FM-FRM-03, FM-ROS-04.
     """
     envelope = opened(quoted)
     sshsig.verify(envelope.signature, envelope.raw)
-    owner = federation.owner(envelope.signature.public_key)
+    public_key = envelope.signature.public_key
+    owner = federation.owner(public_key) or (federation.former_owner(public_key) if by_former else None)
     kind = statement.kind_of(envelope.signature.namespace)
     if owner is None or kind not in owner.kinds:
         raise FedmedError("FM-SIG-03", "a statement inside: signed by nobody of the roster, or for another kind")

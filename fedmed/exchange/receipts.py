@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import archived, artifact, canonical, predicates, quoted, sealing, statement
+from fedmed.exchange import archived, artifact, bodies_roster, canonical, predicates, quoted, sealing, statement
 from fedmed.exchange.bodies_roster import Receipt
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.fields import Sent
@@ -32,7 +32,7 @@ MOST = 1000
 class Answered(Sent):
     """By number, the newest last."""
 
-    answered: list[quoted.Quoted] = Field(min_length=1, max_length=MOST)
+    answered: list[bodies_roster.Quoted] = Field(min_length=1, max_length=MOST)
 
 
 def give(
@@ -68,9 +68,9 @@ def give(
     return sealing.say(workspace, "recover", "receipt", None, [content], build, now)
 
 
-def _quotes(workspace: Workspace, mine: list[Known]) -> list[quoted.Quoted]:
+def _quotes(workspace: Workspace, mine: list[Known]) -> list[bodies_roster.Quoted]:
     """As many of the newest as the payload may hold."""
-    found: list[quoted.Quoted] = []
+    found: list[bodies_roster.Quoted] = []
     size = 0
     for known in reversed(mine[-MOST:]):
         each = quoted.quote(archived.read_envelope(workspace, known.id))
@@ -81,12 +81,12 @@ def _quotes(workspace: Workspace, mine: list[Known]) -> list[quoted.Quoted]:
     return found[::-1]
 
 
-def to_bytes(quotes: list[quoted.Quoted]) -> bytes:
+def to_bytes(quotes: list[bodies_roster.Quoted]) -> bytes:
     """Canonical JSON."""
     return canonical.encode(Answered(answered=quotes).model_dump(mode="json"))
 
 
-def read(data: bytes) -> list[quoted.Quoted]:
+def read(data: bytes) -> list[bodies_roster.Quoted]:
     """Raises FedmedError FM-ROS-08."""
     try:
         canonical.decode(data)

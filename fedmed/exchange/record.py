@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SPARED = 1000  # numbers that a restored workspace leaves out: its files of before may still be on their way
 ANSWERS = ("update", "unmask-reply")
+KEY = "key"  # what the note is called from which on a workspace signs with its next key
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Known:
     """One statement, accepted or said; `payload` is the digest of its first subject, a model's that of its tensors.
 
     `order` is that of the lap which a model opens; `last` says of a model that nobody trains on from it. `attempt`
-    grows when a round was declared void.
+    grows when a round was declared void. `version` and `federation` (its id) are of what the statement was made under.
     """
 
     id: str
@@ -40,6 +41,8 @@ class Known:
     resumes: int = 0
     attempt: int = 1
     key: str = ""
+    version: int = 0
+    federation: str = ""
 
     @property
     def round_number(self) -> int:
@@ -80,6 +83,7 @@ class Record:
     `answered` is the last round that was, or may have been, answered then, -1 if none, and `resumes` how often that
     happened. `dismissed` are senders who could not prove that this workspace signed what they acknowledged. `revoked`:
     up to which number the keys with these fingerprints count; what has a higher one stays here and is no longer found.
+    `keys`: the fingerprints of those that this workspace has signed with, the one in force last.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -98,12 +102,14 @@ class Record:
         self.answered = -1
         self.dismissed: set[str] = set()
         self.revoked: dict[str, int] = {}
+        self.keys: list[str] = []
         self._free = 1
         for entry in entries:
             self.add(entry)
 
     def add(self, entry: Entry) -> None:
         facts = entry.facts
+        self.keys += [facts["key"]] if entry.event == "founded" else []
         if entry.event == "intent":
             self.intent = Intent(entry.command, facts["kind"], facts["round"], facts["seq"], facts["created"])
         elif entry.event == "said":
@@ -117,12 +123,17 @@ class Record:
         elif entry.event == "posted":
             self.posted.add(facts["id"])
         elif entry.event == "note":
-            self.notes.append((entry.time, facts))
-            if facts.get("what") == "trust-clock":
-                self.floor = entry.time
-            if facts.get("what") == "dismissed":
-                self.dismissed.add(facts["sender"])
+            self._note(entry.time, facts)
         self.floor = max(self.floor, facts.get("floor", ""))
+
+    def _note(self, time: str, facts: dict[str, Any]) -> None:
+        self.notes.append((time, facts))
+        if facts.get("what") == "trust-clock":
+            self.floor = time
+        if facts.get("what") == KEY:
+            self.keys.append(facts["key"])
+        if facts.get("what") == "dismissed":
+            self.dismissed.add(facts["sender"])
 
     def _say(self, known: Known) -> None:
         self.said.append(known)

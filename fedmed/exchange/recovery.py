@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import (
-    admission,
     archived,
     artifact,
     bodies,
@@ -26,6 +25,7 @@ from fedmed.exchange import (
     sshsig,
     statement,
 )
+from fedmed.exchange.federation import agrees
 from fedmed.exchange.record import facts_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.exchange.artifact import Envelope
+    from fedmed.exchange.bodies_roster import Quoted
     from fedmed.exchange.federation import Federation
-    from fedmed.exchange.quoted import Quoted
     from fedmed.exchange.record import Known
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
@@ -111,7 +111,7 @@ def _proofs(workspace: Workspace, federation: Federation) -> Iterator[_Proof]:
 
 def _in_file(workspace: Workspace, federation: Federation, path: Path, fd: int) -> Iterator[_Proof]:
     envelope = artifact.read_envelope(reading.reader(fd))
-    if envelope.signature.public_key == workspace.public_key:
+    if workspace.owns(envelope.signature.public_key):
         said = _own(workspace, envelope)
         for _ in reading.verified(fd, envelope, said, {}):
             pass
@@ -121,7 +121,7 @@ def _in_file(workspace: Workspace, federation: Federation, path: Path, fd: int) 
         return
     sshsig.verify(envelope.signature, envelope.raw)
     owner, said = federation.owner(envelope.signature.public_key), statement.decode(envelope.raw)
-    admission.agrees(said, envelope, owner, "receipt")
+    agrees(said, envelope, owner, "receipt")
     me = statement.actor(workspace.name, workspace.public_key)
     if owner is None or me not in getattr(said.predicate, "recipients", ()):
         return
@@ -145,11 +145,11 @@ def _quoted(workspace: Workspace, federation: Federation, each: Quoted) -> _Proo
 
 
 def _own(workspace: Workspace, envelope: Envelope) -> Statement:
-    if envelope.signature.public_key != workspace.public_key:
+    if not workspace.owns(envelope.signature.public_key):
         raise FedmedError("FM-SIG-03", "a statement that this workspace did not sign")
     sshsig.verify(envelope.signature, envelope.raw)
     said = statement.decode(envelope.raw)
-    admission.agrees(said, envelope, None, statement.kind_of(envelope.signature.namespace) or "")
+    agrees(said, envelope, None, statement.kind_of(envelope.signature.namespace) or "")
     return said
 
 

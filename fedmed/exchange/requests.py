@@ -17,6 +17,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import canonical, predicates, quoted, unmasking
 from fedmed.exchange.artifact import Envelope
 from fedmed.exchange.bodies_masking import IncludedUpdate, Masked
+from fedmed.exchange.bodies_roster import Quoted
 from fedmed.exchange.bundles import Requested, Row
 from fedmed.exchange.evidence import Evidence
 from fedmed.exchange.fields import Sent
@@ -35,7 +36,7 @@ Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=1 <<
 class Brought(Sent):
     """An included site: its signed update, and what it dealt to the recipient."""
 
-    update: quoted.Quoted
+    update: Quoted
     row: Row
     bundle: Base64
 
@@ -99,7 +100,7 @@ def _checked(
         raise _foreign(named.site, "its update is not signed by it")
     faults = {
         "its update is another one than the request names": envelope.id != named.update,
-        "its update is of another federation": predicate.federation != federation.membership,
+        "its update is of another federation": predicate.federation != said.federation,
         "its update is of another round or attempt": (predicate.round, predicate.attempt) != (said.round, said.attempt),
         "its update starts from another model": predicate.base_model != said.base_model,
     }

@@ -193,7 +193,7 @@ def _own_statement(workspace: Workspace, path: Path) -> Statement | None:
     fd = files.open_regular(path)
     try:
         envelope = artifact.read_envelope(reading.reader(fd))
-        if envelope.signature.public_key != workspace.public_key:
+        if not workspace.owns(envelope.signature.public_key):
             return None
         return statement.decode(envelope.raw)
     finally:
@@ -255,6 +255,8 @@ def _name_without_round(said: Statement) -> str:
         return f"approval-v{predicate.federation.version:04d}-{said.sender}"
     if isinstance(predicate, predicates.RevocationPredicate):
         return f"revocation-{predicate.body.site}"
+    if isinstance(predicate, predicates.RotationPredicate):
+        return f"rotation-{said.sender}-after-{predicate.seq:04d}"
     if isinstance(predicate, predicates.ReceiptPredicate):
         return f"receipt-{predicate.recipients[0].name}-by-{said.sender}"
     return f"{said.kind}-{said.sender}"

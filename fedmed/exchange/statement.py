@@ -15,8 +15,8 @@ from fedmed.exchange import canonical, keys, predicates, sshsig
 from fedmed.exchange.fields import Digest, Sent, Text
 
 MAX_BYTES = 1 << 20
-SITE_KINDS = ("join", "approval", "fingerprint", "update", "unmask-reply", "report", "receipt", "state")
-COORDINATOR_KINDS = ("federation", "model", "unmask-request", "revocation", "receipt", "state")
+SITE_KINDS = ("join", "approval", "fingerprint", "update", "unmask-reply", "report", "rotation", "receipt", "state")
+COORDINATOR_KINDS = ("federation", "model", "unmask-request", "revocation", "rotation", "receipt", "state")
 KINDS = tuple(dict.fromkeys((*SITE_KINDS, *COORDINATOR_KINDS)))
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 
@@ -38,6 +38,7 @@ PAYLOADS = {
     "approval": [],
     "fingerprint": [],
     "revocation": [],
+    "rotation": [],
     "receipt": [ANSWERED],
     "model": ["model.safetensors", APPROVALS],
     "update": ["update.safetensors"],
@@ -147,7 +148,7 @@ def payload_names(predicate: predicates.AnyPredicate) -> list[str]:
     """The payloads that this statement must have, in their order."""
     more: list[str] = []
     if isinstance(predicate, predicates.FederationPredicate) and predicate.federation.version > 1:
-        more = [PREPROCESSING]
+        more = [part.name for part in predicate.payload if part.name == PREPROCESSING][:1]
     elif isinstance(predicate, predicates.UpdatePredicate) and predicate.body.masked is not None:
         more = SHARES
     elif isinstance(predicate, predicates.ModelPredicate) and is_of_masked(predicate):
@@ -157,10 +158,10 @@ def payload_names(predicate: predicates.AnyPredicate) -> list[str]:
 
 
 def _spoken_about(predicate: predicates.AnyPredicate) -> str:
-    """What a kind without payload is about: the key that joins, the federation that is approved or waits for
-    fingerprints, the key that is taken back, the model that was scored.
+    """What a kind without payload is about: the key that joins or comes next, the federation that is approved or waits
+    for fingerprints, the key that is taken back, the model that was scored.
     """
-    if isinstance(predicate, predicates.JoinPredicate):
+    if isinstance(predicate, predicates.JoinPredicate | predicates.RotationPredicate):
         return hashlib.sha256(sshsig.key_blob(keys.parse_public_line(predicate.body.key))).hexdigest()
     if isinstance(predicate, predicates.ApprovalPredicate | predicates.FingerprintPredicate):
         return predicate.federation.digest
@@ -174,6 +175,7 @@ SUBJECTS = {
     "approval": "federation",
     "fingerprint": "federation",
     "revocation": "signing-key",
+    "rotation": "signing-key",
     "report": "model",
 }
 

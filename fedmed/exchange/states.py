@@ -50,7 +50,7 @@ def keep(
         predicate = predicates.StatePredicate(
             **opening.fields(),
             kind="state",
-            federation=federation.membership,
+            federation=federation.under(answered),
             recipients=[opening.sender],
             round=answered.round_number,
             attempt=1,
@@ -77,7 +77,7 @@ def named(workspace: Workspace, federation: Federation, state: str, answered: Kn
     if not isinstance(predicate, predicates.StatePredicate):
         raise FedmedError("FM-STA-02", f"{state[:16]}...: expected a state, got the {said.kind} with that id")
     found = (predicate.round, predicate.base_model, predicate.federation)
-    if found != (answered.round_number, answered.payload, federation.membership):
+    if found != (answered.round_number, answered.payload, federation.under(answered)):
         where = f"expected that of round {answered.round_number} and its model, got that of round {predicate.round}"
         raise FedmedError("FM-STA-02", f"state {state[:16]}...: {where}")
     return said

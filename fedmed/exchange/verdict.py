@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import statement
+from fedmed.exchange import keys, statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,7 @@ class Situation:
     `pools`: the recipe has images normalised by numbers of all sites, so fingerprints and a second version are awaited.
     `lap_seed`: what the orders of laps are drawn from, where weights go from site to site; `order` is the open lap's.
     `stops`: the recipe lets the federation end before its last round. `masks`: it asks for masked updates.
+    `other_keys`: the fingerprints of keys that this actor has replaced, or named to come next.
     """
 
     role: str
@@ -78,6 +79,12 @@ class Situation:
     lap_seed: int | None = None
     stops: bool = False
     masks: bool = False
+    other_keys: tuple[str, ...] = ()
+
+    @property
+    def own_keys(self) -> tuple[str, ...]:
+        """The fingerprints of all keys of this actor."""
+        return (keys.fingerprint(self.public_key), *self.other_keys)
 
     @property
     def order(self) -> tuple[str, ...]:

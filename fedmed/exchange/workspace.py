@@ -11,7 +11,7 @@ from fedmed import files
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, keys, lock
 from fedmed.exchange.ledger import Ledger
-from fedmed.exchange.record import Record, facts_of
+from fedmed.exchange.record import KEY, Record, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,11 @@ CACHE = "cache"  # prepared cases: patient data, and nothing that cannot be made
 PRIVATE = ("keys", "archive", "quarantine", "state", "state/spool", "state/seen", CACHE, "logs", "reports")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Workspace:
-    """An opened workspace. `record` follows every entry that goes through `note`, `remember` and `speak`."""
+    """An opened workspace. `record` follows every entry that goes through `write_entry`, and `key` becomes the next one
+    when the federation comes to name it.
+    """
 
     root: Path
     role: str
@@ -43,6 +45,10 @@ class Workspace:
     @property
     def public_key(self) -> bytes:
         return self.key.public_key().public_bytes_raw()
+
+    def owns(self, public_key: bytes) -> bool:
+        """Whether this workspace signs with it, or did."""
+        return keys.fingerprint(public_key) in {*self.record.keys, keys.fingerprint(self.public_key)}
 
     @property
     def spool(self) -> Path:
@@ -119,8 +125,44 @@ def load(root: Path, role: str, name: str, inbox: str, outbox: str) -> Workspace
 def _read(root: Path, role: str, name: str, inbox: str, outbox: str) -> Workspace:
     ledger = Ledger(root / "state" / "ledger.jsonl")
     record = Record(ledger.entries)
-    key = keys.load(root / "keys" / "signing.key")
+    key = held_key(root, record)
     return Workspace(root, role, name, root / inbox, root / outbox, key, ledger, record)
+
+
+def next_key(root: Path) -> Path:
+    """The key that a rotation names, until it is in force."""
+    return root / "keys" / "next.key"
+
+
+def held_key(root: Path, record: Record) -> Ed25519PrivateKey:
+    """The key to sign with, by the ledger; it lies in its old place when a command was killed that put it in force.
+
+    Raises FedmedError FM-KEY-01, FM-KEY-02.
+    """
+    if record.keys[1:] and next_key(root).exists():
+        key = keys.load(next_key(root))
+        if keys.fingerprint(key.public_key().public_bytes_raw()) == record.keys[-1]:
+            return key
+    return keys.load(root / "keys" / "signing.key")
+
+
+def use_next_key(found: Workspace, in_force: bytes, now: datetime) -> None:
+    """Sign with the next key from here on, and erase the one before, if the next is the one in force by the federation.
+
+    The ledger comes first: whatever a kill leaves in keys/, the ledger says which of both it is. Raises FM-KEY-*,
+    FM-RES-*.
+    """
+    path = next_key(found.root)
+    if not path.exists():
+        return
+    key = keys.load(path)
+    public_key = key.public_key().public_bytes_raw()
+    if public_key != in_force:
+        return
+    if found.record.keys[-1] != keys.fingerprint(public_key):
+        found.write_entry("keys rotate", "note", now, what=KEY, key=keys.fingerprint(public_key))
+    keys.replace(found.root / "keys" / "signing.key", path)
+    found.key = key
 
 
 def _require_founded(found: Workspace) -> None:
@@ -131,8 +173,8 @@ def _require_founded(found: Workspace) -> None:
     expected = f"{first.facts.get('role')} {first.facts.get('name')}"
     if expected != f"{found.role} {found.name}":
         raise FedmedError("FM-SET-03", f"fedmed.yaml: expected {expected}, as founded, got {found.role} {found.name}")
-    if first.facts.get("key") != keys.fingerprint(found.public_key):
-        raise FedmedError("FM-KEY-02", "signing.key: not the key that this workspace was founded with")
+    if found.record.keys[-1] != keys.fingerprint(found.public_key):
+        raise FedmedError("FM-KEY-02", "signing.key: not the key that this workspace signs with, by its ledger")
 
 
 @contextmanager

@@ -98,6 +98,7 @@ def opened(root: Path, now: datetime) -> Iterator[Site]:
             files.empty(root / workspace.CACHE, "*.part")
         try:
             sealing.complete_intent(site.workspace, now)
+            agreement.use_next_key(site.workspace, now)
             yield site
         finally:
             files.empty(site.workspace.spool, f"*{archived.PLAINTEXT}")
@@ -187,20 +188,30 @@ def receive(
     accept_expired: bool = False,
     trust_clock: bool = False,
 ) -> tuple[Approved, list[Arrival]]:
-    """Take in what has arrived. A version of the federation that comes with fitted numbers is in force at once, also
-    for the model that came with it; so is the order of a lap for the update of another site. Raises FedmedError
-    FM-TRU-06, FM-NRM-01, FM-RES-*.
+    """Take in what has arrived. A version of the federation is in force at once, also for the model that came with it
+    and for the key that this site signs with; so is the order of a lap for the update of another site.
+
+    Raises FedmedError FM-TRU-06, FM-NRM-01, FM-RES-*.
     """
     found, allowed = site.workspace, {"accept_expired": accept_expired, "trust_clock": trust_clock}
-    model = found.record.newest("model")
-    arrivals = intake.receive_all(found, terms(consent, **allowed), now, command)
-    agreed = require_approved(site)
-    is_next_lap = consent.recipe.lap_seed is not None and found.record.newest("model") != model
-    if is_next_lap or agreed.agreement.federation.digest != consent.agreement.federation.digest:
-        first = {each.path: each for each in arrivals if each.verdict.outcome == "accepted"}
-        later = intake.receive_all(found, terms(agreed, **allowed), now, command)
+    first: dict[Path, Arrival] = {}
+
+    def look(agreed: Approved, kind: str = "") -> list[Arrival]:
+        later = intake.receive_all(found, terms(agreed, **allowed), now, command, kind)
         arrivals = [first.get(each.path, each) for each in later]
-    return agreed, arrivals
+        first.update({each.path: each for each in later if each.verdict.outcome == "accepted"})
+        return arrivals
+
+    agreed, version = consent, ""
+    while agreed.agreement.federation.digest != version:
+        version = agreed.agreement.federation.digest
+        look(agreed, "federation")
+        agreed = require_approved(site)
+    agreement.use_next_key(found, now)
+    model = found.record.newest("model")
+    arrivals = look(agreed)
+    is_next_lap = consent.recipe.lap_seed is not None and found.record.newest("model") != model
+    return agreed, look(agreed) if is_next_lap else arrivals
 
 
 def newest_model(site: Site, arrivals: Sequence[Arrival]) -> Known:

@@ -257,7 +257,7 @@ def _say(site: Site, consent: Approved, model: Known, body: bodies_reports.Repor
         predicate = predicates.ReportPredicate(
             **opening.fields(),
             kind="report",
-            federation=federation.membership,
+            federation=federation.under(model),
             recipients=[federation.coordinator()],
             round=model.round_number,
             attempt=1,

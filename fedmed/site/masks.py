@@ -180,6 +180,13 @@ def erase_spent(site: Site) -> list[int]:
     return maskkeys.erase(found.mask_keys, max(number for _, number in listed), in_use)
 
 
+def spare_index(site: Site) -> int:
+    """The index of mask keys that a new signing key certifies: above all that the old one may certify meanwhile."""
+    found = site.workspace
+    listed = [each.index for known in found.record.models() for each in body_of(site, known).masks]
+    return max([certificates.FIRST, *listed, *maskkeys.held(found.mask_keys)]) + SPARED
+
+
 def renew(site: Site, consent: Approved, now: datetime) -> Path:
     """New mask keys after a restore that erased the old ones, and their certificate in a receipt to the coordinator.
 

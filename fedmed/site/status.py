@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fedmed.errors import CODES
-from fedmed.exchange import approvals, archived, bodies, bodies_reports, intake, keys, pins, predicates
+from fedmed.exchange import approvals, archived, bodies, bodies_reports, intake, keys, pins, predicates, rotations
 from fedmed.site import desk, laps, masks
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ TUNED = "tuned"  # what a note is called that says what became of fine-tuning
 class Status:
     """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update, and `lap`
     who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps not of the last round.
-    `approved`: the sites whose approvals came with the newest model, by name; `unpinned`: those that nobody called.
+    `approved`: the sites whose approvals came with the newest model, by name; `unpinned`: those that nobody called;
+    `rotating`: who has named a next key that the federation does not have yet.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Status:
     is_over: bool = False
     approved: list[str] = field(default_factory=list)
     unpinned: list[str] = field(default_factory=list)
+    rotating: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def status(root: Path, now: datetime) -> Status:
         is_over=model is not None and model.last,
         approved=_approved(site, consent),
         unpinned=pins.unpinned(site.workspace, federation),
+        rotating=[each.sender for each in rotations.pending(record, federation)],
     )
 
 

@@ -263,7 +263,7 @@ def _say(
         predicate = predicates.UpdatePredicate(
             **opening.fields(),
             kind="update",
-            federation=federation.membership,
+            federation=federation.under(model),
             recipients=addressed,
             round=model.round_number,
             attempt=model.attempt,

@@ -225,7 +225,7 @@ def _say(
         predicate = predicates.UnmaskReplyPredicate(
             **opening.fields(),
             kind="unmask-reply",
-            federation=federation.membership,
+            federation=federation.under(model),
             recipients=[federation.coordinator()],
             round=model.round_number,
             attempt=model.attempt,

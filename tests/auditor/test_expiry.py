@@ -46,6 +46,21 @@ def test_a_federation_too_and_a_last_model_no_more(simulation: Simulation) -> No
     assert warning.startswith("the federation expires 2033-02-28T08:00:00Z (in 30 days): the coordinator founds")
 
 
+def test_a_key_from_60_days_before_it_is_a_year_old(simulation: Simulation) -> None:
+    root = simulation.coordinator.root
+    assert expiry.warnings(root, START + timedelta(days=304)) == [
+        "model r0000 expires 2031-08-28T08:00:00Z (over): its round has to close before"
+    ]
+    _, key = expiry.warnings(root, START + timedelta(days=305))
+    words = "replace it before 2032-02-29T08:00:00Z (in 60 days): fedmed keys rotate"
+    assert key == f"this workspace's key has been in use since 2031-03-01T08:00:00Z; {words}"
+    now = START + timedelta(days=100)
+    Ledger(root / "state" / "ledger.jsonl").append("keys rotate", "note", now, what="key", key="another")
+    assert expiry.warnings(root, START + timedelta(days=305)) == [
+        "model r0000 expires 2031-08-28T08:00:00Z (over): its round has to close before"
+    ]
+
+
 def test_where_there_is_no_federation_nothing_is_told(tmp_path: Path) -> None:
     assert expiry.warnings(tmp_path, START) == []
     (tmp_path / "state").mkdir()

@@ -36,7 +36,18 @@ def record(*received: Known, said: tuple[Known, ...] = ()) -> Record:
 
 
 MODEL_0 = Known(
-    "a" * 64, "model", "coordinator", 2, None, 0, "said", None, samples.sha256(samples.MODEL), samples.CREATED
+    "a" * 64,
+    "model",
+    "coordinator",
+    2,
+    None,
+    0,
+    "said",
+    None,
+    samples.sha256(samples.MODEL),
+    samples.CREATED,
+    version=1,
+    federation=samples.membership()["digest"],
 )
 FOUNDED = Known(samples.membership()["digest"], "federation", "coordinator", 1, None, None, "said", None, ZEROS, "")
 

@@ -107,7 +107,7 @@ def test_of_another_round_or_model_it_is_refused(found: Workspace) -> None:
 
 def test_of_another_federation_it_is_refused(found: Workspace) -> None:
     known, federation = keep(found), federation_of(found)
-    other = replace(federation, digest="0" * 64)
+    other = replace(federation, founding=federation.founding.model_copy(update={"id": "0" * 32}))
     assert code_of(lambda: states.named(found, other, known.id, answered(found))) == "FM-STA-02"
 
 

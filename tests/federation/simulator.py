@@ -341,8 +341,9 @@ def second_version(
     federation = simulation.coordinator.posted("federation-v0001")
     statement, payloads = samples.statement_in(federation), samples.members(federation)[2:]
     predicate = statement["predicate"]
+    first = statement_id(federation)
     predicate |= {"seq": 20, "prev": samples.ZEROS}
-    predicate["federation"] |= {"version": 2, "previous": statement_id(federation)}
+    predicate["federation"] |= {"version": 2, "previous": first, "approved": first}
     payloads.append(("preprocessing.json", numbers))
     last = {**predicate["payload"][0], "name": "preprocessing.json", "bytes": len(numbers)}
     predicate["payload"].append(last)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedmed import preprocessing
-from fedmed.coordinator import aggregate, fingerprints, opening, run, start, status
+from fedmed.coordinator import aggregate, fingerprints, opening, run, start, status, versions
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, archived, keys
 from fedmed.exchange.bodies_fingerprint import DataFingerprint
@@ -391,7 +391,7 @@ def test_a_second_version_after_the_rounds_have_begun_is_refused(waiting: Simula
     third = simulator.second_version(
         waiting, lambda p: p["federation"].update(version=3, previous=in_force(waiting).federation.digest)
     )
-    assert site.judge(third, waiting.now) == (REJECTED, "FM-TRU-02", 4)
+    assert site.judge(third, waiting.now) == (REJECTED, "FM-NRM-05", 4)
 
 
 def test_a_model_that_comes_before_its_federation_waits_for_it(waiting: Simulation) -> None:
@@ -451,7 +451,7 @@ class Killed(BaseException):
     """The power went."""
 
 
-@pytest.mark.parametrize("where", ["_say_federation", "say_first_model"])
+@pytest.mark.parametrize("where", ["say_next", "say_first_model"])
 def test_aggregate_goes_on_where_it_was_killed(
     waiting: Simulation, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -461,13 +461,13 @@ def test_aggregate_goes_on_where_it_was_killed(
     for name in NAMES:
         send(waiting, name)
     with monkeypatch.context() as patched:
-        patched.setattr(opening if where == "say_first_model" else fingerprints, where, killed)
+        patched.setattr(opening if where == "say_first_model" else versions, where, killed)
         with pytest.raises(Killed):
             waiting.coordinator.aggregate(waiting.now)
     assert status.status(waiting.coordinator.root, waiting.now).next == "fedmed aggregate"
     late = waiting.sites["cc"].fingerprint(waiting.now, 900.0)
     end = waiting.coordinator.judge(late, waiting.now)[0]
-    assert end is (ACCEPTED if where == "_say_federation" else Outcome.LATE)
+    assert end is (ACCEPTED if where == "say_next" else Outcome.LATE)
     done = run.run(waiting.coordinator.root, lambda: waiting.now, lambda *_: None, lambda _: None)
     assert [each.step for each in done.done] == ["aggregate"]
     made: Any = done.done[0].result

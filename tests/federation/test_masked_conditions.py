@@ -12,7 +12,8 @@ import yaml
 from fedmed.coordinator import revoke, status, unmask, void
 from fedmed.coordinator import run as desk
 from fedmed.errors import FedmedError
-from fedmed.exchange import approvals, artifact, quoted
+from fedmed.exchange import approvals, artifact
+from fedmed.exchange.bodies_roster import Quoted
 from fedmed.exchange.verdict import Outcome
 from fedmed.learning import masking
 from fedmed.site import run as bedside
@@ -98,7 +99,7 @@ def without_ee(world: Simulation) -> bytes:
 
 
 def quoted_without(payload: bytes, key: str) -> bytes:
-    rows = [quoted.Quoted(**row) for row in json.loads(payload)["approvals"]]
+    rows = [Quoted(**row) for row in json.loads(payload)["approvals"]]
     return approvals.to_bytes(row for row in rows if key not in row.statement)
 
 

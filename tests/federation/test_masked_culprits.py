@@ -9,7 +9,8 @@ import pytest
 
 from fedmed.coordinator import revoke, void
 from fedmed.errors import FedmedError
-from fedmed.exchange import bundles, evidence, maskkeys, quoted, seeds, shamir, sshsig, unmasking
+from fedmed.exchange import bundles, evidence, maskkeys, seeds, shamir, sshsig, unmasking
+from fedmed.exchange.bodies_roster import Quoted
 from tests.coded import code_of
 from tests.federation import masked_world
 from tests.federation.masked_world import NAMES, answer, answer_to, ask, forged, request_for, send
@@ -177,7 +178,7 @@ def test_a_culprit_that_was_revoked_since_is_left_out_with_the_consent_of_the_ot
 
 def quote(data: bytes) -> dict[str, Any]:
     (_, said), (_, armour) = samples.members(data)[:2]
-    return quoted.Quoted(statement=said.decode(), signature=sshsig.to_line(armour)).model_dump(mode="json")
+    return Quoted(statement=said.decode(), signature=sshsig.to_line(armour)).model_dump(mode="json")
 
 
 @pytest.fixture(scope="module")

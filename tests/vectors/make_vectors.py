@@ -535,7 +535,7 @@ def _second_versions() -> Iterator[Vector]:
         "FM-TRU-02",
         resigned(second, coordinator, _put("federation.previous", "0" * 64)),
     )
-    first = sample("federation")
+    first, whole = sample("federation"), samples.membership()["digest"]
     for name, path, value in [
         ("version-1-with-a-previous-one", "federation.previous", "0" * 64),
         ("version-2-without-one", "federation.version", 2),
@@ -543,8 +543,8 @@ def _second_versions() -> Iterator[Vector]:
         yield f"federation-{name}", "FM-FRM-03", resigned(first, coordinator, _put(path, value))
     yield (
         "federation-version-2-without-numbers",
-        "FM-FRM-03",
-        resigned(first, coordinator, lambda p: p["federation"].update(version=2, previous="0" * 64)),
+        "FM-NRM-05",
+        resigned(first, coordinator, lambda p: p["federation"].update(version=2, previous=whole, approved=whole)),
     )
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pyrage import x25519
 
 from fedmed import recipe
-from fedmed.exchange import canonical, certificates, keys, sshsig
+from fedmed.exchange import canonical, certificates, keys, rotations, sshsig
 from fedmed.learning import params, shapes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Payloads = list[tuple[str, bytes]]
 KINDS = (
     "join", "federation", "approval", "model", "update", "report", "fingerprint", "state", "unmask-request",
-    "unmask-reply", "revocation", "receipt",
+    "unmask-reply", "revocation", "receipt", "rotation",
 )  # fmt: skip
 OF_COORDINATOR = ("federation", "model", "unmask-request", "revocation", "receipt")
 SITES = ("riks", "st-olav")
@@ -175,6 +175,7 @@ def _about(kind: str) -> dict[str, Any]:
         "approval": ("federation", membership()["digest"] if kind != "join" else ""),
         "fingerprint": ("federation", membership()["digest"] if kind != "join" else ""),
         "revocation": ("signing-key", sha256(sshsig.key_blob(public("riks")))),
+        "rotation": ("signing-key", sha256(sshsig.key_blob(public("st-olav-2")))),
         "report": ("model", sha256(MODEL)),
     }[kind]
     return {"name": name, "digest": {"sha256": digest}}
@@ -208,7 +209,7 @@ def _of_kind(kind: str) -> dict[str, Any]:
         return {"body": _join_body()}
     if kind == "federation":
         return {
-            "federation": {"id": FEDERATION_ID, "title": "samples", "version": 1, "previous": None},
+            "federation": {"id": FEDERATION_ID, "title": "samples", "version": 1, "previous": None, "approved": None},
             "recipients": [actor(site) for site in SITES],
             "ack": None,
             "expires": EXPIRES,
@@ -218,9 +219,9 @@ def _of_kind(kind: str) -> dict[str, Any]:
         "federation": membership(),
         "recipients": [actor(site) for site in SITES] if kind == "model" else [actor("coordinator")],
     }
-    if kind in ("approval", "fingerprint"):
-        body = {"by": "Dr. Ada Bø"} if kind == "approval" else _fingerprint_body()
-        return {**common, "ack": membership()["digest"], "body": body}
+    if kind in ("approval", "fingerprint", "rotation"):
+        make = {"approval": lambda: {"by": "Dr. Ada Bø"}, "fingerprint": _fingerprint_body, "rotation": rotation_body}
+        return {**common, "ack": membership()["digest"], "body": make[kind]()}
     if kind in ("revocation", "receipt"):
         return {**common, **_about_keys(kind)}
     in_round = {**common, "round": 0, "attempt": 1, "ack": membership()["digest"]}
@@ -262,6 +263,44 @@ def _about_keys(kind: str) -> dict[str, Any]:
         return {"recipients": [actor(site) for site in SITES], "ack": None, "body": body}
     newest = sha256(approval()["statement"].encode())
     return {"recipients": [actor("st-olav")], "ack": newest, "body": {"seq": 3, "mask": None}}
+
+
+def rotation_body(name: str = "st-olav", old: str = "", new: str = "st-olav-2", by: str = "") -> dict[str, Any]:
+    """`name`, whose key is called `old`, goes on with the one called `new`; `by` is the one that signs the proof."""
+    mask = None
+    if name != "coordinator":
+        half = mask_key(new)
+        mask = certificates.certified(key(new), name, FEDERATION_ID, 1001, half.dh, half.kem).certificate.model_dump()
+    bound = rotations.bound(FEDERATION_ID, name, public(old or name), public(new))
+    proof = sshsig.to_line(sshsig.sign(key(by or new), rotations.NAMESPACE, bound))
+    return {"key": keys.public_line(public(new)), "proof": proof, "mask": mask}
+
+
+def rotation(
+    name: str = "st-olav", old: str = "", new: str = "st-olav-2", by: str = "", signer: str = ""
+) -> dict[str, str]:
+    """The same as a version of the federation quotes it; `signer` is the key that says it, the `old` one as a rule."""
+    statement, _ = of_kind("rotation")
+    sender = {"name": name, "key": keys.fingerprint(public(signer or old or name))}
+    statement["predicate"] |= {"sender": sender, "body": rotation_body(name, old, new, by)}
+    statement["subject"][0]["digest"]["sha256"] = sha256(sshsig.key_blob(public(new)))
+    raw = canonical.encode(statement)
+    signature = sshsig.sign(key(signer or old or name), "rotation@fedmed.v1", raw)
+    return {"statement": raw.decode(), "signature": sshsig.to_line(signature)}
+
+
+def rotated(*quotes: dict[str, str], **now: str) -> bytes:
+    """Version 2 of the federation with these rotations; `now` names the keys that owners have in it."""
+    statement, payloads = of_kind("federation")
+    first = sha256(canonical.encode(statement))
+    statement["predicate"] |= {"seq": 8, "prev": ZEROS}
+    statement["predicate"]["federation"] |= {"version": 2, "previous": first, "approved": first}
+    body = statement["predicate"]["body"]
+    body["rotations"] = list(quotes)
+    for member in body["roster"]:
+        member["key"] = keys.public_line(public(now.get(member["name"].replace("-", "_"), member["name"])))
+    body["coordinator"] = keys.public_line(public(now.get("coordinator", "coordinator")))
+    return signed(statement, payloads, by=key("coordinator"))
 
 
 def _request_body() -> dict[str, Any]:
@@ -306,6 +345,7 @@ def _federation_body() -> dict[str, Any]:
             "min_cosine": "-0.5",
         },
         "encryption": "none",
+        "rotations": [],
     }
 
 
@@ -380,7 +420,7 @@ def second_version() -> bytes:
     first = sha256(canonical.encode(statement))
     payloads = [*payloads, ("preprocessing.json", PREPROCESSING)]
     statement["predicate"] |= {"seq": 8, "prev": ZEROS}
-    statement["predicate"]["federation"] |= {"version": 2, "previous": first}
+    statement["predicate"]["federation"] |= {"version": 2, "previous": first, "approved": first}
     data = statement["predicate"]["payload"]
     data.append({**data[0], "name": "preprocessing.json", "bytes": len(PREPROCESSING)})
     statement["subject"] = [{"name": name, "digest": {"sha256": sha256(part)}} for name, part in payloads]

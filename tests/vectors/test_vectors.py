@@ -42,6 +42,7 @@ def test_there_are_many_small_ones_of_every_kind() -> None:
         "model-approved-by-nobody-yet.fedmed",
     }
     good |= {f"{name}.fedmed" for form in encoded.SETTINGS for name in (f"federation-{form}", f"update-{form}-ok")}
+    good |= {f"federation-rotated{which}.fedmed" for which in ("", "-twice", "-coordinator")}
     good |= {"federation-masked.fedmed", "update-masked-ok.fedmed", "model-masked-ok.fedmed"}
     assert good == {name for name, expected in INDEX if expected == "ok"}
     assert {expected for _, expected in INDEX} <= {"ok", *CODES}

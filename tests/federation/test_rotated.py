@@ -1,0 +1,388 @@
+"""Keys that their owners replace: the old one vouches for the new, and nobody else can."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fedmed.auditor import books, inspection, keyring, rounds
+from fedmed.coordinator import revoke, rotate
+from fedmed.coordinator import status as coordinator_status
+from fedmed.exchange import keys, newkeys, pins
+from fedmed.exchange import workspace as workspaces
+from fedmed.exchange.verdict import Outcome
+from fedmed.site import desk, pin, recover, status
+from fedmed.site import rotate as bedside
+from tests.coded import code_of
+from tests.vectors import samples
+
+from .simulator import predicate_of, statement_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedmed.exchange.federation import Federation
+
+    from .simulator import End, Hospital, Simulation
+
+ACCEPTED = (Outcome.ACCEPTED, "", 0)
+REFUSED = (Outcome.REJECTED, "FM-ROS-12", 4)
+
+
+def say(world: Simulation, name: str) -> bytes:
+    """The rotation of an actor, carried to those whom it is for."""
+    if name == "coordinator":
+        return rotate.rotate(world.coordinator.root, world.now).posted.read_bytes()
+    data = bedside.rotate(world.sites[name].root, world.now).posted.read_bytes()
+    world.coordinator.deliver(data, world.now)
+    return data
+
+
+def play(world: Simulation, value: float = 1.0) -> None:
+    """A whole round, and what came of it in every inbox."""
+    for name in world.names:
+        world.send_update(name, value)
+    world.coordinator.aggregate(world.now)
+    world.carry_down()
+    for name in world.names:
+        world.sites[name].look(world.now)
+
+
+def agreed(site: Hospital) -> Federation:
+    return desk.require_approved(desk.peek(site.root)).agreement.federation
+
+
+def key_of(world: Simulation, name: str) -> str:
+    actor = world.coordinator if name == "coordinator" else world.sites[name]
+    return keys.fingerprint(actor.workspace().public_key)
+
+
+def test_a_site_replaces_its_key_between_two_rounds(simulation: Simulation) -> None:
+    site, root, old = simulation.sites["aa"], simulation.sites["aa"].root, key_of(simulation, "aa")
+    first = bedside.rotate(root, simulation.now)
+    assert (first.old, first.is_new) == (old, True)
+    assert first.posted.name == "rotation-aa-after-0003.fedmed"
+    again = bedside.rotate(root, simulation.now)
+    assert (again.new, again.is_new) == (first.new, False)
+    assert (root / "keys" / "next.key").stat().st_mode & 0o777 == 0o600
+    simulation.coordinator.deliver(first.posted.read_bytes(), simulation.now)
+    play(simulation)
+    assert agreed(site).founding.version == 2
+    assert key_of(simulation, "aa") == first.new == key_of_roster(agreed(simulation.sites["bb"]), "aa")
+    assert not (root / "keys" / "next.key").exists()
+    assert predicate_of(simulation.update("aa", 1.0))["sender"]["key"] == first.new
+    play(simulation)
+    done = simulation.coordinator.workspace().record.newest("model")
+    assert done is not None
+    assert done.last
+    assert code_of(lambda: bedside.rotate(root, simulation.now)) == "FM-ROS-15"
+
+
+def key_of_roster(federation: Federation, name: str) -> str:
+    return keys.fingerprint(federation.key_of(name))
+
+
+def test_a_second_rotation_follows_the_first(simulation: Simulation) -> None:
+    first = say(simulation, "aa")
+    play(simulation)
+    second = say(simulation, "aa")
+    assert predicate_of(second)["sender"]["key"] == key_of(simulation, "aa")
+    assert simulation.coordinator.judge(second, simulation.now)[0] in (Outcome.ACCEPTED, Outcome.DUPLICATE)
+    assert simulation.coordinator.judge(first, simulation.now) == (Outcome.DUPLICATE, "", 0)
+    play(simulation)
+    told = agreed(simulation.sites["bb"])
+    assert [name for name, _ in told.former] == ["aa", "aa"]
+    assert told.founding.version == 3
+
+
+def test_the_coordinator_replaces_its_key_and_every_site_follows(simulation: Simulation) -> None:
+    old = key_of(simulation, "coordinator")
+    say(simulation, "coordinator")
+    say(simulation, "bb")
+    play(simulation)
+    new = key_of(simulation, "coordinator")
+    assert new != old
+    assert predicate_of(simulation.coordinator.posted("federation-v0002"))["sender"]["key"] == old
+    assert predicate_of(simulation.coordinator.posted("model-r0001"))["sender"]["key"] == new
+    for site in simulation.sites.values():
+        assert agreed(site).coordinator().key == new
+        assert not list((site.root / "quarantine").iterdir())
+    play(simulation)
+    books.verify(simulation.coordinator.root, lambda *_: None)
+    for number in (0, 1):
+        rounds.audit(simulation.coordinator.root, number, lambda *_: None)
+
+
+def test_status_says_who_rotates_and_reads_what_comes_with_a_version(simulation: Simulation) -> None:
+    site, now = simulation.sites["aa"].root, simulation.now
+    say(simulation, "aa")
+    say(simulation, "coordinator")
+    simulation.coordinator.look(now)
+    assert coordinator_status.status(simulation.coordinator.root, now).rotating == ["aa", "coordinator"]
+    assert status.status(site, now).rotating == ["aa"]
+    found = keyring.fingerprints(site)
+    assert found.next_key not in ("", found.key)
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.aggregate(now)
+    simulation.carry_down()
+    looked = status.status(site, now)
+    assert {each.verdict.code for each in looked.waiting} == {""}
+    assert looked.next == status.status(simulation.sites["bb"].root, now).next
+    simulation.sites["aa"].look(now)
+    assert (status.status(site, now).rotating, keyring.fingerprints(site).next_key) == ([], "")
+
+
+def test_a_pin_goes_over_to_the_new_key(simulation: Simulation) -> None:
+    site = simulation.sites["aa"]
+    read = keyring.fingerprints(simulation.sites["bb"].root).join
+    pin.pin(site.root, "bb", simulation.now, lambda: read)
+    say(simulation, "bb")
+    play(simulation)
+    assert pins.confirmed(site.workspace().record, agreed(site)) == ["bb"]
+    assert keyring.fingerprints(simulation.sites["bb"].root).join == read, "the join stays"
+
+
+def test_approvals_of_before_count_after(simulation: Simulation) -> None:
+    say(simulation, "aa")
+    play(simulation)
+    data = simulation.coordinator.posted("model-r0001")
+    brought = json.loads(dict(samples.members(data)[2:])["approvals.json"])["approvals"]
+    assert len(brought) == 3
+    assert simulation.sites["cc"].workspace().record.model(1) is not None
+
+
+# what a coordinator could try, and others
+
+
+def next_version(world: Simulation, change: Any) -> bytes:
+    """What the coordinator would seal behind version 1, after `change(body)`."""
+    federation = world.coordinator.posted("federation-v0001")
+    said, first = samples.statement_in(federation), statement_id(federation)
+    predicate = said["predicate"]
+    predicate |= {"seq": 30, "prev": samples.ZEROS}
+    predicate["federation"] |= {"version": 2, "previous": first, "approved": first}
+    change(predicate["body"])
+    return samples.signed(said, samples.members(federation)[2:], by=world.coordinator.key)
+
+
+def quote(data: bytes) -> dict[str, str]:
+    from fedmed.exchange import sshsig  # noqa: PLC0415 - one of many
+
+    (_, raw), (_, armour) = samples.members(data)[:2]
+    return {"statement": raw.decode(), "signature": sshsig.to_line(armour)}
+
+
+def swapped(world: Simulation, site: str, *, line: str = "", quotes: list[dict[str, str]] | None = None) -> End:
+    """How version 2 ends at the site bb that gives `site` this key, with these rotations."""
+
+    def change(body: dict[str, Any]) -> None:
+        for member in body["roster"]:
+            if member["name"] == site:
+                member["key"] = line
+        body["rotations"] = quotes or []
+
+    return world.sites["bb"].judge(next_version(world, change), world.now)
+
+
+def line_in(rotation: bytes) -> str:
+    return str(predicate_of(rotation)["body"]["key"])
+
+
+def test_a_key_without_its_owners_word_is_refused(simulation: Simulation) -> None:
+    """A coordinator that swaps a key and forwards the approvals of before."""
+    usurper = keys.public_line(samples.public("usurper"))
+    assert swapped(simulation, "cc", line=usurper) == REFUSED
+    assert agreed(simulation.sites["bb"]).founding.version == 1
+
+
+def test_a_rotation_of_another_site_moves_nothing(simulation: Simulation) -> None:
+    data = say(simulation, "aa")
+    assert swapped(simulation, "cc", line=line_in(data), quotes=[quote(data)]) == REFUSED
+    assert swapped(simulation, "aa", line=line_in(data), quotes=[quote(data)]) == ACCEPTED
+
+
+def test_a_rotation_that_another_site_signed_in_its_name_is_refused(simulation: Simulation) -> None:
+    data = say(simulation, "aa")
+    by_cc = simulation.change(data, "cc", lambda p: p.update(sender={**simulation.sites["cc"].actor, "name": "aa"}))
+    assert swapped(simulation, "aa", line=line_in(data), quotes=[quote(by_cc)]) == REFUSED
+
+
+def test_a_rotation_to_a_key_that_its_sender_does_not_hold_is_refused(simulation: Simulation) -> None:
+    data, stranger = say(simulation, "aa"), keys.public_line(samples.public("stranger"))
+
+    statement = samples.statement_in(data)
+    statement["predicate"]["body"]["key"] = stranger
+    statement["predicate"] |= {"seq": 9, "prev": samples.ZEROS}
+    statement["subject"][0]["digest"]["sha256"] = keys.digest_in(keys.fingerprint(samples.public("stranger")))
+    false = samples.signed(statement, [], by=simulation.sites["aa"].key)
+    assert simulation.coordinator.judge(false, simulation.now) == REFUSED
+    assert swapped(simulation, "aa", line=stranger, quotes=[quote(false)]) == REFUSED
+
+
+def test_a_rotation_of_before_is_not_replayed(simulation: Simulation) -> None:
+    """Back from the newest key to the one before, with the statement that once led there."""
+    first = say(simulation, "aa")
+    play(simulation)
+    second = say(simulation, "aa")
+    simulation.coordinator.look(simulation.now)
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.aggregate(simulation.now)
+    third = simulation.coordinator.posted("federation-v0003")
+    said = samples.statement_in(third)
+    quotes = said["predicate"]["body"]["rotations"]
+    assert quotes == [quote(first), quote(second)]
+    said["predicate"]["body"]["rotations"] = [*quotes, quotes[0]]
+    member = next(each for each in said["predicate"]["body"]["roster"] if each["name"] == "aa")
+    member["key"] = line_in(first)
+    replayed = samples.signed(said, samples.members(third)[2:], by=simulation.coordinator.key)
+    assert simulation.sites["bb"].judge(replayed, simulation.now) == REFUSED
+    assert simulation.sites["bb"].judge(third, simulation.now) == ACCEPTED
+
+
+def test_a_revoked_key_vouches_for_nobody(simulation: Simulation) -> None:
+    data = say(simulation, "aa")
+    root, now = simulation.coordinator.root, simulation.now
+    revoked = revoke.revoke(root, "aa", 2, "stolen", now).posted.read_bytes()
+    assert simulation.coordinator.judge(data, now) == (Outcome.REJECTED, "FM-ROS-04", 4)
+    simulation.sites["bb"].judge(revoked, now)
+    assert swapped(simulation, "aa", line=line_in(data), quotes=[quote(data)]) == REFUSED
+
+
+def test_the_old_key_says_nothing_new_after_the_switch(simulation: Simulation) -> None:
+    thief = simulation.sites["aa"].key
+    say(simulation, "aa")
+    data = simulation.update("aa", 1.0)
+    simulation.coordinator.deliver(data, simulation.now)
+    play(simulation)
+    late = samples.resigned(data, thief, lambda p: p.update(seq=40))
+    assert simulation.coordinator.judge(late, simulation.now) == (Outcome.REJECTED, "FM-ROS-13", 4)
+    again = samples.resigned(
+        (simulation.sites["aa"].root / "outbox" / "rotation-aa-after-0003.fedmed").read_bytes(),
+        thief,
+        lambda p: p.update(seq=41),
+    )
+    assert simulation.coordinator.judge(again, simulation.now) == (Outcome.REJECTED, "FM-ROS-13", 4)
+
+
+def test_a_model_by_the_coordinators_old_key_is_refused_after_the_switch(simulation: Simulation) -> None:
+    thief = simulation.coordinator.key
+    say(simulation, "coordinator")
+    play(simulation)
+    model = simulation.coordinator.posted("model-r0001")
+    old = {"name": "coordinator", "key": keys.fingerprint(thief.public_key().public_bytes_raw())}
+    false = samples.resigned(model, thief, lambda p: p.update(seq=60, round=2, sender=old))
+    assert simulation.sites["bb"].judge(false, simulation.now) == (Outcome.REJECTED, "FM-ROS-13", 4)
+    version = simulation.coordinator.posted("federation-v0002")
+    third = samples.statement_in(version)
+    third["predicate"]["federation"] |= {"version": 3, "previous": statement_id(version)}
+    by_old = samples.signed(third, samples.members(version)[2:], by=thief)
+    assert simulation.sites["bb"].judge(by_old, simulation.now)[0] is Outcome.REJECTED
+
+
+def test_one_key_is_replaced_once(simulation: Simulation) -> None:
+    data, now = say(simulation, "aa"), simulation.now
+    simulation.coordinator.look(now)
+    second = samples.resigned(data, simulation.sites["aa"].key, lambda p: p.update(seq=9, prev=samples.ZEROS))
+    assert simulation.coordinator.judge(second, now) == REFUSED
+
+
+# kills and backups
+
+
+class Killed(Exception):
+    """The power goes."""
+
+
+PLACES = ["after the new key", "after the statement", "before the ledger says so", "before the old key goes"]
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_killed_rotation_goes_on(simulation: Simulation, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    site, now = simulation.sites["aa"], simulation.now
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    targets = {
+        "after the new key": (newkeys, "_say"),
+        "after the statement": (newkeys.sealing, "post"),
+        "before the ledger says so": (workspaces.Workspace, "write_entry"),
+        "before the old key goes": (workspaces.keys, "replace"),
+    }
+    if where in PLACES[:2]:
+        with monkeypatch.context() as patched:
+            patched.setattr(*targets[where], killed)
+            with pytest.raises(Killed):
+                bedside.rotate(site.root, now)
+        data = bedside.rotate(site.root, now).posted.read_bytes()
+        simulation.coordinator.deliver(data, now)
+    else:
+        say(simulation, "aa")
+    new = keys.fingerprint(keys.load(site.root / "keys" / "next.key").public_key().public_bytes_raw())
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.aggregate(now)
+    simulation.carry_down()
+    if where in PLACES[2:]:
+        with monkeypatch.context() as patched:
+            _kill_the_switch(patched, where, targets)
+            with pytest.raises(Killed):
+                site.look(now)
+    site.look(now)
+    assert key_of(simulation, "aa") == new
+    assert keys.fingerprint(site.key.public_key().public_bytes_raw()) == new, "in its place"
+    assert not (site.root / "keys" / "next.key").exists()
+    books.verify(site.root, lambda *_: None)
+
+
+def _kill_the_switch(patched: pytest.MonkeyPatch, where: str, targets: dict[str, Any]) -> None:
+    owner, name = targets[where]
+    real = getattr(owner, name)
+
+    def killed(*arguments: Any, **facts: Any) -> Any:
+        if where == "before the old key goes" or facts.get("what") == "key":
+            raise Killed
+        return real(*arguments, **facts)
+
+    patched.setattr(owner, name, killed)
+
+
+def restored(site: Hospital, backup: Path, *folders: str) -> None:
+    for folder in folders:
+        shutil.rmtree(site.root / folder)
+        shutil.copytree(backup / folder, site.root / folder)
+
+
+def test_a_backup_of_before_the_rotation_fails_closed(simulation: Simulation, tmp_path: Path) -> None:
+    backup = simulation.copied_to(tmp_path / "backup").sites["aa"].root
+    site, now = simulation.sites["aa"], simulation.now
+    say(simulation, "aa")
+    play(simulation)
+    kept = tmp_path / "keys"
+    shutil.copytree(site.root / "keys", kept)
+    restored(site, backup, "archive", "state")
+    assert code_of(lambda: site.look(now)) == "FM-KEY-02", "the key is newer than the ledger"
+    restored(site, backup, "archive", "state", "keys")
+    assert code_of(lambda: site.look(now)) in ("FM-TRU-06", "ok")
+    assert code_of(lambda: recover.recover(site.root, now)) in ("FM-WAI-02", "ok")
+    assert code_of(lambda: bedside.rotate(site.root, now)) == "FM-ROS-14"
+
+
+def test_a_file_of_a_rotated_federation_is_verified_alone(simulation: Simulation) -> None:
+    say(simulation, "coordinator")
+    say(simulation, "aa")
+    play(simulation)
+    outbox = simulation.coordinator.root / "outbox"
+    for name in ("federation-v0002", "model-r0001"):
+        inspection.verify(outbox / f"{name}.fedmed", outbox / "federation-v0002.fedmed")
+    inspection.verify(outbox / "federation-v0002.fedmed", outbox / "federation-v0001.fedmed")
+    rotation = simulation.sites["aa"].root / "outbox" / "rotation-aa-after-0003.fedmed"
+    for version in (1, 2):
+        inspection.verify(rotation, outbox / f"federation-v000{version}.fedmed")
+    lines = keyring.allowed_signers(simulation.coordinator.root, None)
+    assert keys.public_line(simulation.sites["aa"].workspace().public_key) in lines
