@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fedmed.auditor.inspection import Reference
     from fedmed.exchange.statement import Statement
 
 
@@ -24,18 +25,23 @@ if TYPE_CHECKING:
 class Audit:
     """An unbroken ledger: its length, its head, and how many archived files were read and found whole.
 
-    `laps` are those of which every update is here and goes on from the one before.
+    `laps` are those of which every update is here and goes on from the one before. Of the `encrypted` files so many
+    were `opened` with an age key, held against the federation and against what the ledger says of them.
     """
 
     entries: int
     head: str
     archived: int
     laps: int = 0
+    encrypted: int = 0
+    opened: int = 0
 
 
-def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
-    """Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named),
-    FM-CYC-02, FM-CYC-04 (laps).
+def verify(root: Path, progress: Callable[[int, int], None], age_key: Path | None = None) -> Audit:
+    """With an `age_key`, the workspace's own or another recipient's, also what is encrypted to it.
+
+    Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named), FM-CYC-02,
+    FM-CYC-04 (laps), FM-KEY-*.
     """
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
@@ -45,17 +51,53 @@ def verify(root: Path, progress: Callable[[int, int], None]) -> Audit:
     record = Record(ledger.entries)
     _nothing_forgotten(root, record)
     ids = sorted({known.id for known in (*record.said, *record.received)})
+    agreed = record.newest("federation")
+    known = inspection.read_federation(root / "archive" / f"{agreed.id}.fedmed") if agreed else None
     of_rounds: dict[str, Statement] = {}
+    encrypted, opened = 0, 0
+    inside = _Inside(root, record, known, age_key)
     for number, statement_id in enumerate(ids, start=1):
         said = _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
         if record.own_seq(statement_id) is not None:
             _remembered(said, record)
         if said.kind in ("model", "update"):
             of_rounds[statement_id] = said
+        encrypted += said.is_encrypted
+        opened += said.is_encrypted and inside.is_as_noted(statement_id)
         progress(number, len(ids))
-    agreed = record.newest("federation")
-    known = inspection.read_federation(root / "archive" / f"{agreed.id}.fedmed") if agreed else None
-    return Audit(ledger.length, ledger.head, len(ids), laps.verify(of_rounds, known) if known else 0)
+    whole = laps.verify(of_rounds, known) if known else 0
+    return Audit(ledger.length, ledger.head, len(ids), whole, encrypted, opened)
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What is encrypted in an archive, for who has a key."""
+
+    root: Path
+    record: Record
+    known: Reference | None
+    age_key: Path | None
+
+    def is_as_noted(self, statement_id: str) -> bool:
+        """Whether the key opens it, and all in it is as it must be. Raises FedmedError FM-TRU-11 where it is not."""
+        path = self.root / "archive" / f"{statement_id}.fedmed"
+        if self.known is None or self.age_key is None:
+            return False
+        fd = files.open_regular(path)
+        try:
+            envelope = artifact.read_envelope(reading.reader(fd))
+            said = statement.decode(envelope.raw)
+            _, first = inspection.look_inside(path, self.age_key, envelope, said, self.known)
+        except FedmedError as error:
+            if error.code == "FM-AGE-02":
+                return False
+            raise _damaged(statement_id, error.message) from error
+        finally:
+            os.close(fd)
+        noted = {each.payload for each in (*self.record.said, *self.record.received) if each.id == statement_id}
+        if noted != {first}:
+            raise _damaged(statement_id, "the ledger says that something else is in it")
+        return True
 
 
 def _nothing_forgotten(root: Path, record: Record) -> None:
@@ -98,4 +140,8 @@ def _check(path: Path, statement_id: str) -> Statement:
             os.close(fd)
     except (OSError, FedmedError) as error:
         why = error.message if isinstance(error, FedmedError) else "it is missing"
-        raise FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}...: {why}") from error
+        raise _damaged(statement_id, why) from error
+
+
+def _damaged(statement_id: str, why: str) -> FedmedError:
+    return FedmedError("FM-TRU-11", f"archive: {statement_id[:16]}...: {why}")

@@ -32,7 +32,7 @@ from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from fedmed.exchange.artifact import Demand, Envelope
@@ -104,7 +104,7 @@ def inspect(path: Path, age_key: Path | None = None) -> Inspected:
         envelope = artifact.read_envelope(reading.reader(fd))
         _role(envelope, None)
         said = _stated(envelope, None)
-        if age_key is not None and said.is_encrypted:
+        if age_key is not None and said.hides:
             said = _told(fd, envelope, said, age_key)
         return _inspected(fd, envelope, said)
 
@@ -120,29 +120,49 @@ def _told(fd: int, envelope: Envelope, said: Statement, age_key: Path) -> Statem
     return private_facts.show(said, bytes(private))
 
 
-def verify(path: Path, federation_path: Path | None) -> Verified:
-    """Signature, owner of the key, payload hashes, tensor table, finite numbers.
+def verify(path: Path, federation_path: Path | None, age_key: Path | None = None) -> Verified:
+    """Signature, owner of the key, payload hashes, tensor table, finite numbers; of what is encrypted the contents with
+    a recipient's `age_key`, held against the federation.
 
-    Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-02, FM-TRU-10, FM-TEN-*, FM-NRM-05, FM-WAI-04.
+    Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-02, FM-TRU-10, FM-TEN-*, FM-NRM-05, FM-WAI-04; with a key FM-AGE-*,
+    FM-KEY-*, FM-ENC-*, FM-ROS-01.
     """
     known = None if federation_path is None else read_federation(federation_path)
     with _opened(path) as fd:
         envelope, said, owner = check(reading.reader(fd), known)
+        if is_open := said.is_encrypted and known is not None and age_key is not None:
+            said, _ = look_inside(path, age_key, envelope, said, known)
         found = _inspected(fd, envelope, said)
     names = [
         (part.name, part.bytes, found.statement.digest_of(part.name)) for part in found.statement.predicate.payload
     ]
     checked = ["signature", "canonical statement and schema", "payload hashes", "container, to the last byte"]
     if found.statement.is_encrypted:
-        checked[2] = "hashes of the encrypted payloads; what is in them only their recipients can check"
+        checked[2] = "hashes of the encrypted payloads"
+        checked[2] += "" if is_open else "; what is in them only their recipients can check"
     if known is not None:
         checked += ["key and role in the federation", "federation id, version and digest"]
-        checked += ["approvals of sites"] if found.kind == "model" and not found.statement.is_encrypted else []
-        looks_in = found.kind in ("model", "update", "state") and not found.statement.is_encrypted
-        checked += ["tensor table and finite numbers"] if looks_in else []
+        looks_in = is_open or not found.statement.is_encrypted
+        checked += ["what is encrypted to this key"] if is_open else []
+        checked += ["approvals of sites"] if found.kind == "model" and looks_in else []
+        has_tensors = found.kind in ("model", "update", "state")
+        checked += ["tensor table and finite numbers"] if has_tensors and looks_in else []
     spoken = keys.spoken(known.federation.digest) if known else ""
     asked = known.recipe.update.encoding if known and found.kind == "update" else ""
     return Verified(found, owner.name if owner else "", spoken, names, checked, asked)
+
+
+def look_inside(
+    path: Path,
+    age_key: Path,
+    envelope: Envelope,
+    said: Statement,
+    known: Reference,
+    keep: Callable[[str], Callable[[bytes], object]] | None = None,
+) -> tuple[Statement, str]:
+    """As `decrypting.examine`, with what the federation demands of the payloads of this file, which was checked."""
+    more = {} if keep is None else {"keep": keep}
+    return decrypting.examine(path, age_key, envelope, said, _expected(said, known), known.federation, **more)
 
 
 def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement, Owner | None]:

@@ -1,7 +1,8 @@
 """`ledger audit --round N`: the model that a round gave, computed again from its files and compared bit for bit.
 
-Whoever has the archive can do it: no key, no workspace, no torch. What files cannot show is who is behind a key; for
-that the federation's fingerprint is compared with the coordinator's.
+Whoever has the archive can do it, without a workspace and without torch; where payloads are encrypted, with the age key
+of a recipient of them all, which is the coordinator's. What files cannot show is who is behind a key; for that the
+federation's fingerprint is compared with the coordinator's.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ import numpy as np
 from fedmed.auditor import masked
 from fedmed.auditor.shelf import Shelf
 from fedmed.errors import FedmedError
-from fedmed.exchange import bodies, keys, predicates
+from fedmed.exchange import bodies, keys, predicates, statement
 from fedmed.learning import payloads, replay, shapes, strategies
 from fedmed.learning.strategy import Meta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fedmed.auditor.shelf import Taken
-    from fedmed.exchange.statement import Statement
     from fedmed.learning.replay import Read
     from fedmed.learning.shapes import Table
     from fedmed.learning.strategy import Strategy
@@ -39,7 +39,8 @@ MODEL, UPDATE, STATE = "model.safetensors", "update.safetensors", "state.safeten
 @dataclass(frozen=True)
 class Recomputed:
     """A model that its files give again. `federation` is the spoken fingerprint of the version that it answers under;
-    `remembered`: how many vectors of the strategy's memory were compared too.
+    `remembered`: how many vectors of the strategy's memory were compared too; `opened`: how many of the files were
+    encrypted.
     """
 
     round: int
@@ -48,6 +49,7 @@ class Recomputed:
     federation: str
     sites: list[str]
     remembered: int
+    opened: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,23 @@ class _Round:
     made: Taken
 
     @property
+    def files(self) -> list[Taken]:
+        return [self.made, self.base, *self.updates]
+
+    @property
     def table(self) -> Table:
         return self.base.known.layout.table
 
 
-def audit(folder: Path, round_: int, progress: Progress) -> Recomputed:
-    """Raises FedmedError FM-SHR-13 (no such round, or two models of it), FM-SHR-14 (the files give another model),
+def audit(folder: Path, round_: int, progress: Progress, age_key: Path | None = None) -> Recomputed:
+    """What is encrypted is opened with `age_key`; without one, or with another's, what can be checked is checked before
+    the refusal.
+
+    Raises FedmedError FM-SHR-13 (no such round, or two models of it), FM-SHR-14 (the files give another model),
     FM-SHR-15 (not to be computed from files), FM-TRU-11 (a file is not here), and as `inspection.verify`.
     """
     with ExitStack() as stack:
-        shelf = Shelf(folder, stack)
+        shelf = Shelf(folder, stack, age_key)
         found = _round(shelf, round_, progress)
         strategy = _strategy(found, round_)
         before = _memory(shelf, found.base, strategy, round_ - 1)
@@ -84,7 +93,7 @@ def audit(folder: Path, round_: int, progress: Progress) -> Recomputed:
                 if read is None or not np.array_equal(combined.memory[name], read(block.start, len(block.base))):
                     raise _other(round_, f"what the strategy remembers as {name}")
             progress("computing the model", stop, total)
-    if digest.hexdigest() != found.made.said.digest_of(MODEL):
+    if digest.hexdigest() != found.made.first:
         raise _other(round_, "the model")
     return Recomputed(
         round_,
@@ -93,6 +102,7 @@ def audit(folder: Path, round_: int, progress: Progress) -> Recomputed:
         keys.spoken(found.base.known.federation.root),
         [each.said.sender for each in found.updates],
         len(after),
+        sum(each.said.is_encrypted for each in found.files),
     )
 
 
@@ -105,26 +115,38 @@ def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:
     body = _body(made)
     if body.previous is None or not body.parents:
         raise FedmedError("FM-SHR-13", f"model of round {round_ + 1}: it names no model and updates before it")
-    require_readable(made.said)
     base = shelf.take(body.previous)
     _body(base)
     if base.known.federation.founding.id != made.known.federation.founding.id:
         raise _other(round_, "the federation of the model before")
-    if body.is_of_masked != base.known.recipe.aggregation.masks:
+    if _is_of_masked(made) != base.known.recipe.aggregation.masks:
         raise _other(round_, "whether updates came masked")
-    updates = []
+    updates: list[Taken] = []
     for number, parent in enumerate(body.parents, start=1):
         taken = shelf.take(parent.update)
         said = taken.said.predicate
         answers = isinstance(said, predicates.UpdatePredicate) and (
-            (said.sender.name, said.round, said.base_model) == (parent.site, round_, base.said.digest_of(MODEL))
+            (said.sender.name, said.round) == (parent.site, round_)
+            and said.base_model == (base.first or _answered(updates, said))
         )
         if not answers:
             raise _other(round_, f"what {parent.site} answered")
-        require_readable(taken.said)
         updates.append(taken)
         progress("verifying files", number, len(body.parents))
-    return _Round(base, updates, made)
+    found = _Round(base, updates, made)
+    _require_readable(found, round_)
+    return found
+
+
+def _answered(updates: Sequence[Taken], said: predicates.UpdatePredicate) -> str:
+    """What all must have answered, where the model itself is not open."""
+    first = updates[0].said.predicate if updates else said
+    return getattr(first, "base_model", "")
+
+
+def _is_of_masked(made: Taken) -> bool:
+    predicate = made.said.predicate
+    return isinstance(predicate, predicates.ModelPredicate) and statement.is_of_masked(predicate)
 
 
 def _made(shelf: Shelf, round_: int) -> Taken:
@@ -133,7 +155,7 @@ def _made(shelf: Shelf, round_: int) -> Taken:
     """
     models = [shelf.take(each) for each in shelf.models(round_ + 1)]
     attempts = {getattr(each.said.predicate, "attempt", 0): each for each in models}
-    weights = {each.said.digest_of(MODEL) for each in models}
+    weights = {each.first for each in models}
     if len(weights) != 1 or len(attempts) != len(models):
         raise FedmedError("FM-SHR-13", f"round {round_}: expected one model that came of it, got {len(models)}")
     return attempts[min(attempts)]
@@ -146,10 +168,14 @@ def _body(model: Taken) -> bodies.Model:
     return body
 
 
-def require_readable(said: Statement) -> None:
-    """What is encrypted only its recipient can compute with. Raises FedmedError FM-SHR-15."""
-    if any(str(part.enc) != "none" for part in said.predicate.payload):
-        raise _not_from_files(f"{said.kind} of {said.sender}: it is encrypted for its recipients")
+def _require_readable(found: _Round, round_: int) -> None:
+    """What is encrypted only its recipients can compute with. Raises FedmedError FM-SHR-15."""
+    closed = [each for each in found.files if not each.is_readable]
+    if closed:
+        held = "signatures, the digests of ciphertexts, and that the files name each other, hold"
+        words = f"round {round_}: {len(closed)} of {len(found.files)} files are encrypted and were not opened; {held}"
+        next_ = f"fedmed ledger audit --round {round_} --age-key FILE, with keys/age.key of the coordinator"
+        raise FedmedError("FM-SHR-15", words, next=next_)
 
 
 def _strategy(found: _Round, round_: int) -> Strategy:
@@ -169,7 +195,7 @@ def _strategy(found: _Round, round_: int) -> Strategy:
 
 def _rows(stack: ExitStack, found: _Round) -> list[Read]:
     """What the strategy is given: each update, or of masked ones their mean."""
-    if not _body(found.made).is_of_masked:
+    if not _is_of_masked(found.made):
         return [_vector(stack, each) for each in found.updates]
     mean = masked.pooled(found.base, found.updates, found.made)
     return [_numbers(stack, (piece.astype("<f4", copy=False).tobytes() for piece in mean.pieces))]
@@ -177,7 +203,7 @@ def _rows(stack: ExitStack, found: _Round) -> list[Read]:
 
 def _meta(found: _Round) -> list[Meta]:
     """What each update counts, as the coordinator had it; the mean of masked ones counts for all of them."""
-    if _body(found.made).is_of_masked:
+    if _is_of_masked(found.made):
         return [Meta("pooled", 1, 1.0, 1)]
     parents = [(each.site, each.weight) for each in _body(found.made).parents if each.weight is not None]
     cap = float(found.base.known.federation.body.limits.max_share)

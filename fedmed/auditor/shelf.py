@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import artifact, predicates, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -27,17 +28,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Taken:
-    """A file that was verified to its last byte, still open. Threads may read it."""
+    """A file that was verified to its last byte, still open. Threads may read it.
+
+    Of one that is encrypted `opened` are its payloads in clear, by name, and `first` is the SHA-256 of the first one;
+    both are empty where no key opened it.
+    """
 
     fd: int
     envelope: Envelope
     said: Statement
     known: Reference
+    opened: Mapping[str, int] = field(default_factory=dict)
+    first: str = ""
     lock: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def is_readable(self) -> bool:
+        return bool(self.opened) or not self.said.is_encrypted
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """A payload in pieces."""
-        return files.read_chunks(self.fd, self._start(name), self._size(name))
+        return files.read_chunks(self._fd(name), self._start(name), self._size(name))
 
     def payload(self, name: str) -> bytes:
         """A whole payload, of those that are small."""
@@ -49,22 +60,33 @@ class Taken:
 
         def read(first: int, count: int) -> np.ndarray:
             with self.lock:
-                data = b"".join(files.read_chunks(self.fd, start + first * width, count * width))
+                data = b"".join(files.read_chunks(self._fd(name), start + first * width, count * width))
             return np.frombuffer(data, dtype, count)
 
         return read
 
+    def _fd(self, name: str) -> int:
+        return self.opened.get(name, self.fd)
+
     def _start(self, name: str) -> int:
+        if name in self.opened:
+            return 0
         return artifact.payload_offset(self.envelope, self.said, name)
 
     def _size(self, name: str) -> int:
+        if name in self.opened:
+            return os.fstat(self.opened[name]).st_size
         return next(part.bytes for part in self.said.predicate.payload if part.name == name)
 
 
 class Shelf:
-    """The signed files of a folder, or of its archive/, by id. What cannot be read as one is passed over."""
+    """The signed files of a folder, or of its archive/, by id. What cannot be read as one is passed over.
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    What is encrypted is opened with a recipient's `age_key`, into files that go away.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack, age_key: Path | None = None) -> None:
+        self._age_key = age_key
         self._folder = folder / "archive" if (folder / "archive").is_dir() else folder
         self._stack = stack
         self._references: dict[str, Reference] = {}
@@ -98,7 +120,30 @@ class Shelf:
         fd = files.open_regular(path)
         self._stack.callback(os.close, fd)
         envelope, said, _ = inspection.check(reading.reader(fd), known)
-        return Taken(fd, envelope, said, known)
+        if not said.is_encrypted:
+            return Taken(fd, envelope, said, known, first=said.subject[0].digest.sha256)
+        return self._opened(path, Taken(fd, envelope, said, known))
+
+    def _opened(self, path: Path, taken: Taken) -> Taken:
+        """As it is where there is no key, or one that it was not encrypted to."""
+        if self._age_key is None:
+            return taken
+        stack, clear = self._stack, dict[str, IO[bytes]]()
+
+        def keep(name: str) -> Callable[[bytes], object]:
+            clear[name] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the stack
+            return clear[name].write
+
+        try:
+            said, first = inspection.look_inside(path, self._age_key, taken.envelope, taken.said, taken.known, keep)
+        except FedmedError as error:
+            if error.code != "FM-AGE-02":
+                raise
+            return taken
+        for file in clear.values():
+            file.flush()
+        opened = {name: file.fileno() for name, file in clear.items()}
+        return replace(taken, said=said, opened=opened, first=first)
 
     def _reference(self, membership: object) -> Reference:
         digest = getattr(membership, "digest", "")

@@ -13,7 +13,15 @@ from fedmed.errors import CODES, FedmedError
 keys_app = typer.Typer(help="Fingerprints, and the roster for ssh-keygen.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The workspace's own record.", no_args_is_help=True)
 SMALL = " (tensors of fewer than 64 numbers are in every encoding)"
+Reader = Annotated[
+    Path | None,
+    typer.Option("--workspace", "-w", metavar="DIR", help="Look also at what is encrypted to this workspace."),
+]
 SignedFile = Annotated[Path, typer.Argument(help="A *.fedmed file.", metavar="FILE")]
+AgeKey = Annotated[
+    Path | None,
+    typer.Option("--age-key", metavar="FILE", help="A recipient's keys/age.key: look also at what is encrypted to it."),
+]
 FederationFile = Annotated[
     Path | None, typer.Option("--federation", "-f", help="The federation file to hold it against.")
 ]
@@ -29,10 +37,8 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     file: SignedFile,
-    workspace: Annotated[
-        Path | None,
-        typer.Option("--workspace", "-w", metavar="DIR", help="Show also what is encrypted to this workspace."),
-    ] = None,
+    workspace: Reader = None,
+    age_key: AgeKey = None,
     as_json: Json = False,
 ) -> None:
     """Show what a file says, without reading its tensors. No workspace needed, but for what is encrypted.
@@ -42,7 +48,8 @@ def inspect(
     from fedmed.auditor import inspection  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    found = inspection.inspect(file, workspace / "keys" / "age.key" if workspace else None)
+    key = _key_of(workspace, age_key)
+    found = inspection.inspect(file, key)
     predicate = found.statement.predicate
     out.say(f"{found.kind} of {found.sender}, id {found.id}")
     out.say(f"fingerprint {found.spoken}")
@@ -59,12 +66,22 @@ def inspect(
     for part in predicate.payload:
         coding = (f" of {part.coding}" if part.coding != "none" else "") + (", encrypted" if part.enc != "none" else "")
         out.say(f"payload {part.name}: {part.bytes} bytes{coding}, sha256 {found.statement.digest_of(part.name)}")
-    if found.statement.is_encrypted and not workspace:
+    if found.statement.hides and key is None:
         out.say("what it tells is encrypted: a recipient sees it with fedmed inspect FILE -w WORKSPACE")
-    body = plain(predicate.body)
+    body = plain(predicate.body) or {}
     for key, value in {**body, **(body.pop("facts", None) or {})}.items():
         out.say(f"  {key}: {_words(value)}")
     out.result(found)
+
+
+def _key_of(workspace: Path | None, age_key: Path | None) -> Path | None:
+    return age_key or (workspace / "keys" / "age.key" if workspace else None)
+
+
+def _own_key(workspace: Path) -> Path | None:
+    """That of a workspace; an archive that somebody was given has none."""
+    path = workspace / "keys" / "age.key"
+    return path if path.exists() else None
 
 
 def _words(value: Any) -> str:
@@ -78,15 +95,25 @@ def _words(value: Any) -> str:
     return "-" if value in (None, "") else str(value)
 
 
-def verify(file: SignedFile, federation: FederationFile = None, as_json: Json = False) -> None:
-    """Check a file to its last byte; with --federation also whose key signed it. Exit 0 only when it holds.
+def verify(
+    file: SignedFile,
+    federation: FederationFile = None,
+    workspace: Reader = None,
+    age_key: AgeKey = None,
+    as_json: Json = False,
+) -> None:
+    """Check a file to its last byte; with --federation also whose key signed it, and for who can open it also what is
+    encrypted. Exit 0 only when it holds.
 
     Example: fedmed verify update-r0003-st-olav.fedmed --federation federation-v0001.fedmed
     """
     from fedmed.auditor import inspection  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    found = inspection.verify(file, federation)
+    key = _key_of(workspace, age_key)
+    if key is not None and federation is None:
+        raise FedmedError("FM-USE-01", "what is encrypted is held against the federation: expected --federation FILE")
+    found = inspection.verify(file, federation, key)
     whose = f"{found.owner}'s key" if found.owner else f"{found.inspected.key}, an owner not checked"
     if found.federation:  # a file that anyone can have signed: who the key belongs to is its word
         whose += f" by the federation {found.federation} (compare it with the coordinator's)"
@@ -172,8 +199,9 @@ def allowed_signers(workspace: Workspace = Path(), federation: FederationFile = 
 
 
 @ledger_app.command("verify")
-def ledger_verify(workspace: Workspace = Path(), as_json: Json = False) -> None:
-    """Check the chain of the ledger and every archived file against it.
+def ledger_verify(workspace: Workspace = Path(), age_key: AgeKey = None, as_json: Json = False) -> None:
+    """Check the chain of the ledger and every archived file against it; what is encrypted with the workspace's own age
+    key, or with another one.
 
     Example: fedmed ledger verify -w coord
     """
@@ -181,9 +209,14 @@ def ledger_verify(workspace: Workspace = Path(), as_json: Json = False) -> None:
 
     out = Screen(as_json=as_json)
     with out.progress() as step:
-        audit = books.verify(workspace, lambda done, total: step("reading the archive", done, total))
+        key = age_key or _own_key(workspace)
+        audit = books.verify(workspace, lambda done, total: step("reading the archive", done, total), key)
     laps = f", {audit.laps} laps from hand to hand" if audit.laps else ""
     out.say(f"unbroken: {audit.entries} entries, {audit.archived} archived files whole{laps}")
+    if audit.encrypted:
+        opened = f"{audit.opened} of {audit.encrypted} encrypted files opened: what is in them is what the ledger says"
+        closed = f"{audit.encrypted} encrypted files: no key (--age-key FILE), so what is in them was not looked at"
+        out.say(opened if key else closed)
     out.say(f"head {audit.head}")
     out.result(audit)
 
@@ -192,9 +225,11 @@ def ledger_verify(workspace: Workspace = Path(), as_json: Json = False) -> None:
 def ledger_audit(
     round_: Annotated[int, typer.Option("--round", "-r", help="The round that gave the model.", min=0)],
     workspace: Workspace = Path(),
+    age_key: AgeKey = None,
     as_json: Json = False,
 ) -> None:
-    """Compute a round's model again from its signed files alone, and compare it bit for bit. An archive is enough.
+    """Compute a round's model again from its signed files alone, and compare it bit for bit. An archive is enough, and
+    where payloads are encrypted the age key of a recipient: the workspace's own, or --age-key FILE.
 
     Example: fedmed ledger audit --round 7 -w coord
     """
@@ -202,9 +237,11 @@ def ledger_audit(
 
     out = Screen(as_json=as_json)
     with out.progress() as step:
-        found = rounds.audit(workspace, round_, step)
+        found = rounds.audit(workspace, round_, step, age_key or _own_key(workspace))
     out.say(f"round {found.round}: its files give the model r{found.round + 1:04d}, bit for bit")
     out.say(f"made of the updates of {', '.join(found.sites)}")
+    if found.opened:
+        out.say(f"{found.opened} files were encrypted, and opened with the age key")
     out.say(f"sha256 {found.sha256}, id {found.model}")
     out.say(f"by the federation {found.federation} (compare it with the coordinator's)")
     out.result(found)

@@ -134,7 +134,7 @@ def decrypt(chunks: Iterator[bytes], sink: Opened, identity: Identity, what: str
     try:
         decrypt_io(_Joined(chunks), sink, [identity])
     except (DecryptError, OSError) as error:
-        message = f"{what}: this workspace's age key does not open it, or it is damaged"
+        message = f"{what}: the age key here does not open it, or it is damaged"
         raise FedmedError("FM-AGE-02", message, local=str(error)) from error
     return sink.close()
 

@@ -66,8 +66,10 @@ def examine(
     said: Statement,
     expected: Mapping[str, Demand],
     federation: Federation,
+    keep: Callable[[str], Callable[[bytes], object]] = lambda _: _pass,
 ) -> tuple[Statement, str]:
-    """The statement with what it says in private, and the SHA-256 of the first payload's plaintext.
+    """The statement with what it says in private, and the SHA-256 of the first payload's plaintext. `keep(name)` is
+    given the plaintext of every other payload than `body.json`.
 
     Payloads that nobody demands anything of, those of masks, are read where they are used. `path` is a copy whose every
     byte was verified. Raises FedmedError FM-AGE-02, -03, -04, FM-KEY-*, FM-FRM-02, -03, FM-TEN-*, FM-ENC-*, FM-ROS-01.
@@ -76,8 +78,9 @@ def examine(
     fd = files.open_regular(path)
     try:
         digests = [
-            _open(fd, envelope, said, part, expected.get(part.name), identity, private)
+            _open(fd, envelope, said, part, expected.get(part.name), identity, take)
             for part in said.predicate.payload
+            for take in [private.extend if part.name == PRIVATE else keep(part.name)]
         ]
     finally:
         os.close(fd)
@@ -93,7 +96,7 @@ def _open(
     part: Payload,
     demand: Demand | None,
     identity: Identity,
-    private: bytearray,
+    take: Callable[[bytes], object],
 ) -> str:
     what = f"{part.name} of {said.kind} {said.sender}"
     if demand is None and part.media == artifact.SAFETENSORS:
@@ -107,7 +110,12 @@ def _open(
     readers = len(getattr(said.predicate, "recipients", ())) + 1  # and the sender
     confidential.check_header(what, head, part.bytes, limit if is_exact else 0, limit, readers)
     inspector = demand.inspector() if demand else None
-    feed = inspector.feed if inspector else private.extend if part.name == PRIVATE else _pass
+
+    def feed(data: bytes) -> None:
+        if inspector:
+            inspector.feed(data)
+        take(data)
+
     sink = confidential.Opened(what, confidential.binding(said), limit, feed)
     digest = confidential.decrypt(files.read_chunks(fd, start, part.bytes), sink, identity, what)
     if inspector:

@@ -205,5 +205,8 @@ def _archive(workspace: Workspace, proof: _Proof, path: Path) -> None:
 
 
 def _known(workspace: Workspace, proof: _Proof) -> Known:
-    outcome = "said" if proof.path is not None else "lost"
-    return intake.to_known(proof.envelope.id, proof.said, outcome, workspace.name)
+    """The line of one that is here whole has the digest of its plaintext, as when it was said."""
+    if proof.path is None:
+        return intake.to_known(proof.envelope.id, proof.said, "lost", workspace.name)
+    plain = archived.plain_digest(workspace, proof.envelope.id)
+    return intake.to_known(proof.envelope.id, proof.said, "said", workspace.name, plain)

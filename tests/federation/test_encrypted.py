@@ -16,11 +16,13 @@ from typer.testing import CliRunner
 from fedmed.auditor import inspection
 from fedmed.cli.app import app
 from fedmed.coordinator import evaluate, status
+from fedmed.coordinator import recover as at_coordinator
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, archived, canonical, confidential, predicates, statement
 from fedmed.exchange.verdict import Outcome
+from fedmed.site import recover as at_site
 from fedmed.site import status as site_status
-from tests.federation.simulator import INITIAL, Simulation
+from tests.federation.simulator import INITIAL, Simulation, restore
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -330,3 +332,26 @@ def test_a_rotten_archive_says_so(world: Simulation) -> None:
         with pytest.raises(FedmedError) as rotten:
             archived.read_payload(found, known.id, name)
         assert rotten.value.code == "FM-TRU-11"
+
+
+def test_a_restored_coordinator_goes_on_with_the_encrypted_file_that_a_site_has(world: Simulation) -> None:
+    """What is answered is the digest of the tensors in it, which its ledger has again."""
+    backup = world.copied_to(world.root.parent / "backup").coordinator
+    for name in NAMES:
+        world.send_update(name, 1.0)
+    world.coordinator.aggregate(world.now)
+    before = world.coordinator.workspace().record.model(1)
+    world.carry_down()
+    for name in NAMES:
+        world.sites[name].look(world.now)
+    restore(world.coordinator, backup.root)
+    for path in at_site.vouch(world.sites["aa"].root, "coordinator", world.now):
+        world.coordinator.deliver(path.read_bytes(), world.now)
+    at_coordinator.recover(world.coordinator.root, world.now)
+    after = world.coordinator.workspace().record.model(1)
+    assert before is not None
+    assert after is not None
+    assert (after.id, after.payload) == (before.id, before.payload)
+    for name in NAMES:
+        world.send_update(name, 1.0)
+    assert world.coordinator.aggregate(world.now).round == 2
