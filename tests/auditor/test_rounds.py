@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fedmed.auditor import inspection, rounds
+from fedmed.auditor import rounds
 from fedmed.cli.app import app
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
@@ -163,14 +163,6 @@ def test_what_rounding_or_a_lap_decides_is_not_said_to_be_the_same(tmp_path: Pat
             world.carry()
     aggregate.aggregate(world.coordinator, small.now())
     assert code_of(lambda: rounds.audit(world.coordinator, 0, quiet)) == "FM-SHR-15"
-
-
-def test_what_is_encrypted_is_for_its_recipient_alone(archive: Path) -> None:
-    said = inspection.inspect(of_kind(archive, "update", 0)[0]).statement
-    rounds.require_readable(said)
-    payload = [part.model_copy(update={"enc": "age"}) for part in said.predicate.payload]
-    sealed = said.model_copy(update={"predicate": said.predicate.model_copy(update={"payload": payload})})
-    assert code_of(lambda: rounds.require_readable(sealed)) == "FM-SHR-15"
 
 
 def order_of(world: small.Federation) -> list[str]:
