@@ -10,11 +10,11 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import archived, artifact, bodies_roster, canonical, predicates, quoted, statement
-from fedmed.exchange.fields import Sent, parsed
+from fedmed.exchange.fields import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,7 +56,11 @@ def approved_by(data: bytes, federation: Federation, counts: quoted.Counts) -> d
 
     Raises FedmedError FM-ROS-01 unless every single one is good: a coordinator that forwards a bad one made it.
     """
-    brought = parsed(Approvals, data, "FM-ROS-01", PAYLOAD).approvals
+    try:
+        canonical.decode(data)
+        brought = Approvals.model_validate_json(data, strict=True).approvals
+    except (FedmedError, ValidationError) as error:
+        raise FedmedError("FM-ROS-01", f"{PAYLOAD}: not in its form", local=str(error)) from error
     found: dict[str, str] = {}
     last = ""
     for each in brought:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import canonical, seeds, shamir
 from fedmed.exchange.certificates import MaskKey
-from fedmed.exchange.fields import Digest, Sent, parsed
+from fedmed.exchange.fields import Digest, Sent
 from fedmed.exchange.seeds import Context, Masks
 
 BUNDLES, SHARES = "bundles.bin", "shares.json"
@@ -104,11 +104,16 @@ def read_table(data: bytes, sha256: str, context: Context, dealer: str, dealt: S
     Raises FedmedError FM-SHR-07.
     """
     count = len(context.sites)
-    table = parsed(Table, data, "FM-SHR-07", f"{SHARES} of {dealer}")
-    is_square = {len(table.seeds), len(table.rows), *(len(row.shares) for row in table.rows)} == {count}
-    if not is_square or table.dealt != list(dealt) or hashlib.sha256(data).hexdigest() != sha256:
+    try:
+        canonical.decode(data)
+        table = Table.model_validate_json(data, strict=True)
+        if {len(table.seeds), len(table.rows), *(len(row.shares) for row in table.rows)} != {count}:
+            raise ValueError("another number of sites")
+        if table.dealt != list(dealt) or hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("other rows than the statement lists")
+    except (FedmedError, ValidationError, ValueError) as error:
         message = f"{SHARES} of {dealer}: expected commitments for {count} sites, as its statement lists them"
-        raise FedmedError("FM-SHR-07", message)
+        raise FedmedError("FM-SHR-07", message, local=str(error)) from error
     return table
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 
-from fedmed.errors import FedmedError
-from fedmed.exchange import canonical, keys
+from fedmed.exchange import keys
 from fedmed.strict import PlainText, Strict
 
 
@@ -15,18 +14,6 @@ class Sent(Strict):
     """A part of a statement: strict types, so that 1, "1" and true are three different things."""
 
     model_config = ConfigDict(strict=True, validate_by_name=True, validate_by_alias=True)
-
-
-_S = TypeVar("_S", bound=Sent)
-
-
-def parsed(form: type[_S], data: bytes, code: str, what: str) -> _S:
-    """`data` is canonical JSON and says what `form` may say. Raises FedmedError `code` for `what` that is not."""
-    try:
-        canonical.decode(data)
-        return form.model_validate_json(data, strict=True)
-    except (FedmedError, ValidationError) as error:
-        raise FedmedError(code, f"{what}: not in its form", local=str(error)) from error
 
 
 def _time(text: str) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import archived, artifact, bodies_roster, canonical, predicates, quoted, sealing, statement
 from fedmed.exchange.bodies_roster import Receipt
 from fedmed.exchange.federation import COORDINATOR
-from fedmed.exchange.fields import Sent, parsed
+from fedmed.exchange.fields import Sent
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,7 +88,11 @@ def to_bytes(quotes: list[bodies_roster.Quoted]) -> bytes:
 
 def read(data: bytes) -> list[bodies_roster.Quoted]:
     """Raises FedmedError FM-ROS-08."""
-    return parsed(Answered, data, "FM-ROS-08", PAYLOAD).answered
+    try:
+        canonical.decode(data)
+        return Answered.model_validate_json(data, strict=True).answered
+    except (FedmedError, ValidationError) as error:
+        raise FedmedError("FM-ROS-08", f"{PAYLOAD}: not in its form", local=str(error)) from error
 
 
 def require_counterpart(workspace: Workspace, federation: Federation, name: str) -> None:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import canonical, predicates, quoted, unmasking
@@ -20,7 +20,7 @@ from fedmed.exchange.bodies_masking import IncludedUpdate, Masked
 from fedmed.exchange.bodies_roster import Quoted
 from fedmed.exchange.bundles import Requested, Row
 from fedmed.exchange.evidence import Evidence
-from fedmed.exchange.fields import Sent, parsed
+from fedmed.exchange.fields import Sent
 from fedmed.exchange.unmasking import Reply
 
 if TYPE_CHECKING:
@@ -59,7 +59,11 @@ def to_bytes(included: Sequence[Brought], evidence: Sequence[Evidence]) -> bytes
 
 def read(data: bytes) -> Request:
     """Raises FedmedError FM-MSK-08."""
-    return parsed(Request, data, "FM-MSK-08", PAYLOAD)
+    try:
+        canonical.decode(data)
+        return Request.model_validate_json(data, strict=True)
+    except (FedmedError, ValidationError) as error:
+        raise FedmedError("FM-MSK-08", f"{PAYLOAD}: not in its form", local=str(error)) from error
 
 
 def check(
@@ -115,9 +119,10 @@ def read_reply(data: bytes, shown: str, context: "Context", names: Sequence[str]
     if hashlib.sha256(data).hexdigest() != shown:
         return None
     try:
-        found = parsed(Reply, data, "FM-MSK-08", "reply.json")
+        canonical.decode(data)
+        found = Reply.model_validate_json(data, strict=True)
         unmasking.require_about(context, found, names, holder)
-    except FedmedError:
+    except (FedmedError, ValidationError):
         return None
     return found
 

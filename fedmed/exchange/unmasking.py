@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import bundles, canonical, seeds, shamir
 from fedmed.exchange.bundles import Requested, Table
 from fedmed.exchange.certificates import MaskKey
-from fedmed.exchange.fields import Digest, SenderName, Sent, parsed
+from fedmed.exchange.fields import Digest, SenderName, Sent
 from fedmed.exchange.seeds import Context, Masks
 
 UNMASK = "unmask.json"
@@ -248,7 +248,11 @@ def to_bytes(said: Unmasking | Reply) -> bytes:
 
 def from_bytes(data: bytes) -> Unmasking:
     """`unmask.json`, in its one form. Raises FedmedError FM-SHR-11."""
-    return parsed(Unmasking, data, "FM-SHR-11", UNMASK)
+    try:
+        canonical.decode(data)
+        return Unmasking.model_validate_json(data, strict=True)
+    except (FedmedError, ValidationError) as error:
+        raise FedmedError("FM-SHR-11", f"{UNMASK}: not in its form", local=str(error)) from error
 
 
 def require_seeds(context: Context, said: Unmasking, tables: Mapping[str, Table]) -> None:

@@ -48,7 +48,7 @@ def compared(event: Event) -> Compared:
     return Compared(
         accounting.epsilon([event], DELTA),
         of_the_library(event),
-        of_renyi(event),
+        accounting.epsilon_by_renyi([event], DELTA),
         of_opacus(event) if OPACUS else None,
     )
 
@@ -61,16 +61,6 @@ def of_the_library(event: Event) -> float:
     noise = dp_event.GaussianDpEvent(event.noise_multiplier)
     step = noise if event.rate == 1 else dp_event.PoissonSampledDpEvent(event.rate, noise)
     return float(PLDAccountant().compose(step, event.steps).get_epsilon(DELTA))
-
-
-def of_renyi(event: Event) -> float:
-    """An upper bound by another way (Mironov 2017)."""
-    from dp_accounting import dp_event  # noqa: PLC0415
-    from dp_accounting.rdp import RdpAccountant  # noqa: PLC0415
-
-    noise = dp_event.GaussianDpEvent(event.noise_multiplier)
-    step = noise if event.rate == 1 else dp_event.PoissonSampledDpEvent(event.rate, noise)
-    return float(RdpAccountant().compose(step, event.steps).get_epsilon(DELTA))
 
 
 def of_opacus(event: Event) -> float:

@@ -15,7 +15,7 @@ from fedmed.exchange.record import Record
 from tests import small
 from tests.warm import TRAINING
 
-from .killed import COUNTED, counted
+from .killed import COUNTED, FAULTS, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 MODES = tuple(COUNTED)
 CODES = {"full": "FM-RES-01", "broken": "FM-RES-02"}
-LIGHT = ("dp_accounting.pld", "dp_accounting.rdp", "jinja2")  # what commands import late: not anew in every child
-HEAVY = (*LIGHT, *TRAINING, "fedmed.training.private", "fedmed.training.rows", "sklearn.metrics", "sympy")
-LEAST = 0.8  # of the calls of an undisturbed run: another run may take a few less
+# what commands import late: not anew in every child
+CRYPTOGRAPHY = ("cryptography.hazmat.primitives.serialization", "cryptography.hazmat.backends.openssl")
+LIGHT = (*CRYPTOGRAPHY, "dp_accounting.pld", "dp_accounting.rdp", "jinja2")
+TORCH = ("fedmed.training.private", "fedmed.training.rows", "torch._dynamo", "sklearn.metrics")
+HEAVY = (*LIGHT, *TRAINING, *TORCH, "tests.kills.heated")
+SPARSE = 3  # disks fail at every third call of what needs torch, which takes several times as long
+LEAST = 0.8  # of the calls of an undisturbed run, but for one: another run may take a few less
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,19 @@ class Bench:
     scratch: Path
 
     def tried(self, modes: Sequence[str] = MODES, most: int | None = None) -> dict[str, int]:
-        """Killed in each of the modes, at `most` moments or at all there are; how many these were, by mode."""
+        """Killed in each of the modes, at `most` moments or at all there are; how many these were, by mode.
+
+        Of all there are, disks fail at every `SPARSE`-th of a row that needs torch.
+        """
         workspace = self._fresh()
         calls = self._run(workspace)["calls"]
         expected, found = [self.row.state(workspace), lying_in(workspace)], {}
         for mode in modes:
             moments = spread(counted(calls, mode), most)
+            if most is None and self.row.is_heavy and mode in FAULTS:
+                moments = moments[::SPARSE]
             found[mode] = sum(self._tell(mode, at, expected) for at in moments)
-            if found[mode] < LEAST * len(moments):
+            if found[mode] < LEAST * len(moments) - 1:
                 raise AssertionError(f"{self.row.title}: {mode}: {found[mode]} of {len(moments)} moments were reached")
             if self.row.behind and self.stage.world:
                 world = self.stage.world.copy(self.scratch.with_name(f"behind-{mode}"))
@@ -227,12 +236,12 @@ def kept(workspace: Path) -> Kept:
 def lying_in(workspace: Path) -> list[str]:
     """The files of a workspace by name, but for those whose names are digests, and for the note of who has the lock.
 
-    Mask keys are numbered, and count.
+    Mask keys are numbered; one that a killed command made and did not tell goes when a model lists a later one.
     """
     paths = [path.relative_to(workspace) for path in workspace.rglob("*") if path.is_file()]
     others = ("archive", "quarantine", "state/seen", "state/lock.json")
     names = [path.as_posix() for path in paths if not path.as_posix().startswith(others)]
-    return sorted(re.sub(r"^keys/mask/\d+", "keys/mask/N", name) for name in names)
+    return sorted({re.sub(r"^keys/mask/\d+", "keys/mask/N", name) for name in names})
 
 
 def record_of(workspace: Path) -> Record:

@@ -9,6 +9,7 @@ A job is {call, root, now, out, mode, at}. `mode` is `clean` (SIGKILL before the
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -27,9 +28,10 @@ from fedmed.cli import app
 from fedmed.coordinator import admit, aggregate, found, revoke, run, start, void
 from fedmed.coordinator import evaluate as pooling
 from fedmed.coordinator import recover as at_coordinator
+from fedmed.coordinator import rotate as renewing
 from fedmed.coordinator import unmask as asking
 from fedmed.errors import FedmedError
-from fedmed.site import alone, approve, cache, check, evaluate, join, partition, train, unmask
+from fedmed.site import alone, approve, cache, check, evaluate, join, partition, rotate, train, unmask
 from fedmed.site import recover as at_site
 from tests import small
 
@@ -123,6 +125,7 @@ def at_the_coordinator(root: Path, now: datetime) -> dict[str, Callable[[], obje
         "recover": lambda: at_coordinator.recover(root, now),
         "vouch": lambda: at_coordinator.vouch(root, "aa", now)[-1],
         "dismiss": lambda: at_coordinator.dismiss(root, "aa", "killed", now),
+        "rotate": lambda: renewing.rotate(root, now).posted,
         "revoke": lambda: revoke.revoke(root, "aa", 2, "killed", now).posted,
     }
 
@@ -139,6 +142,7 @@ def at_a_site(root: Path, now: datetime, progress: Callable[[str, int, int], Non
         "train-alone": lambda: alone.train_alone(root, now, "cpu", progress),
         "site-unmask": lambda: unmask.unmask(root, now).posted,
         "site-evaluate": lambda: evaluate.evaluate(root, now, "validation", "cpu", progress).posted,
+        "site-rotate": lambda: rotate.rotate(root, now).posted,
         "site-recover": lambda: at_site.recover(root, now).posted,
         "site-vouch": lambda: at_site.vouch(root, "coordinator", now)[0],
         "site-dismiss": lambda: at_site.dismiss(root, "coordinator", "killed", now),
@@ -172,6 +176,7 @@ def new_workspace(root: Path, init: Callable[[], object]) -> None:
 
 
 def child(job: dict[str, Any]) -> int:
+    gc.disable()  # it would copy all that the child shares with the process that it was forked from
     reaper = Reaper(job["mode"], job["at"])
     reaper.arm()
     try:

@@ -25,7 +25,7 @@ QUICK = [row for row in ROWS if row.title in ("init site", "approve", "aggregate
 
 @pytest.fixture(scope="module")
 def light() -> Iterator[Warm]:
-    warm = Warm("tests.kills.killed", *bench.LIGHT[:1])
+    warm = Warm("tests.kills.killed", *bench.CRYPTOGRAPHY)
     yield warm
     warm.close()
 
