@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedmed import files
@@ -51,11 +51,9 @@ def verify(root: Path, progress: Callable[[int, int], None], age_key: Path | Non
     record = Record(ledger.entries)
     _nothing_forgotten(root, record)
     ids = sorted({known.id for known in (*record.said, *record.received)})
-    agreed = record.newest("federation")
-    known = inspection.read_federation(root / "archive" / f"{agreed.id}.fedmed") if agreed else None
     of_rounds: dict[str, Statement] = {}
     encrypted, opened = 0, 0
-    inside = _Inside(root, record, known, age_key)
+    inside = _Inside(root, record, age_key)
     for number, statement_id in enumerate(ids, start=1):
         said = _check(root / "archive" / f"{statement_id}.fedmed", statement_id)
         if record.own_seq(statement_id) is not None:
@@ -65,7 +63,8 @@ def verify(root: Path, progress: Callable[[int, int], None], age_key: Path | Non
         encrypted += said.is_encrypted
         opened += said.is_encrypted and inside.is_as_noted(statement_id)
         progress(number, len(ids))
-    whole = laps.verify(of_rounds, known) if known else 0
+    agreed = record.newest("federation")
+    whole = laps.verify(of_rounds, inside.federation(agreed.id)) if agreed else 0
     return Audit(ledger.length, ledger.head, len(ids), whole, encrypted, opened)
 
 
@@ -75,19 +74,26 @@ class _Inside:
 
     root: Path
     record: Record
-    known: Reference | None
     age_key: Path | None
+    federations: dict[str, Reference] = field(default_factory=dict)
+
+    def federation(self, digest: str) -> Reference:
+        """The version with this id: a file is held against the one that it names."""
+        if digest not in self.federations:
+            self.federations[digest] = inspection.read_federation(self.root / "archive" / f"{digest}.fedmed")
+        return self.federations[digest]
 
     def is_as_noted(self, statement_id: str) -> bool:
         """Whether the key opens it, and all in it is as it must be. Raises FedmedError FM-TRU-11 where it is not."""
         path = self.root / "archive" / f"{statement_id}.fedmed"
-        if self.known is None or self.age_key is None:
+        if self.age_key is None:
             return False
         fd = files.open_regular(path)
         try:
             envelope = artifact.read_envelope(reading.reader(fd))
             said = statement.decode(envelope.raw)
-            _, first = inspection.look_inside(path, self.age_key, envelope, said, self.known)
+            known = self.federation(getattr(getattr(said.predicate, "federation", None), "digest", ""))
+            _, first = inspection.look_inside(path, self.age_key, envelope, said, known)
         except FedmedError as error:
             if error.code == "FM-AGE-02":
                 return False

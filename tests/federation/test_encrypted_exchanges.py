@@ -59,6 +59,9 @@ def test_the_numbers_are_those_of_fingerprints_in_clear(waiting: Simulation, tmp
         waiting.sites[name].look(waiting.now)
         assert test_fingerprints.numbers_at(waiting.sites[name]) is not None
         assert waiting.sites[name].workspace().record.model(0) is not None, "made under the second version"
+    key = waiting.root / "coordinator" / "keys" / "age.key"
+    audit = books.verify(waiting.coordinator.root, lambda *_: None, key)
+    assert (audit.encrypted, audit.opened) == (3 + 1, 4), "each held against its own version"
 
 
 def test_a_fingerprint_tells_nobody_else_anything(waiting: Simulation) -> None:

@@ -12,10 +12,12 @@ import pytest
 from fedmed import files
 from fedmed.coordinator import status, void
 from fedmed.errors import FedmedError
-from fedmed.exchange import agekeys, archived, bundles, canonical, confidential, maskkeys, statement
+from fedmed.exchange import agekeys, archived, bodies, bundles, canonical, confidential, maskkeys, statement
+from fedmed.exchange.bodies_privacy import PrivacyBlock
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import status as site_status
 from fedmed.site import unmask
+from tests import small
 from tests.coded import code_of
 from tests.federation import masked_world
 from tests.federation.masked_world import NAMES, answer, ask, play, request_for, send
@@ -289,6 +291,32 @@ def test_a_masked_update_tells_nothing_in_private_either(world: Simulation, name
     forged = encrypted_by_hand(world, data, "ee", private, "coordinator")
     changed = world.change(data, "ee", lambda _: None, payload=forged, place=3)
     assert world.coordinator.judge(changed, world.now)[1] == code, name
+
+
+def test_what_patients_spent_is_told_in_private(world: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three together: noise at the hospital, masks and encryption. Its reservation is in clear, for a restore."""
+    block = PrivacyBlock(unit="patient", epsilon="3.1", delta="0.00001", noise_multiplier="1.5")
+    trained = small.update_body(10)
+    facts = trained.told.model_copy(update={"train_loss": None})
+    told = {"facts": facts, "privacy": block, "reservation": small.RESERVATION}
+    monkeypatch.setattr(small, "update_body", lambda _: trained.model_copy(update=told))
+    data = world.sites["ee"].masked_update(world.now, filled(1.0))
+    said = samples.statement_in(data)["predicate"]["body"]
+    assert (said["privacy"], said["facts"], said["reservation"]) == (None, None, small.RESERVATION)
+    assert world.coordinator.judge(data, world.now)[0] == Outcome.ACCEPTED
+    body = archived.read_archived(world.coordinator.workspace(), _id(data)).predicate.body
+    assert isinstance(body, bodies.Update)
+    assert body.privacy == block.model_copy(update={"noise_multiplier": None})
+
+
+def test_a_reply_in_clear_is_refused(world: Simulation) -> None:
+    send(world, VALUES)
+    ask(world)
+    data = world.sites["aa"].unmask(world.now)
+    plain = archived.read_payload(world.sites["aa"].workspace(), _id(data), "reply.json")
+    clear = world.change(data, "aa", lambda p: p["payload"][0].update(enc="none"), payload=plain)
+    assert world.coordinator.judge(clear, world.now) == (Outcome.REJECTED, "FM-AGE-01", 5)
+    assert world.coordinator.judge(data, world.now) == (Outcome.ACCEPTED, "", 0)
 
 
 @pytest.mark.parametrize("private", [{"weights": [1] * 4, "shares": ["0.25"] * 4}, {"clip": None}])
