@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedmed import files
 from fedmed.auditor import inspection, laps
 from fedmed.errors import FedmedError
-from fedmed.exchange import artifact, bodies, reading, sshsig, statement
+from fedmed.exchange import agekeys, artifact, bodies, reading, sshsig, statement
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
@@ -45,6 +45,8 @@ def verify(root: Path, progress: Callable[[int, int], None], age_key: Path | Non
     """
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
+    if age_key is not None:
+        agekeys.load(age_key)  # what is wrong with it is not wrong with the archive
     ledger = Ledger(root / "state" / "ledger.jsonl")
     if not ledger.entries:
         raise FedmedError("FM-TRU-08", "the ledger is missing or empty")

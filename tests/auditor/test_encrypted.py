@@ -212,6 +212,12 @@ def test_a_key_that_does_not_open_it_is_told(world: Simulation, update: Path) ->
 
 
 def test_a_key_file_that_is_not_there(world: Simulation, archive: Path, tmp_path: Path) -> None:
-    done = ran("ledger", "audit", "--round", 0, "-w", archive, "--age-key", tmp_path / "nowhere")
-    assert isinstance(done.exception, FedmedError)
-    assert done.exception.code.startswith("FM-KEY-0")
+    (tmp_path / "open").write_bytes(key_of(world).read_bytes())
+    (tmp_path / "open").chmod(0o644)
+    codes = {}
+    for name in ("nowhere", "open"):
+        for words in (("audit", "--round", 0, "-w", archive), ("verify", "-w", world.coordinator.root)):
+            done = ran("ledger", *words, "--age-key", tmp_path / name)
+            assert isinstance(done.exception, FedmedError)
+            codes[name, words[0]] = done.exception.code
+    assert set(codes.values()) <= {"FM-KEY-01", "FM-KEY-02"}, codes

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyrage
 import pytest
+from typer.testing import CliRunner
 
 from fedmed.auditor import books
+from fedmed.cli.app import app
 from fedmed.coordinator import status
 from fedmed.exchange import agekeys, archived, canonical, confidential, statement
 from fedmed.exchange.verdict import Outcome
@@ -68,6 +70,14 @@ def test_a_fingerprint_tells_nobody_else_anything(waiting: Simulation) -> None:
     data = send(waiting, "aa", mean=123.5, num_cases=37)
     assert status.status(waiting.coordinator.root, waiting.now)
     assert site_status.status(waiting.sites["aa"].root, waiting.now)
+    path = waiting.root / "fingerprint.fedmed"
+    path.write_bytes(data)
+    shown, told = (
+        CliRunner().invoke(app, ["inspect", str(path), *more]).output
+        for more in ([], ["-w", str(waiting.coordinator.root)])
+    )
+    assert "what it tells is encrypted" in shown
+    assert "num_cases: 37\n" in told
     said, payloads = samples.statement_in(data), samples.members(data)[2:]
     assert said["predicate"]["body"] is None
     assert [name for name, _ in payloads] == ["body.json"]
