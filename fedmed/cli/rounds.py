@@ -144,12 +144,11 @@ def aggregate(
             progress=step,
         )
     tables.warn(out, made.arrivals)
-    if made.federation is None:
-        tables.shares(out, made)
-        out.say(f"next: bring {made.posted} to every site")
-    else:
+    if made.numbers:
         tables.pooled_fingerprints(out, made)
-        out.say(f"next: bring {made.federation} and {made.posted} to every site")
+    else:
+        tables.shares(out, made)
+    out.say(f"next: bring {' and '.join(map(str, [*made.federations, made.posted]))} to every site")
     out.result(made)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,32 +26,52 @@ def register(app: typer.Typer) -> None:
 
 
 def pin(
-    site: Annotated[str, typer.Argument(help="Another site of the federation.", metavar="SITE")],
+    sites: Annotated[
+        list[str] | None, typer.Argument(help="Other sites of the federation.", metavar="SITE...", show_default=False)
+    ] = None,
     workspace: Workspace = Path(),
     fingerprint: Annotated[
-        str, typer.Option(metavar="HEX", help="The fingerprint of its join, had from that hospital itself.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="HEX", help="The fingerprint of its join, had from that hospital itself; once for each SITE."
+        ),
+    ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="All sites that are not pinned yet, one after another.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Confirm another site by the fingerprint that is read to you there (site). At that site: fedmed keys fingerprint.
+    """Confirm other sites by the fingerprint that is read to you there (site). At that site: fedmed keys fingerprint.
 
     Example: fedmed keys pin riks -w st-olav
+
+    Example: fedmed keys pin riks lakeside --fingerprint "8c01 ..." --fingerprint "03fe ..." -w st-olav
     """
     from fedmed.site import pin as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
+    if bool(sites) == everyone:
+        raise FedmedError("FM-USE-01", "keys pin: expected the names of sites, or --all")
+    names = sites or action.due(workspace)
+    if fingerprint and len(fingerprint) != len(names):
+        raise FedmedError(
+            "FM-USE-01", f"--fingerprint: expected {len(names)}, one for each site, got {len(fingerprint)}"
+        )
+    read = dict(zip(names, fingerprint or [], strict=False))
 
-    def ask() -> str:
-        if fingerprint:
-            return fingerprint
+    def ask(name: str) -> str:
+        if name in read:
+            return read[name]
         if not sys.stdin.isatty():
             raise FedmedError("FM-USE-01", "keys pin without a terminal needs --fingerprint")
-        return str(typer.prompt(f"type the fingerprint of its join that {site} reads to you", err=True))
+        return str(typer.prompt(f"type the fingerprint of its join that {name} reads to you", err=True))
 
-    pinned = action.pin(workspace, site, screen.now(), ask)
-    out.say(f"{site}: {'pinned' if pinned.is_new else 'was pinned before'}")
-    out.say(f"not pinned yet: {', '.join(pinned.unpinned) or 'nobody'}")
-    out.result(pinned)
+    done = [action.pin(workspace, name, screen.now(), partial(ask, name)) for name in names]
+    for pinned in done:
+        out.say(f"{pinned.site}: {'pinned' if pinned.is_new else 'was pinned before'}")
+    left = done[-1].unpinned if done else []
+    out.say(f"not pinned yet: {', '.join(left) or 'nobody'}")
+    out.result({"pinned": [each.site for each in done], "is_new": [each.is_new for each in done], "unpinned": left})
 
 
 def rotate(workspace: Workspace = Path(), as_json: Json = False) -> None:

@@ -116,7 +116,7 @@ def _scored(out: Screen, begin: str, found: Any) -> None:
 
 
 def _aggregated(out: Screen, begin: str, found: Any) -> None:
-    if found.federation is not None:
+    if found.numbers:
         used = ", ".join(ack.site for ack in found.acks if ack.status == "used")
         out.say(f"{begin} federation version 2 from the fingerprints of {used}, and model r0000")
         return

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 class Aggregated:
     """The round that closed, what each site counted, and the model that came of it.
 
-    `federation` is the version that came with model r0, where fingerprints were pooled into it, and `numbers` says what
-    images go through because of them. `told` is what the strategy made of the updates, where shares do not say it.
+    `federations` are versions that came with the model, with new keys or fitted numbers; `numbers` says what images go
+    through because of these. `told` is what the strategy made of the updates, where shares do not say it.
     `watched`: the model before on each site's validation cases, where the round closed just now. `best` of all models
     that were scored. `stopped`: why the model is the last before its time. `central`: what noise at the coordinator has
     cost, where the recipe asks for it; `privacy`: what the patients of each site have spent, by its own word.
@@ -58,7 +58,7 @@ class Aggregated:
     pooled: list[bodies.Metric]
     posted: Path
     arrivals: list[Arrival] = field(default_factory=list)
-    federation: Path | None = None
+    federations: list[Path] = field(default_factory=list)
     numbers: list[tuple[str, str]] = field(default_factory=list)
     told: str = ""
     watched: Watched | None = None
@@ -173,6 +173,7 @@ def _close(
         pooled=next_.pooled,
         posted=sealing.post(found, known),
         arrivals=arrivals,
+        federations=versions.beside(found, known),
         told=combiner.strategy.tell(meta, weights),
         watched=validation.watch(found, running, round_, updates),
         best=validation.best(found, running),
@@ -218,6 +219,7 @@ def _open_sum(
         pooled=[],
         posted=sealing.post(found, known),
         arrivals=arrivals,
+        federations=versions.beside(found, known),
         told=told,
         privacy=_spent([each for each in everyone if each.site in made.included]),
     )
@@ -244,11 +246,9 @@ def _first_model(
         running = desk.require_started(found)
     running = versions.with_new_keys(found, running, now)
     known = opening.say_first_model(found, running, everyone, now)
-    version = found.record.newest("federation") if running.pools else None
-    beside = sealing.post(found, version) if version else None
     numbers = fingerprints.told(running) if running.pools else []
     made = _already(found, running, arrivals)
-    return replace(made, is_new=True, posted=sealing.post(found, known), federation=beside, numbers=numbers)
+    return replace(made, is_new=True, posted=sealing.post(found, known), numbers=numbers)
 
 
 def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Aggregated:
@@ -269,6 +269,7 @@ def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Agg
         body.pooled,
         sealing.post(found, known),
         arrivals,
+        versions.beside(found, known),
         best=validation.best(found, running),
         stopped=validation.why_stopped(running, predicate.round) if body.last else "",
         central=body.central,

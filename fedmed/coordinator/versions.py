@@ -10,6 +10,7 @@ from fedmed.exchange.federation import COORDINATOR
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from fedmed.coordinator.desk import Started
     from fedmed.exchange import bodies_roster
@@ -58,6 +59,14 @@ def say_next(
     return sealing.say(found, "aggregate", "federation", None, contents, build, now)
 
 
+def beside(found: Workspace, model: Known) -> list[Path]:
+    """The versions of the federation that a site needs with this model, in the outbox: those since the model before."""
+    place = (model.round, model.attempt)
+    before = max((each.version for each in found.record.models() if (each.round, each.attempt) < place), default=1)
+    later = [each for each in found.record.of("federation") if before < each.version <= model.version]
+    return [sealing.post(found, each) for each in later]
+
+
 def with_new_keys(found: Workspace, running: Started, now: datetime) -> Started:
     """Before the next model: a version of the federation with the keys that owners have replaced, if any did.
 
@@ -79,8 +88,7 @@ def with_new_keys(found: Workspace, running: Started, now: datetime) -> Started:
         "roster": roster,
         "rotations": [*body.rotations, *quotes],
     }
-    known = say_next(found, running.agreement, body.model_copy(update=changed), now, running.agreement.preprocessing)
-    sealing.post(found, known)
+    say_next(found, running.agreement, body.model_copy(update=changed), now, running.agreement.preprocessing)
     running = desk.require_started(found)
     workspace.use_next_key(found, running.agreement.federation.key_of(COORDINATOR), now)
     return running

@@ -256,7 +256,7 @@ def _name_without_round(said: Statement) -> str:
     if isinstance(predicate, predicates.RevocationPredicate):
         return f"revocation-{predicate.body.site}"
     if isinstance(predicate, predicates.RotationPredicate):
-        return f"rotation-{said.sender}-after-{predicate.seq:04d}"
+        return f"rotation-{said.sender}-{predicate.seq:04d}"
     if isinstance(predicate, predicates.ReceiptPredicate):
         return f"receipt-{predicate.recipients[0].name}-by-{said.sender}"
     return f"{said.kind}-{said.sender}"

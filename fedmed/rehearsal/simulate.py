@@ -214,7 +214,7 @@ def _lap(setting: Setting, crew: Crew, order: Sequence[str], done: Callable[[], 
 
 def told(made: Aggregated, metric: str) -> str:
     """A round in a line: what each site counted, and how good the model before was on the validation cases."""
-    if made.federation is not None:
+    if made.numbers:
         more = [f"and {len(made.numbers) - FEW} more"] if len(made.numbers) > FEW else []
         return "fingerprints: " + "; ".join([*(f"{name}: {words}" for name, words in made.numbers[:FEW]), *more])
     shares = ", ".join(parent.site + (f" {float(parent.share):.2f}" if parent.share else "") for parent in made.parents)

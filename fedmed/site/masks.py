@@ -134,8 +134,8 @@ def _require_known(site: Site, consent: Approved, colluders: int) -> None:
     unknown, stolen = pins.unpinned(found, federation), pins.revoked(found.record, federation)
     if len(unknown) <= colluders:
         return
-    steps = "; ".join(f"fedmed keys pin {name}" for name in unknown if name not in stolen)
-    next_ = f"call these hospitals, and then: {steps}"
+    names = " ".join(name for name in unknown if name not in stolen)
+    next_ = f"call these hospitals, and then: fedmed keys pin {names}"
     if len(stolen) > colluders:
         next_ = f"{', '.join(stolen)}: revoked; call the coordinator"
     words = f"expected at most {colluders} sites that are not confirmed here, got {', '.join(unknown)}"
@@ -183,8 +183,10 @@ def erase_spent(site: Site) -> list[int]:
 def spare_index(site: Site) -> int:
     """The index of mask keys that a new signing key certifies: above all that the old one may certify meanwhile."""
     found = site.workspace
-    listed = [each.index for known in found.record.models() for each in body_of(site, known).masks]
-    return max([certificates.FIRST, *listed, *maskkeys.held(found.mask_keys)]) + SPARED
+    models = found.record.models()
+    listed = [each.index for known in models for each in body_of(site, known).masks if each.site == found.name]
+    renewed = [facts["index"] for _, facts in found.record.notes if facts.get("what") == RENEWED]
+    return int(max([certificates.FIRST, *listed, *renewed])) + SPARED
 
 
 def renew(site: Site, consent: Approved, now: datetime) -> Path:

@@ -24,6 +24,12 @@ class Pinned:
     unpinned: list[str]
 
 
+def due(root: Path) -> list[str]:
+    """The other sites that are not pinned, by name. Raises FedmedError FM-TRU-07."""
+    site = desk.peek(root)
+    return pins.unpinned(site.workspace, desk.require_approved(site).agreement.federation)
+
+
 def pin(root: Path, name: str, now: datetime, ask: Callable[[], str]) -> Pinned:
     """`ask` returns the fingerprint that the operator typed; it is not shown before.
 

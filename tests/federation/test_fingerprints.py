@@ -108,8 +108,7 @@ def test_fingerprints_become_numbers_and_the_first_model(waiting: Simulation) ->
     assert (made.round, made.last, made.parents) == (0, False, [])
     assert [(ack.site, ack.status) for ack in made.acks] == [(name, "used") for name in NAMES]
     assert made.posted.name == "model-r0000.fedmed"
-    assert made.federation
-    assert made.federation.name == "federation-v0002.fedmed"
+    assert [each.name for each in made.federations] == ["federation-v0002.fedmed"]
     assert simulator.predicate_of(made.posted.read_bytes())["federation"]["version"] == 2
     known, weights = waiting.coordinator.newest_model()
     assert known.round == 0

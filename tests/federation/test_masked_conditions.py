@@ -61,7 +61,7 @@ def test_the_first_model_waits_for_the_approvals_of_all(tmp_path: Path) -> None:
     coordinator.deliver(world.sites["ee"].approve(world.now), world.now)
     assert status.status(coordinator.root, world.now).next == "fedmed aggregate"
     made = coordinator.aggregate(world.now)
-    assert (made.round, made.is_new, made.federation) == (0, True, None)
+    assert (made.round, made.is_new, made.federations) == (0, True, [])
 
 
 def test_two_sites_cannot_mask(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_site_masks_only_among_those_that_it_has_called(sealed: Simulation) ->
     with pytest.raises(FedmedError, match=r"at most 1 .* got dd, ee") as caught:
         sealed.sites["aa"].masked_update(sealed.now, filled(1.0))
     assert caught.value.code == "FM-MSK-02"
-    assert "fedmed keys pin dd; fedmed keys pin ee" in caught.value.next
+    assert "fedmed keys pin dd ee" in caught.value.next
     call(sealed, "aa", ["dd"])
     assert masks(sealed, "aa") == "ok", "one that nobody called may be a colluder"
 

@@ -64,7 +64,7 @@ def test_a_site_replaces_its_key_between_two_rounds(simulation: Simulation) -> N
     site, root, old = simulation.sites["aa"], simulation.sites["aa"].root, key_of(simulation, "aa")
     first = bedside.rotate(root, simulation.now)
     assert (first.old, first.is_new) == (old, True)
-    assert first.posted.name == "rotation-aa-after-0003.fedmed"
+    assert first.posted.name == "rotation-aa-0003.fedmed"
     again = bedside.rotate(root, simulation.now)
     assert (again.new, again.is_new) == (first.new, False)
     assert (root / "keys" / "next.key").stat().st_mode & 0o777 == 0o600
@@ -262,7 +262,7 @@ def test_the_old_key_says_nothing_new_after_the_switch(simulation: Simulation) -
     late = samples.resigned(data, thief, lambda p: p.update(seq=40))
     assert simulation.coordinator.judge(late, simulation.now) == (Outcome.REJECTED, "FM-ROS-13", 4)
     again = samples.resigned(
-        (simulation.sites["aa"].root / "outbox" / "rotation-aa-after-0003.fedmed").read_bytes(),
+        (simulation.sites["aa"].root / "outbox" / "rotation-aa-0003.fedmed").read_bytes(),
         thief,
         lambda p: p.update(seq=41),
     )
@@ -381,7 +381,7 @@ def test_a_file_of_a_rotated_federation_is_verified_alone(simulation: Simulation
     for name in ("federation-v0002", "model-r0001"):
         inspection.verify(outbox / f"{name}.fedmed", outbox / "federation-v0002.fedmed")
     inspection.verify(outbox / "federation-v0002.fedmed", outbox / "federation-v0001.fedmed")
-    rotation = simulation.sites["aa"].root / "outbox" / "rotation-aa-after-0003.fedmed"
+    rotation = simulation.sites["aa"].root / "outbox" / "rotation-aa-0003.fedmed"
     for version in (1, 2):
         inspection.verify(rotation, outbox / f"federation-v000{version}.fedmed")
     lines = keyring.allowed_signers(simulation.coordinator.root, None)

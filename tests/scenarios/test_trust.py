@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from typer.testing import CliRunner
 
+from fedmed.cli import screen
 from fedmed.cli.app import app
 from fedmed.errors import FedmedError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.federation.simulator import Simulation
 
@@ -37,6 +40,50 @@ def test_a_peer_is_pinned_without_being_shown_before(simulation: Simulation) -> 
     assert run("keys", "pin", "bb", "-w", here, "--fingerprint", read[:-1] + "x") == "FM-ROS-02"
     assert run("keys", "pin", "bb", "-w", here, "--fingerprint", read) == "bb: pinned\nnot pinned yet: cc\n"
     assert "site bb: key SHA256:" in run("keys", "fingerprint", "-w", here)
+
+
+def test_several_peers_are_pinned_at_once_and_a_wrong_one_is_not(simulation: Simulation) -> None:
+    here, wrong = simulation.sites["aa"].root, "0" * 32
+    read = [
+        json.loads(run("keys", "fingerprint", "-w", simulation.sites[name].root, "--json"))["join"]
+        for name in ("bb", "cc")
+    ]
+    words = ["keys", "pin", "bb", "cc", "-w", here, "--fingerprint", read[0]]
+    assert run(*words) == "FM-USE-01", "one for each"
+    assert run("keys", "pin", "-w", here) == run("keys", "pin", "bb", "--all", "-w", here) == "FM-USE-01"
+    assert run(*words, "--fingerprint", wrong) == "FM-ROS-02"
+    told = run("keys", "pin", "--all", "-w", here, "--fingerprint", read[1])
+    assert told == "cc: pinned\nnot pinned yet: nobody\n", "bb was before the wrong one came"
+    assert run(*words, "--fingerprint", read[1]).splitlines()[0] == "bb: was pinned before"
+    assert run("keys", "pin", "--all", "-w", here) == "not pinned yet: nobody\n"
+
+
+def test_keys_are_replaced_between_rounds(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site, then the coordinator; everybody else only carries files, and what is pending is told."""
+    here, root, now = simulation.sites["aa"].root, simulation.coordinator.root, simulation.now
+    monkeypatch.setattr(screen, "now", lambda: now)
+    for name in simulation.names:
+        simulation.sites[name].look(now)
+    told = run("keys", "rotate", "-w", here).splitlines()
+    assert told[2] == f"next: bring {here / 'outbox' / 'rotation-aa-0003.fedmed'} to the coordinator"
+    assert run("keys", "rotate", "-w", here).splitlines()[0] == f"{told[0]}, as it was named before"
+    assert "a new key, from the next model on: aa" in run("status", "-w", here)
+    assert "in force from the next model on" in run("keys", "fingerprint", "-w", here)
+    simulation.coordinator.deliver((here / "outbox" / "rotation-aa-0003.fedmed").read_bytes(), now)
+    assert run("keys", "rotate", "-w", root).splitlines()[2].startswith("next: nothing to carry")
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    told, outbox = run("aggregate", "-w", root).splitlines()[-1], root / "outbox"
+    files = f"{outbox / 'federation-v0002.fedmed'} and {outbox / 'model-r0001.fedmed'}"
+    assert told == f"next: bring {files} to every site"
+    simulation.carry_down()
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    run("aggregate", "-w", root)
+    for workspace in (root, here):
+        assert run("ledger", "verify", "-w", workspace).startswith("unbroken")
+    assert "by the federation" in run("ledger", "audit", "--round", "1", "-w", root)
+    assert run("keys", "rotate", "-w", root) == "FM-ROS-15"
 
 
 def test_a_key_is_taken_back(simulation: Simulation) -> None:
