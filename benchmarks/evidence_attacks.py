@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from evidence_kills import PYTEST, TOP
 from evidence_section import Figures, Section
 
 from tests.evidence.attack import CODE
 from tests.evidence.attacks import ATTACKS, missing
+
+TOP = Path(__file__).resolve().parents[1]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
 
 def slices(quick: bool) -> list[Any]:

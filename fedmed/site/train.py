@@ -105,6 +105,7 @@ def train(
             return Trained(round_, False, True, None, None, arrivals)
         said = site.workspace.record.newest("update", sender=site.workspace.name, round=round_, attempt=model.attempt)
         if said is not None and not options.again:
+            _forget(site, round_)  # a command was killed behind its update
             return _found(site, consent, said, arrivals)
         if round_ <= site.workspace.record.answered:
             raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored")
