@@ -16,9 +16,7 @@ from fedmed.cli.app import app
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, archived, confidential, statement
 from tests.coded import code_of
-from tests.federation import masked_world
 from tests.federation.simulator import Simulation, statement_id
-from tests.federation.test_masked_encrypted import CASES, VALUES
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -127,17 +125,6 @@ def test_updates_of_different_models_are_found_without_a_key(world: Simulation, 
     (now,) = {path.stem for path in archive.glob("*.fedmed")} - before
     forged(world, archive, "model", "coordinator", lambda p: p["body"]["parents"][2].update(update=now))
     assert code_of(lambda: rounds.audit(archive, 0, quiet)) == "FM-SHR-14"
-
-
-def test_a_masked_round_of_encrypted_files(tmp_path: Path) -> None:
-    """One hospital is missing; the third party has the archive and the coordinator's age key."""
-    world = masked_world.founded(tmp_path / "world", encryption="age")
-    masked_world.play(world, VALUES, CASES)
-    given = shutil.copytree(world.coordinator.root / "archive", tmp_path / "given")
-    found = rounds.audit(given, 0, quiet, key_of(world))
-    assert (found.sites, found.opened) == (list(VALUES), 2 + 4)
-    assert found.sha256 == world.coordinator.newest_model()[0].payload
-    assert code_of(lambda: rounds.audit(given, 0, quiet)) == "FM-SHR-15"
 
 
 # --- ledger verify --------------------------------------------------------------------------------------------------

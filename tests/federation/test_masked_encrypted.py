@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pyrage
 import pytest
 
 from fedmed import files
-from fedmed.coordinator import status, void
+from fedmed.auditor import rounds
+from fedmed.coordinator import desk, status, void
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, archived, bodies, bundles, canonical, confidential, maskkeys, statement
 from fedmed.exchange.bodies_privacy import PrivacyBlock
 from fedmed.exchange.verdict import Outcome
+from fedmed.learning import masking, params, shapes
 from fedmed.site import status as site_status
 from fedmed.site import unmask
 from tests import small
@@ -55,6 +58,7 @@ def over(template: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Simu
     return world
 
 
+@pytest.mark.slow
 def test_the_models_are_those_of_a_federation_in_clear(over: Simulation, tmp_path: Path) -> None:
     """One site drops out of the first sum, and one of the sum does not answer about the second: to the last bit."""
     clear = masked_world.founded(tmp_path / "clear")
@@ -66,13 +70,32 @@ def test_the_models_are_those_of_a_federation_in_clear(over: Simulation, tmp_pat
     assert all(np.array_equal(weights[name], expected[name]) for name in expected)
 
 
-def test_the_sum_is_that_of_the_updates(world: Simulation) -> None:
-    made = play(world, VALUES, CASES)
-    mean = sum(VALUES[name] * CASES[name] for name in VALUES) / sum(CASES.values())
-    _, weights = world.coordinator.newest_model()
-    moved = {round(float(each), 5) for name in weights for each in (weights[name] - samples.WEIGHTS[name]).flat}
-    assert moved == {round(mean, 5)}
-    assert [(each.site, each.weight) for each in made.parents] == [(name, None) for name in VALUES]
+def test_the_sum_is_that_of_the_updates(over: Simulation) -> None:
+    """The first model is the one before it and the mean of what four hospitals would have sent in whole numbers."""
+    running = desk.require_started(over.coordinator.workspace())
+    quantiser, rows = running.terms.quantiser(masked_world.CLIP), shapes.in_wire_order(running.travelling)
+    elements = shapes.elements(running.travelling)
+    plain = [quantiser.quantise(np.full(elements, VALUES[name], np.float32), CASES[name]).vector for name in VALUES]
+    reads = [lambda first, count, vector=vector: vector[first : first + count] for vector in plain]
+    pooled = masking.pooled(quantiser, reads, elements, (), (), lambda _: pytest.fail("a mask"))
+    mean = np.concatenate(list(pooled.pieces)).astype(np.float32)
+    found = over.coordinator.workspace()
+    known = found.record.model(1)
+    assert known is not None
+    data = archived.read_payload(found, known.id, "model.safetensors")
+    flat = np.concatenate([params.from_payload(data, running.travelling)[row.name].reshape(-1) for row in rows])
+    before = np.concatenate([samples.WEIGHTS[row.name].reshape(-1) for row in rows])
+    assert np.array_equal(flat, before + mean)
+    assert abs(float(mean[0]) - sum(VALUES[name] * CASES[name] for name in VALUES) / sum(CASES.values())) < 1e-5
+
+
+def test_an_auditor_with_the_key_of_the_coordinator_computes_both_rounds(over: Simulation, tmp_path: Path) -> None:
+    given = shutil.copytree(over.coordinator.root / "archive", tmp_path / "given")
+    key = over.coordinator.root / "keys" / "age.key"
+    for round_, sites in ((0, list(VALUES)), (1, list(NAMES))):
+        found = rounds.audit(given, round_, lambda *_: None, key)
+        assert (found.sites, found.opened) == (sites, 2 + len(sites))
+    assert code_of(lambda: rounds.audit(given, 0, lambda *_: None)) == "FM-SHR-15"
 
 
 def everything(world: Simulation) -> list[tuple[Actor, str]]:
@@ -174,10 +197,7 @@ def test_killed_behind_the_commit_the_same_bytes_are_posted_for_ever(
     posted.unlink()
     assert world.sites["aa"].masked_update(world.now, filled(2.0)) == before
     assert updates_of(world, "aa") == [before]
-    send(world, {"bb": 1.0, "cc": 1.0, "dd": 1.0})
-    world.coordinator.deliver(before, world.now)
-    answer(world, ask(world).sites)
-    assert len(world.coordinator.aggregate(world.now).parents) == 4
+    assert world.coordinator.judge(before, world.now) == (Outcome.ACCEPTED, "", 0)
 
 
 def test_killed_while_it_is_encrypted_nothing_of_it_stays(world: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,8 +228,7 @@ def test_a_killed_answer_is_one_answer(world: Simulation, monkeypatch: pytest.Mo
             world.sites["aa"].unmask(world.now)
     data = world.sites["aa"].unmask(world.now)
     assert world.sites["aa"].unmask(world.now) == data
-    answer(world, VALUES)
-    assert len(world.coordinator.aggregate(world.now).parents) == 4
+    assert len(world.sites["aa"].workspace().record.of("unmask-reply")) == 1
 
 
 # --- attempts and culprits ------------------------------------------------------------------------------------------

@@ -399,6 +399,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_restored_hospital_whose_updates_are_encrypted_is_told_by_the_statement(encrypting: small.Federation) -> None:
     """What an update was charged to stands in clear: the receipt holds no `body.json`."""
     site, store = encrypting.site("aa"), encrypting.root / "budget-aa"
