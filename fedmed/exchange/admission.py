@@ -186,7 +186,8 @@ def _another_version(
     known = federation.founding
     if statement_id == known.previous:
         raise Decided(Outcome.NOT_FOR_ME, "", "the version before the one in force")
-    if (founding.id, founding.version) == (known.id, known.version):
+    taken = [each.id for each in situation.record.of("federation") if each.version == founding.version]
+    if founding.id == known.id and (founding.version == known.version or taken):
         raise Decided(Outcome.CONFLICT, "FM-TRU-03", "a second statement of the same federation version")
     if founding.id != known.id or situation.role != "site":
         raise FedmedError("FM-TRU-02", "a federation other than the one in force here")

@@ -194,24 +194,37 @@ def receive(
     Raises FedmedError FM-TRU-06, FM-NRM-01, FM-RES-*.
     """
     found, allowed = site.workspace, {"accept_expired": accept_expired, "trust_clock": trust_clock}
-    first: dict[Path, Arrival] = {}
+    agreed, first = receive_versions(site, consent, now, command, **allowed)
+    model = found.record.newest("model")
+    arrivals = _look(found, terms(agreed, **allowed), now, command, first)
+    is_next_lap = consent.recipe.lap_seed is not None and found.record.newest("model") != model
+    return agreed, _look(found, terms(agreed, **allowed), now, command, first) if is_next_lap else arrivals
 
-    def look(agreed: Approved, kind: str = "") -> list[Arrival]:
-        later = intake.receive_all(found, terms(agreed, **allowed), now, command, kind)
-        arrivals = [first.get(each.path, each) for each in later]
-        first.update({each.path: each for each in later if each.verdict.outcome == "accepted"})
-        return arrivals
 
+def receive_versions(
+    site: Site, consent: Approved, now: datetime, command: str, **allowed: bool
+) -> tuple[Approved, dict[Path, Arrival]]:
+    """Take in the versions of the federation alone, one behind the other, and sign with the key that they name; also
+    what was accepted. Raises FedmedError FM-NRM-01, FM-RES-*.
+    """
+    accepted: dict[Path, Arrival] = {}
     agreed, version = consent, ""
     while agreed.agreement.federation.digest != version:
         version = agreed.agreement.federation.digest
-        look(agreed, "federation")
+        _look(site.workspace, terms(agreed, **allowed), now, command, accepted, "federation")
         agreed = require_approved(site)
-    agreement.use_next_key(found, now)
-    model = found.record.newest("model")
-    arrivals = look(agreed)
-    is_next_lap = consent.recipe.lap_seed is not None and found.record.newest("model") != model
-    return agreed, look(agreed) if is_next_lap else arrivals
+    agreement.use_next_key(site.workspace, now)
+    return agreed, accepted
+
+
+def _look(
+    found: Workspace, demanded: intake.Terms, now: datetime, command: str, first: dict[Path, Arrival], kind: str = ""
+) -> list[Arrival]:
+    """What has arrived; a file that an earlier look of this command accepted, which is in `first`, stays accepted."""
+    later = intake.receive_all(found, demanded, now, command, kind)
+    arrivals = [first.get(each.path, each) for each in later]
+    first.update({each.path: each for each in later if each.verdict.outcome == "accepted"})
+    return arrivals
 
 
 def newest_model(site: Site, arrivals: Sequence[Arrival]) -> Known:

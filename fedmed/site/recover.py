@@ -28,7 +28,7 @@ def recover(root: Path, now: datetime) -> Recovered:
         site = desk.peek(root)
         with suppress(FedmedError):  # that its ledger forgot a statement is why it is restored
             sealing.complete_intent(site.workspace, now)
-        consent = desk.require_approved(site)
+        consent, _ = desk.receive_versions(site, desk.require_approved(site), now, "recover")
         found = recovery.recover(site.workspace, consent.agreement.federation, now, masks=consent.masks)
         if not consent.masks:
             return found

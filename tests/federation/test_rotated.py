@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedmed.auditor import books, inspection, keyring, rounds
+from fedmed.coordinator import recover as vouched
 from fedmed.coordinator import revoke, rotate
 from fedmed.coordinator import status as coordinator_status
 from fedmed.exchange import keys, newkeys, pins
@@ -371,6 +372,45 @@ def test_a_backup_of_before_the_rotation_fails_closed(simulation: Simulation, tm
     assert code_of(lambda: site.look(now)) in ("FM-TRU-06", "ok")
     assert code_of(lambda: recover.recover(site.root, now)) in ("FM-WAI-02", "ok")
     assert code_of(lambda: bedside.rotate(site.root, now)) == "FM-ROS-14"
+
+
+def test_a_site_that_was_restored_finds_the_coordinators_new_key(simulation: Simulation, tmp_path: Path) -> None:
+    """The receipt is signed with a key that the backup does not know: the version beside it does."""
+    backup = simulation.copied_to(tmp_path / "backup").sites["aa"].root
+    site, now = simulation.sites["aa"], simulation.now
+    say(simulation, "coordinator")
+    play(simulation)
+    restored(site, backup, "archive", "state", "keys")
+    (receipt,) = vouched.vouch(simulation.coordinator.root, "aa", now)
+    site.deliver(receipt.read_bytes(), now)
+    done = recover.recover(site.root, now)
+    assert (done.is_new, done.statements, done.answered) == (True, 1, 0)
+    assert agreed(site).founding.version == 2
+
+
+def test_a_backup_that_holds_the_next_key_goes_on_with_it(simulation: Simulation, tmp_path: Path) -> None:
+    site, now = simulation.sites["aa"], simulation.now
+    say(simulation, "aa")
+    backup = simulation.copied_to(tmp_path / "backup").sites["aa"].root
+    play(simulation)
+    new = key_of(simulation, "aa")
+    simulation.send_update("aa", 1.0)
+    simulation.coordinator.look(now)
+    restored(site, backup, "archive", "state", "keys")
+    (receipt,) = vouched.vouch(simulation.coordinator.root, "aa", now)
+    site.deliver(receipt.read_bytes(), now)
+    done = recover.recover(site.root, now)
+    assert (done.is_new, done.statements, done.answered) == (True, 2, 1), "one by the old key, one by the new"
+    assert key_of(simulation, "aa") == new
+
+
+def test_another_statement_of_a_version_before_is_a_conflict(simulation: Simulation) -> None:
+    say(simulation, "aa")
+    play(simulation)
+    first = simulation.coordinator.posted("federation-v0001")
+    assert simulation.sites["bb"].judge(first, simulation.now)[0] in (Outcome.NOT_FOR_ME, Outcome.DUPLICATE)
+    another = simulation.change(first, "coordinator", lambda p: p.update(seq=70, prev=samples.ZEROS))
+    assert simulation.sites["bb"].judge(another, simulation.now) == (Outcome.CONFLICT, "FM-TRU-03", 4)
 
 
 def test_a_file_of_a_rotated_federation_is_verified_alone(simulation: Simulation) -> None:
