@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import aggregate, desk, evaluate, laps, screening, status, unmask
+from fedmed.coordinator import agenda, aggregate, desk, evaluate, laps, screening, unmask
+from fedmed.coordinator.agenda import Due
 from fedmed.coordinator.combining import Combiner
-from fedmed.coordinator.status import Due
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake
 
@@ -109,7 +109,7 @@ def _has_held(found: Workspace, running: Started) -> bool:
 
 def _due(found: Workspace, arrivals: list[Arrival], now: datetime) -> Due:
     running = desk.started(found)
-    due = status.due(found, running, arrivals, now)
+    due = agenda.due(found, running, arrivals, now)
     if due.held is not None:
         raise due.held.error()
     if running is not None and (due.step or due.waiting):
@@ -141,7 +141,7 @@ def _relay(root: Path, now: datetime, progress: Callable[[str, int, int], None])
 
 def _pool(root: Path, now: datetime) -> PooledTable:
     """The table, also as a file for who was not there to see it. Noted last: a killed run makes it again."""
-    reports = sorted(status.reports_on_test_fold(desk.peek(root)).values())
+    reports = sorted(agenda.reports_on_test_fold(desk.peek(root)).values())
     table = evaluate.evaluate(root, now, "testing")
     with desk.opened(root, now) as found:
         files.write_atomic(root / "reports" / f"pooled-r{table.round:04d}-testing.csv", _as_csv(table), mode=0o600)

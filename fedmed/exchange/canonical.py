@@ -11,6 +11,8 @@ from fedmed.strict import is_plain_text
 
 MAX_INTEGER = 2**53
 MAX_DEPTH = 16
+_NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"\\'))
+_BRACKETS = re.compile(rb"[][{}]")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)  # strings, whole, and brackets outside of them
 
 
@@ -23,12 +25,14 @@ def decode(data: bytes) -> dict[str, Any]:
     """Parse and require that these bytes are the only encoding of what they say. Raises FedmedError FM-FRM-02."""
     try:
         _check_depth(data)
+        text = data.decode("utf-8")
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float
+            text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_no_float, parse_constant=_no_float
         )
         if not isinstance(value, dict):
             raise ValueError("expected an object")
-        _check(value)
+        if not text.isascii() or "\\" in text or not text.isprintable():  # else no text in it can be anything but plain
+            _check(value)
         if encode(value) != data:
             raise ValueError("not in canonical form")
     except (ValueError, RecursionError) as error:
@@ -39,7 +43,10 @@ def decode(data: bytes) -> dict[str, Any]:
 
 def _check_depth(data: bytes) -> None:
     depth = 0
-    for token in _NESTING.findall(data):
+    bare = data.translate(None, _NOT_BRACKETS)
+    # without an escape every second piece between quotes is outside of strings: ten times faster where there are many
+    tokens = _NESTING.findall(data) if b"\\" in bare else _BRACKETS.findall(b"".join(bare.split(b'"')[::2]))
+    for token in tokens:
         if token in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
@@ -55,6 +62,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _integer(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
+        raise ValueError("an integer above 2^53")
+    return int(text)
+
+
 def _no_float(_: str) -> None:
     raise ValueError("a number that is not an integer")
 
@@ -68,8 +81,5 @@ def _check(value: Any) -> None:
     elif isinstance(value, list):
         for inner in value:
             _check(inner)
-    elif isinstance(value, str):
-        if not is_plain_text(value):
-            raise ValueError("text with control, format or unnormalised characters")
-    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
-        raise ValueError("an integer above 2^53")
+    elif isinstance(value, str) and not is_plain_text(value):
+        raise ValueError("text with control, format or unnormalised characters")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fedmed.coordinator import aggregate, desk, run, start, status
+from fedmed.coordinator import agenda, aggregate, desk, run, start
 from fedmed.exchange import intake, workspace
 from fedmed.exchange.ledger import Ledger
 from tests import small
@@ -121,7 +121,7 @@ def test_reports_are_pooled_when_all_are_there_and_again_when_one_is_corrected(w
     assert due(world) == ("evaluate", "")
     found = do(world)
     assert [each.step for each in found.done] == ["evaluate"]
-    assert found.due == status.Due("fedmed evaluate --split test")
+    assert found.due == agenda.Due("fedmed evaluate --split test")
     assert [(row["site"], row["n"]) for row in pooled(world)] == [
         ("aa", "2"),
         ("bb", "2"),

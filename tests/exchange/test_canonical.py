@@ -38,6 +38,11 @@ def test_the_encoding_is_rfc_8785s() -> None:
     assert canonical.encode(value) == '{"a":{"Z":0,"z":-5},"b":[1,true,null,"é€𝄞/\\\\\\""]}'.encode()
 
 
+def test_brackets_in_texts_are_no_depth() -> None:
+    for text in ("[" * 20, '"' + "[" * 20, "\\" + "{" * 20, "}]" * 9):
+        assert canonical.decode(canonical.encode({"a": [text]})) == {"a": [text]}
+
+
 REFUSED = {
     "float": b'{"a":1.0}',
     "exponent": b'{"a":1e3}',
@@ -54,6 +59,8 @@ REFUSED = {
     "key twice, deep": b'{"x":[{"a":1,"a":2}]}',
     "keys unsorted": b'{"b":1,"a":1}',
     "depth 17": b'{"a":' + b"[" * 16 + b"]" * 16 + b"}",
+    "depth 17 behind escapes": b'{"a":["\\\\","\\"[",' + b"[" * 15 + b"]" * 16 + b"}",
+    "depth 17 between texts": b'{"a":["]]]",' + b"[" * 15 + b'"]"' + b"]" * 16 + b"}",
     "depth 100000": b'{"a":' + b"[" * 100_000,
     "blank": b'{"a": 1}',
     "newline after": b'{"a":1}\n',
