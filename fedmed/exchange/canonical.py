@@ -16,45 +16,6 @@ _BRACKETS = re.compile(rb"[][{}]")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)  # strings, whole, and brackets outside of them
 
 
-def encode(value: Any) -> bytes:
-    """Keys are ASCII here, so sorting by code point is RFC 8785's order by UTF-16 unit."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def decode(data: bytes) -> dict[str, Any]:
-    """Parse and require that these bytes are the only encoding of what they say. Raises FedmedError FM-FRM-02."""
-    try:
-        _check_depth(data)
-        text = data.decode("utf-8")
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_no_float, parse_constant=_no_float
-        )
-        if not isinstance(value, dict):
-            raise ValueError("expected an object")
-        if not text.isascii() or "\\" in text or not text.isprintable():  # else no text in it can be anything but plain
-            _check(value)
-        if encode(value) != data:
-            raise ValueError("not in canonical form")
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if type(error) is ValueError else "not JSON in UTF-8"
-        raise FedmedError("FM-FRM-02", f"statement.json: expected canonical JSON, got: {reason}") from error
-    return value
-
-
-def _check_depth(data: bytes) -> None:
-    depth = 0
-    bare = data.translate(None, _NOT_BRACKETS)
-    # without an escape every second piece between quotes is outside of strings: ten times faster where there are many
-    tokens = _NESTING.findall(data) if b"\\" in bare else _BRACKETS.findall(b"".join(bare.split(b'"')[::2]))
-    for token in tokens:
-        if token in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError(f"nested deeper than {MAX_DEPTH}")
-        elif token in b"]}":
-            depth -= 1
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
@@ -70,6 +31,51 @@ def _integer(text: str) -> int:
 
 def _no_float(_: str) -> None:
     raise ValueError("a number that is not an integer")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_no_float, parse_constant=_no_float
+)
+
+
+def encode(value: Any) -> bytes:
+    """Keys are ASCII here, so sorting by code point is RFC 8785's order by UTF-16 unit."""
+    return _ENCODER.encode(value).encode()
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """Parse and require that these bytes are the only encoding of what they say. Raises FedmedError FM-FRM-02."""
+    try:
+        _check_depth(data)
+        text = data.decode("utf-8")
+        value = _DECODER.decode(text)
+        if not isinstance(value, dict):
+            raise ValueError("expected an object")
+        if not text.isascii() or "\\" in text or not text.isprintable():  # else no text in it can be anything but plain
+            _check(value)
+        if encode(value) != data:
+            raise ValueError("not in canonical form")
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if type(error) is ValueError else "not JSON in UTF-8"
+        raise FedmedError("FM-FRM-02", f"statement.json: expected canonical JSON, got: {reason}") from error
+    return value
+
+
+def _check_depth(data: bytes) -> None:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    bare = data.translate(None, _NOT_BRACKETS)
+    # without an escape every second piece between quotes is outside of strings: ten times faster where there are many
+    tokens = _NESTING.findall(data) if b"\\" in bare else _BRACKETS.findall(b"".join(bare.split(b'"')[::2]))
+    for token in tokens:
+        if token in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        elif token in b"]}":
+            depth -= 1
 
 
 def _check(value: Any) -> None:

@@ -7,6 +7,7 @@ POSIX.1-1988 ustar; FORMAT.md section 1.
 
 from __future__ import annotations
 
+import functools
 import re
 import tarfile
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ def is_payload_name(name: str) -> bool:
     return plain and not name.startswith("statement") and name.split(".", maxsplit=1)[0] not in _DEVICES
 
 
+@functools.lru_cache(maxsize=256)
 def header(name: str, size: int) -> bytes:
     """The one valid header: mode 0644, owner and time zero, regular file."""
     info = tarfile.TarInfo(name)
