@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.warm import Warm
 
-ACTORS = (
+ACTORS = (  # and what they draw in at their first use
     "fedmed.auditor.books",
     "fedmed.auditor.inspection",
     "fedmed.auditor.keyring",
@@ -28,6 +28,7 @@ ACTORS = (
     "fedmed.site.partition",
     "fedmed.site.status",
     "fedmed.site.train",
+    "tests.warmed",
 )
 
 
@@ -81,8 +82,10 @@ class Fedmed:
 
 
 def child(job: dict[str, Any]) -> int:
+    from fedmed import files  # noqa: PLC0415
     from fedmed.cli import app  # noqa: PLC0415 - the tests' side of this module needs none of it
 
+    files.Process.is_durable = False  # no test cuts the power
     os.chdir(job["cwd"])
     for number, name in ((1, job["out"]), (2, job["err"])):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

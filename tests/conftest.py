@@ -1,4 +1,5 @@
-"""How many examples a property is tried with; and one federation for all tests that need one, copied for each.
+"""How many examples a property is tried with; what makes the tests faster without their notice; and one federation for
+all tests that need one, copied for each.
 
 The examples are the same in every run, so that no test fails by chance: `quick` ones by default, and `thorough` ones
 beside the slow tests. `--hypothesis-profile=search` draws new ones each time.
@@ -6,13 +7,19 @@ beside the slow tests. `--hypothesis-profile=search` draws new ones each time.
 
 from __future__ import annotations
 
+import gc
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fedmed import files
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.federation.simulator import Simulation
 
@@ -26,6 +33,37 @@ settings.register_profile(
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=250)
 settings.register_profile("search", settings.get_profile("thorough"), derandomize=False)
 settings.load_profile("quick")
+
+
+MEMORY = Path("/dev/shm")  # Linux; containers often have next to no room there
+ROOM = 6 << 30  # of which the slow tests need a third
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests write a hundred thousand small files: into memory, where there is room, because a disk takes its time."""
+    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM
+    if roomy and not config.option.basetemp:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """What is here now stays to the end: nobody need look for garbage in it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cut() -> Iterator[None]:
+    """Tests wait for no disk: the system has what was written, and no test cuts its power. Undo it by `durable`."""
+    files.Process.is_durable = False
+    yield
+    files.Process.is_durable = True
+
+
+@pytest.fixture
+def durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As outside of the tests: what must survive a power cut is waited for."""
+    monkeypatch.setattr(files.Process, "is_durable", True)
 
 
 @pytest.fixture(scope="session")

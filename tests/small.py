@@ -6,6 +6,8 @@ that nothing here imports torch; `unet_initial` is the recipe's own network.
 
 from __future__ import annotations
 
+import functools
+import gzip
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from fedmed.exchange import artifact, bodies, intake, sealing
 from fedmed.exchange.bodies_reports import Report, ReportFacts, Score
 from fedmed.learning import payloads
 from fedmed.site import approve, desk, evaluate, join, laps, masked, masks, memory, pin, train
+from tests import copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,11 +63,20 @@ def write_recipe(path: Path, **changed: Any) -> Path:
 
 def write_hospital(folder: Path, patients: Sequence[str] = PATIENTS, seed: int = 0) -> Path:
     """images/PATIENT.nii.gz and labels/PATIENT.nii.gz: a bright ball in noise, 2 mm voxels."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for name, data in _volumes(tuple(patients), seed).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@functools.cache
+def _volumes(patients: tuple[str, ...], seed: int) -> dict[str, bytes]:
+    """The same files are written often."""
     import nibabel  # noqa: PLC0415 - most tests here need no image
 
     random = np.random.RandomState(seed)
-    for kind in ("images", "labels"):
-        (folder / kind).mkdir(parents=True)
+    files = {}
     for patient in patients:
         grid = np.stack(np.meshgrid(*(np.arange(20),) * 3, indexing="ij"), -1)
         ball = (np.linalg.norm(grid - random.randint(7, 13, 3), axis=-1) < 5).astype(np.uint8)
@@ -74,8 +86,8 @@ def write_hospital(folder: Path, patients: Sequence[str] = PATIENTS, seed: int =
         ):
             nifti = nibabel.Nifti1Image(array, np.diag([2.0, 2.0, 2.0, 1.0]))
             nifti.header.set_xyzt_units("mm")
-            nibabel.save(nifti, folder / kind / f"{patient}.nii.gz")
-    return folder
+            files[f"{kind}/{patient}.nii.gz"] = gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0)
+    return files
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,7 @@ class Federation:
 
     def copy(self, root: Path) -> Federation:
         """Another copy of all workspaces; the images stay where they are."""
-        shutil.copytree(self.root, root, ignore=lambda _, names: [name for name in names if name.startswith("data-")])
+        copies.tree(self.root, root, lambda name: name.startswith("data-"))
         return Federation(root, self.sites)
 
     def carry(self) -> None:

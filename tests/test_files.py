@@ -17,6 +17,7 @@ from fedmed.errors import FedmedError
 from tests.coded import code_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -80,6 +81,22 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"twothree"
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.usefixtures("durable")
+@pytest.mark.parametrize(("is_durable", "expected"), [(True, ["fsync", "replace", "fsync"]), (False, ["replace"])])
+def test_the_disk_has_the_bytes_before_the_name_and_the_name_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_durable: bool, expected: list[str]
+) -> None:
+    calls: list[str] = []
+
+    def noted(name: str, real: Callable[..., None]) -> Callable[..., None]:
+        return lambda *arguments: (calls.append(name), real(*arguments))[1]
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    files.write_atomic(tmp_path / "a", b"new", durable=is_durable)
+    assert calls == expected
 
 
 def test_a_failure_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ wait status of a child that ran HANDLER.child(job).
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -54,6 +55,7 @@ def main() -> None:
     handler, *_ = [importlib.import_module(name) for name in sys.argv[1:]]
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)  # a fork takes no OpenMP threads along
+    gc.freeze()  # a child that looks for garbage would copy every page of what is here
     print("warm", flush=True)
     for line in sys.stdin:
         pid = os.fork()

@@ -25,7 +25,7 @@ from fedmed.learning import params, shapes
 from fedmed.site import approve, evaluate, fingerprint, join, laps, train, unmask
 from fedmed.site import desk as site_desk
 from fedmed.site.change import begin
-from tests import small
+from tests import copies, small
 from tests.vectors import samples
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ class Simulation:
 
     def copied_to(self, root: Path) -> Simulation:
         """The same federation again, to go another way from here."""
-        shutil.copytree(self.root, root)
+        copies.tree(self.root, root)
         return Simulation(root, self.names, self.now)
 
     def update(self, name: str, value: float, num_cases: int = 10) -> bytes:
@@ -364,5 +364,5 @@ def restore(actor: Actor, backup: Path) -> None:
     """Put a workspace back to an earlier copy of it; the doors stay as they are."""
     for name in ("archive", "state"):
         shutil.rmtree(actor.root / name)
-        shutil.copytree(backup / name, actor.root / name)
+        copies.tree(backup / name, actor.root / name)
     files.make_private(actor.root / "state")

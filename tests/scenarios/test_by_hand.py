@@ -60,6 +60,7 @@ class Story:
             self.type(f"evaluate -w {name}")
             self.type(f"evaluate -w {name} --split test")
         self.world.carry()
+        self.type("evaluate -w coordinator --split test")  # its reports are in
 
 
 @pytest.fixture(scope="module")

@@ -230,6 +230,7 @@ def test_the_key_of_another_store(tmp_path: Path) -> None:
     assert code_of(lambda: budget.key_of(store)) == "FM-KEY-01"
 
 
+@pytest.mark.usefixtures("durable")
 def test_founding_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended before each call that changes the disk: the next one founds the store, with one key, whose name is last."""
     for at in range(1, 30):

@@ -250,6 +250,7 @@ def full_disk(monkeypatch):
     [no_room, full_disk, failing("replace", errno.EIO), failing("fsync", errno.EIO)],
     ids=["nearly full", "full", "no new name", "no fsync"],
 )
+@pytest.mark.usefixtures("durable")
 def test_a_disk_that_refuses_costs_a_line_and_no_round(disk, said, monkeypatch, refusing):
     disk.folder.mkdir()
     with monkeypatch.context() as patched:

@@ -7,6 +7,7 @@ comes from the code that will judge them, except the encodings of JSON, signatur
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import io
 import json
@@ -81,6 +82,7 @@ PREPROCESSING = (
 )
 
 
+@functools.cache
 def key(name: str) -> Ed25519PrivateKey:
     """Always the same key for a name. Never do this outside of tests."""
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"fedmed test key {name}".encode()).digest())
@@ -90,6 +92,7 @@ def public(name: str) -> bytes:
     return key(name).public_key().public_bytes_raw()
 
 
+@functools.cache
 def age_identity(name: str) -> x25519.Identity:
     """Always the same age identity for a name; Bech32 as in BIP 173."""
     number = int.from_bytes(hashlib.sha256(f"fedmed test age {name}".encode()).digest())
