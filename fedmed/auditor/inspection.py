@@ -16,8 +16,8 @@ from fedmed.exchange import (
     artifact,
     bodies,
     decrypting,
+    examining,
     federation,
-    intake,
     keys,
     laps,
     predicates,
@@ -190,7 +190,7 @@ def read_federation(path: Path) -> Reference:
     from fedmed import recipe  # noqa: PLC0415 - `inspect` needs none
 
     with about(path):
-        data, envelope, said = intake.open_self_signed(path, "federation")
+        data, envelope, said = examining.open_self_signed(path, "federation")
     chosen, tensors = (artifact.payload_bytes(data, envelope, said, name) for name in ("recipe.json", "tensors.json"))
     found = federation.from_statement(said, envelope.id)
     return Reference(found, recipe.from_bytes(chosen), shapes.table_from_bytes(tensors))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import federation, intake, keys, pins, workspace
+from fedmed.exchange import examining, federation, keys, pins, workspace
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
@@ -57,7 +57,7 @@ def _peers(root: Path, record: Record, own: str) -> list[Peer]:
     agreed = record.newest("federation")
     if agreed is None:
         return []
-    _, envelope, said = intake.open_self_signed(root / "archive" / f"{agreed.id}.fedmed", "federation")
+    _, envelope, said = examining.open_self_signed(root / "archive" / f"{agreed.id}.fedmed", "federation")
     in_force = federation.from_statement(said, envelope.id)
     pinned = pins.confirmed(record, in_force)
     return [Peer(each.name, each.key, each.name in pinned) for each in in_force.sites() if each.key != own]
@@ -79,7 +79,7 @@ def allowed_signers(root: Path, federation_path: Path | None) -> str:
         path = root / "archive" / f"{agreed.id}.fedmed"
         revoked = {keys.fingerprint_of(each.payload): each.created for each in reversed(record.of("revocation"))}
     with about(path):
-        _, envelope, said = intake.open_self_signed(path, "federation")
+        _, envelope, said = examining.open_self_signed(path, "federation")
     return federation.allowed_signers(federation.from_statement(said, envelope.id), said.predicate.created, revoked)
 
 

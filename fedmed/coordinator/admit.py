@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import settings
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, agekeys, bodies_roster, intake, keys
+from fedmed.exchange import admission, agekeys, bodies_roster, examining, intake, keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def admit(root: Path, paths: Sequence[Path], now: datetime, fingerprint: str = "
 
 def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str) -> Admitted:
     with about(path):
-        data, envelope, said = intake.open_self_signed(path, "join")
+        data, envelope, said = examining.open_self_signed(path, "join")
         admission.require_past(said, now)
     if fingerprint and fingerprint != envelope.id[:32]:
         raise FedmedError("FM-TRU-12", f"{said.sender}: the join has another fingerprint than the one given")

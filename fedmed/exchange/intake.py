@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmed import files
 from fedmed.errors import FedmedError
-from fedmed.exchange import answers, artifact, attempts, container, decrypting, predicates, reading, statement
-from fedmed.exchange.admission import acknowledged, judge, judge_self_signed
+from fedmed.exchange import answers, artifact, attempts, decrypting, examining, predicates, reading, sequence, statement
 from fedmed.exchange.artifact import Expected
 from fedmed.exchange.federation import COORDINATOR, from_statement
 from fedmed.exchange.keys import fingerprint_of
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from fedmed.exchange.statement import Statement
     from fedmed.exchange.workspace import Workspace
 
-UNAPPROVED_LIMIT = 1 << 20
 APPROVED_EXTRA = 16 << 20
 SETTLING_SECONDS = 60
 _MAY_BE_A_COPY_IN_PROGRESS = {"FM-FRM-01", "FM-FRM-02", "FM-FRM-05", "FM-SIG-01", "FM-SIG-02", "FM-TRU-10"}
@@ -64,7 +62,7 @@ class Terms:
     def limit(self) -> int:
         """Largest file to look into, in bytes."""
         if self.federation is None:
-            return UNAPPROVED_LIMIT
+            return examining.UNAPPROVED_LIMIT
         return max((part.size for part in self.expected.values()), default=0) + APPROVED_EXTRA
 
 
@@ -113,10 +111,10 @@ def look_at_all(workspace: Workspace, terms: Terms, now: datetime) -> list[Arriv
         try:
             fd = files.open_regular(path)
         except OSError as error:
-            arrivals.append(Arrival(path, _unopened(error)))
+            arrivals.append(Arrival(path, examining.unopened(error)))
             continue
         try:
-            verdict, envelope = examine(fd, situate(workspace, terms, now), terms.limit)
+            verdict, envelope = examining.examine(fd, situate(workspace, terms, now), terms.limit)
         finally:
             os.close(fd)
         if envelope is None or envelope.id not in known:
@@ -133,7 +131,7 @@ def _with_next_versions(workspace: Workspace, terms: Terms, now: datetime) -> tu
     for path in versions * len(versions):  # in whatever order they stand
         fd = files.open_regular(path)
         try:
-            verdict, envelope = examine(fd, situate(workspace, terms, now), terms.limit)
+            verdict, envelope = examining.examine(fd, situate(workspace, terms, now), terms.limit)
         finally:
             os.close(fd)
         if verdict.outcome is Outcome.ACCEPTED and verdict.statement is not None and envelope is not None:
@@ -165,25 +163,6 @@ def situate(workspace: Workspace, terms: Terms, now: datetime) -> Situation:
     )
 
 
-def open_self_signed(path: Path, kind: str) -> tuple[bytes, Envelope, Statement]:
-    """A complete, small, self-signed file (join, federation): its bytes, verified to be of one piece.
-
-    Raises FedmedError FM-FRM-*, FM-SIG-*, FM-TRU-10, and Incomplete.
-    """
-    try:
-        fd = files.open_regular(path)
-    except OSError as error:
-        raise FedmedError("FM-FRM-01", "cannot be opened as a file", local=str(error)) from error
-    try:
-        envelope = artifact.read_envelope(reading.reader(fd))
-        said = judge_self_signed(envelope, kind)
-        if os.fstat(fd).st_size > UNAPPROVED_LIMIT:
-            raise FedmedError("FM-FRM-04", f"expected at most {UNAPPROVED_LIMIT} bytes, got {os.fstat(fd).st_size}")
-        return b"".join(reading.verified(fd, envelope, said, {})), envelope, said
-    finally:
-        os.close(fd)
-
-
 def keep(workspace: Workspace, data: bytes, known: Known, command: str, now: datetime, **facts: object) -> None:
     """Archive a small verified file and record it as accepted."""
     files.write_atomic(workspace.archived(known.id), data, mode=0o600)
@@ -213,10 +192,10 @@ def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms
     try:
         fd = files.open_regular(path)
     except OSError as error:
-        return _unopened(error)
+        return examining.unopened(error)
     plain = ""
     try:
-        verdict, envelope = examine(fd, situation, terms.limit)
+        verdict, envelope = examining.examine(fd, situation, terms.limit)
         if envelope is not None and verdict.outcome in ARCHIVED:
             verdict, plain = _take_in(workspace, fd, envelope, verdict, terms)
         age = situation.now.timestamp() - os.fstat(fd).st_mtime
@@ -234,40 +213,6 @@ def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms
         _record(workspace, envelope, verdict, situation, command, plain)
     seen.remember(verdict)
     return verdict
-
-
-def _unopened(error: OSError) -> Verdict:
-    message = f"cannot be opened as a file: {os.strerror(error.errno or 0).lower()}"
-    return Verdict(Outcome.REJECTED, "FM-FRM-01", message)
-
-
-def examine(fd: int, situation: Situation, limit: int) -> tuple[Verdict, Envelope | None]:
-    """Size, statement and signature, in place; nothing is written."""
-    size = os.fstat(fd).st_size
-    envelope, said = None, None
-    try:
-        envelope = artifact.read_envelope(reading.reader(fd))
-        verdict = judge(envelope, situation)
-        said = verdict.statement
-        if verdict.outcome is Outcome.EARLY or verdict.outcome is Outcome.NOT_FOR_ME:
-            return verdict, envelope
-        if size > limit:
-            raise FedmedError("FM-FRM-04", f"expected at most {limit} bytes, got {size}")
-        if verdict.outcome in ARCHIVED and verdict.statement is not None:
-            _check_length(size, artifact.total_size(envelope, verdict.statement))
-    except FedmedError as error:
-        return _failed(error, said), envelope
-    return verdict, envelope
-
-
-def _failed(error: FedmedError, said: Statement | None) -> Verdict:
-    outcome = Outcome.INCOMPLETE if isinstance(error, container.Incomplete) else Outcome.REJECTED
-    return Verdict(outcome, error.code, error.message, said)
-
-
-def _check_length(size: int, expected: int) -> None:
-    if size < expected:
-        raise container.Incomplete(f"the file ends at {100 * size // expected} %: copy it again")
 
 
 def _take_in(workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict, terms: Terms) -> tuple[Verdict, str]:
@@ -290,7 +235,7 @@ def _take_in(workspace: Workspace, fd: int, envelope: Envelope, verdict: Verdict
         part.unlink(missing_ok=True)
         if error.code.startswith(("FM-RES", "FM-KEY")):
             raise
-        return _failed(error, said), plain
+        return examining.failed(error, said), plain
     if target.exists():
         part.unlink()
     else:
@@ -326,7 +271,7 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str, pl
         prev=predicate.prev,
         round=getattr(predicate, "round", None),
         outcome=outcome,
-        ack=acknowledged(said, receiver),
+        ack=sequence.acknowledged(said, receiver),
         payload=plain or said.subject[0].digest.sha256,
         created=predicate.created,
         order=tuple(predicate.body.order) if isinstance(predicate, predicates.ModelPredicate) else (),

@@ -12,6 +12,7 @@ from fedmed.exchange import (
     archived,
     artifact,
     bodies_roster,
+    examining,
     federation,
     intake,
     keys,
@@ -193,7 +194,7 @@ def _proposals(found: Workspace) -> list[Proposal]:
     for path in intake.candidates(found):
         try:
             with about(path):
-                data, envelope, said = intake.open_self_signed(path, "federation")
+                data, envelope, said = examining.open_self_signed(path, "federation")
             proposals.setdefault(envelope.id, _proposal(data, envelope, said, found))
         except FedmedError as error:
             fault = fault if error.code == "FM-SIG-04" else error  # a good signature for another kind is no fault

@@ -11,7 +11,7 @@ import pytest
 
 from fedmed import files
 from fedmed.coordinator import desk
-from fedmed.exchange import artifact, intake, reading, seen
+from fedmed.exchange import artifact, examining, intake, reading, seen
 from fedmed.exchange.container import Reader
 from fedmed.exchange.verdict import Outcome
 from fedmed.learning.layout import Layout
@@ -187,7 +187,7 @@ def taken_in(simulation: Simulation, path: Path, before_the_copy: object) -> str
         terms = desk.terms(desk.require_started(found))
         fd = files.open_regular(path)
         try:
-            verdict, envelope = intake.examine(fd, intake.situate(found, terms, simulation.now), terms.limit)
+            verdict, envelope = examining.examine(fd, intake.situate(found, terms, simulation.now), terms.limit)
             assert (verdict.outcome, envelope is not None) == (Outcome.ACCEPTED, True)
             before_the_copy()  # type: ignore[operator]
             assert envelope is not None
@@ -309,14 +309,14 @@ def test_a_memo_that_cannot_be_read_is_no_memo(simulation: Simulation, coordinat
 )
 def test_a_self_signed_file_is_of_one_piece(tmp_path: Path, kind: str, data: bytes, expected: str) -> None:
     (tmp_path / "file.fedmed").write_bytes(data)
-    assert code_of(lambda: intake.open_self_signed(tmp_path / "file.fedmed", kind)) == expected
+    assert code_of(lambda: examining.open_self_signed(tmp_path / "file.fedmed", kind)) == expected
 
 
 def test_a_self_signed_file_that_is_a_link_or_missing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "join.fedmed").write_bytes(samples.sample("join"))
     (tmp_path / "link.fedmed").symlink_to(tmp_path / "join.fedmed")
     for name in ("link.fedmed", "missing.fedmed"):
-        assert code_of(lambda name=name: intake.open_self_signed(tmp_path / name, "join")) == "FM-FRM-01"
+        assert code_of(lambda name=name: examining.open_self_signed(tmp_path / name, "join")) == "FM-FRM-01"
 
 
 def test_the_limit_is_a_megabyte_until_there_is_a_federation() -> None:
