@@ -5,6 +5,7 @@ from __future__ import annotations
 from .attack import Attack, of, to_a_site, to_the_coordinator, vectors
 
 SECOND, RECOVERED = "federation/test_fingerprints.py", "federation/test_recovered.py"
+ROTATED = "federation/test_rotated.py"
 
 ATTACKS = (
     Attack(
@@ -14,6 +15,35 @@ ATTACKS = (
         (
             *vectors("federation-version-2-another-roster"),
             *of(SECOND, "test_a_second_version_that_changes_anything_else_is_refused"),
+        ),
+    ),
+    Attack(
+        "A3",
+        "a hospital's key swapped, with the approvals of before and whatever rotation is at hand",
+        "FM-ROS-12",
+        (
+            *vectors("federation-key-without-a-rotation", "federation-rotation-replayed"),
+            *of(
+                ROTATED,
+                "test_a_key_without_its_owners_word_is_refused",
+                "test_a_rotation_of_another_site_moves_nothing",
+                "test_a_rotation_that_another_site_signed_in_its_name_is_refused",
+                "test_a_rotation_to_a_key_that_its_sender_does_not_hold_is_refused",
+                "test_a_rotation_of_before_is_not_replayed",
+                "test_a_revoked_key_vouches_for_nobody",
+            ),
+        ),
+    ),
+    Attack(
+        "A3",
+        "a key that its owner has replaced says more",
+        "FM-ROS-13",
+        (
+            *of(
+                ROTATED,
+                "test_the_old_key_says_nothing_new_after_the_switch",
+                "test_a_model_by_the_coordinators_old_key_is_refused_after_the_switch",
+            ),
         ),
     ),
     Attack(

@@ -211,7 +211,7 @@ ATTACKS = (
         "FM-MSK-04, FM-MSK-16; there is one in the end",
         (
             *of(LIES, "test_a_site_masks_once_in_an_attempt", "test_a_second_masked_update_is_refused_at_the_door"),
-            *of("kills/test_kills.py", "test_train_local_killed_behind_masks"),
+            *of("kills/test_kills.py", "test_killed_and_on_a_bad_disk[train-local, masked]"),
         ),
     ),
     Attack(
