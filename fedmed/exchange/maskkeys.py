@@ -38,6 +38,7 @@ def make(folder: Path, key: Ed25519PrivateKey, site: str, federation: str | None
     Raises FedmedError FM-KEY-01, FM-KEY-02, FM-RES-*.
     """
     files.make_private(folder)
+    files.empty(folder, "*.part")  # of a killed command, and of keys that nobody was told of
     if not (folder / NO_BACKUP).exists():
         files.write_atomic(folder / NO_BACKUP, _TAG)
     path = _path(folder, index)

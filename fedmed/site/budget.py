@@ -6,9 +6,11 @@ is known to it by a keyed hash under the store's own key. What is reserved is sp
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -179,19 +181,26 @@ def opened(site: Site, now: datetime) -> Iterator[Store]:
     Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01, FM-WAI-01, FM-RES-*.
     """
     folder = folder_of(site)
-    try:
-        files.make_private(folder)
-        probe = folder / "probe.part"
-        files.write_atomic(probe, b"", mode=0o600)
-        probe.unlink()
-    except (OSError, FedmedError) as error:
-        raise FedmedError("FM-PRV-02", "privacy.budget_dir: expected a folder to write to", local=str(error)) from error
+    _require_writable(folder)
     with lock.held(folder, PATIENCE):
         store = Store(folder)
         _as_remembered(site, store)
         _found(store, now)
         key_of(store)
         yield store
+
+
+def _require_writable(folder: Path) -> None:
+    """Raises FedmedError FM-PRV-02, FM-RES-* where the disk is full or broken."""
+    try:
+        files.make_private(folder)
+        with tempfile.TemporaryFile(dir=folder):  # without a name: a kill leaves nothing
+            pass
+    except (OSError, FedmedError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise files.disk_error(cause, folder) from error
+        raise FedmedError("FM-PRV-02", "privacy.budget_dir: expected a folder to write to", local=str(error)) from error
 
 
 def is_there(site: Site) -> bool:
