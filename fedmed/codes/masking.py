@@ -13,7 +13,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-02": Code(
         TRUST,
         "more sites than may collude are not confirmed by this operator",
-        "call each of these hospitals, compare the fingerprint of its join, and run: fedmed keys pin SITE...",
+        "call each of these hospitals, compare the fingerprint of its join, and run: fedmed keys pin SITE",
     ),
     "FM-MSK-03": Code(
         PROTOCOL,
