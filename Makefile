@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# else every command that a test starts compiles the package again, and every worker the tests
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check lint evidence sample-data clean
 
 demo: $(VENV)/.installed
