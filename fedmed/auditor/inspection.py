@@ -255,7 +255,7 @@ def _of_this_federation(statement_id: str, said: Statement, known: Federation) -
     if said.kind == "federation" and statement_id != known.digest:
         if getattr(membership, "previous", None) != known.digest:
             raise FedmedError("FM-TRU-02", "another federation statement than the one it is held against")
-        succession.require_successor(known, said, lambda _key, _seq: True)
+        succession.require_successor(known, said, ())
     if not isinstance(membership, predicates.Membership):
         return
     is_of_round = isinstance(said.predicate, predicates.RoundPredicate)

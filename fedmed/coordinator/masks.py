@@ -12,8 +12,12 @@ from fedmed.exchange import archived, bodies, bodies_roster, certificates, keys
 from fedmed.exchange.bodies_roster import Receipt, Rotation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fedmed.coordinator.desk import Started
     from fedmed.exchange.certificates import Certificate
+    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.record import Known
     from fedmed.exchange.workspace import Workspace
 
 _BRINGING = ("update", "receipt", "rotation")
@@ -22,23 +26,44 @@ _BRINGING = ("update", "receipt", "rotation")
 def listed(found: Workspace, running: Started) -> list[Certificate]:
     """One of each site, by name. Raises FedmedError FM-SHR-01, FM-SHR-02 when two joins hold one key, FM-TRU-11."""
     federation = running.agreement.federation
-    before = _before(found) or {name: _first(found, federation.member(name).join) for name in federation.site_names}
-    chosen = dict(before)
-    for name in federation.site_names:
-        newer = _told(found, name, keys.fingerprint(federation.key_of(name)))
-        others = {key for site, each in chosen.items() if site != name for key in (each.dh, each.kem)}
-        # a site that copies another's key keeps its old one, so that it stops nobody
-        if newer and newer.index > before[name].index and not {newer.dh, newer.kem} & others:
+    chosen = _before(found, federation)
+    signers = {name: keys.fingerprint(federation.key_of(name)) for name in federation.site_names}
+    # first those with a new signing key, which have no old one to keep
+    for name in sorted(signers, key=lambda name: (chosen[name].key == signers[name], name)):
+        newer = _told(found, name, signers[name])
+        if newer and _may_follow(newer, chosen):
             chosen[name] = newer
     certificates.check_signed(list(chosen.values()), federation)
     return list(chosen.values())
 
 
-def _before(found: Workspace) -> dict[str, Certificate]:
-    """What the newest model lists."""
+def with_masks(found: Workspace, running: Started, rotations: list[Known]) -> list[Known]:
+    """Those of these rotations behind which a model can list certificates of all sites: another one would stop all."""
+    chosen = _before(found, running.agreement.federation) if running.masks else {}
+    fit = []
+    for each in rotations:
+        body = archived.read_archived(found, each.id).predicate.body
+        mask = body.mask if isinstance(body, Rotation) else None
+        if chosen and mask and not _may_follow(mask, chosen):
+            continue
+        fit.append(each)
+        chosen |= {mask.site: mask} if chosen and mask else {}
+    return fit
+
+
+def _may_follow(newer: Certificate, chosen: Mapping[str, Certificate]) -> bool:
+    """A site that copies another's key keeps its old one, so that it stops nobody."""
+    others = {key for site, each in chosen.items() if site != newer.site for key in (each.dh, each.kem)}
+    return newer.index > chosen[newer.site].index and not {newer.dh, newer.kem} & others
+
+
+def _before(found: Workspace, federation: Federation) -> dict[str, Certificate]:
+    """What the newest model lists; before the first one, what the joins brought."""
     newest = found.record.newest("model")
     body = archived.read_archived(found, newest.id).predicate.body if newest else None
-    return {each.site: each for each in body.masks} if isinstance(body, bodies.Model) else {}
+    if isinstance(body, bodies.Model):
+        return {each.site: each for each in body.masks}
+    return {name: _first(found, federation.member(name).join) for name in federation.site_names}
 
 
 def _first(found: Workspace, join: str) -> Certificate:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import desk
-from fedmed.exchange import archived, artifact, predicates, quoted, rotations, sealing, statement, workspace
+from fedmed.coordinator import desk, masks
+from fedmed.exchange import (
+    archived,
+    artifact,
+    bodies_roster,
+    predicates,
+    quoted,
+    rotations,
+    sealing,
+    statement,
+    workspace,
+)
 from fedmed.exchange.federation import COORDINATOR
 
 if TYPE_CHECKING:
@@ -13,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.coordinator.desk import Started
-    from fedmed.exchange import bodies_roster
     from fedmed.exchange.agreement import Agreement
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
@@ -73,7 +82,8 @@ def with_new_keys(found: Workspace, running: Started, now: datetime) -> Started:
     From its own new key on the coordinator signs with that one.
     """
     body, federation = running.agreement.federation.body, running.agreement.federation
-    pending = rotations.pending(found.record, federation)
+    left = bodies_roster.MAX_ROTATIONS - len(body.rotations)  # behind these the federation goes on with the keys it has
+    pending = masks.with_masks(found, running, rotations.pending(found.record, federation))[:left]
     if not pending:
         return running
     lines: dict[str, str] = {}

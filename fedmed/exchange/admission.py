@@ -126,8 +126,24 @@ def _by_its_key_of_now(said: Statement, envelope: Envelope, situation: Situation
         return
     if envelope.raw.decode() in [quote.statement for quote in federation.body.rotations]:
         raise Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender}: the federation in force says so, too")
-    if not isinstance(said.predicate, predicates.ApprovalPredicate):
+    if not _may_be_late(said, envelope.id, federation, situation):
         raise FedmedError("FM-ROS-13", f"{said.kind} of {said.sender}: signed with {fingerprint(public_key)}")
+
+
+def _may_be_late(said: Statement, statement_id: str, federation: Federation, situation: Situation) -> bool:
+    """A first approval, from before its sender's rotation, that fits what came since: who has the old key now must not
+    use up the number of an honest statement, nor make its sender seem to have signed two.
+    """
+    predicate, record = said.predicate, situation.record
+    replaced = [statement.decode(quote.statement.encode()).predicate for quote in federation.body.rotations]
+    numbers = [each.seq for each in replaced if each.sender == predicate.sender]
+    if not isinstance(predicate, predicates.ApprovalPredicate) or predicate.seq > min(numbers):
+        return False
+    try:
+        sequence.in_sequence(said, statement_id, situation)
+    except Decided:
+        return False
+    return not record.of("approval", sender=said.sender)
 
 
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
@@ -199,7 +215,7 @@ def _another_version(
     is_fitted = from_statement(said, "").preprocessing is not None and federation.preprocessing is None
     if is_fitted and not (situation.pools and situation.round < 0):
         raise FedmedError("FM-TRU-02", "a federation other than the one in force here")
-    require_successor(federation, said, situation.record.counts)
+    require_successor(federation, said, situation.record.revoked)
 
 
 def _is_of_version(predicate: Spoken, federation: Federation, situation: Situation) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import attempts, laps, predicates, rotations, statement
+from fedmed.exchange import attempts, keys, laps, predicates, rotations, statement
 from fedmed.exchange.verdict import Decided, Outcome
 
 if TYPE_CHECKING:
@@ -62,8 +62,13 @@ def _rotation(predicate: predicates.RotationPredicate, situation: Situation) -> 
     if federation is None:
         raise TypeError("keys are replaced within a federation")
     rotations.check(predicate.body, federation.founding.id, name, federation.key_of(name))
-    if any(each.key == predicate.sender.key for each in situation.record.of("rotation", sender=name)):
+    before = situation.record.of("rotation")
+    if any(each.key == predicate.sender.key for each in before):
         raise FedmedError("FM-ROS-12", f"rotation of {name}: a second one by the same key")
+    new = keys.parse_public_line(predicate.body.key)
+    is_named = keys.digest_in(keys.fingerprint(new)) in [each.payload for each in before]
+    if is_named or federation.owner(new) or federation.former_owner(new):  # no site would take such a version
+        raise FedmedError("FM-ROS-12", f"rotation of {name}: to a key that was in use before, or is another's")
     return Outcome.ACCEPTED
 
 

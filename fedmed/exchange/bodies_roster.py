@@ -21,6 +21,7 @@ from fedmed.exchange.fields import (
 )
 
 MAX_QUOTED = 1 << 20  # bytes of a statement
+MAX_ROTATIONS = 200
 
 
 class Quoted(Sent):
@@ -83,7 +84,7 @@ class Federation(Sent):
     roster: list[Member] = Field(min_length=1, max_length=100)
     limits: Limits
     encryption: Literal["none", "age"]
-    rotations: list[Quoted] = Field(max_length=200)
+    rotations: list[Quoted] = Field(max_length=MAX_ROTATIONS)
 
     @model_validator(mode="after")
     def _one_seat_each(self) -> Self:

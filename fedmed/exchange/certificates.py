@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "mask-key@fedmed.v1"
 FIRST = 1
+_ANY = X25519PrivateKey.from_private_bytes(bytes(32))  # with a point of small order every private key gives zero
 MaskPublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -81,7 +82,8 @@ def certified(
 def check(certificate: Certificate, site: str, public_key: bytes, federation: str | None) -> None:
     """Is this a certificate of `site`, by its signing key, for this federation (null where there is none yet)?
 
-    Raises FedmedError FM-SHR-01.
+    Whoever takes it in looks at its keys, too: a list with a bad one would be refused by every site. Raises
+    FedmedError FM-SHR-01, FM-SHR-02 (one key twice), FM-SHR-05 (a key that gives no secret).
     """
     try:
         signature = sshsig.decode(sshsig.from_line(certificate.signature))
@@ -98,6 +100,10 @@ def check(certificate: Certificate, site: str, public_key: bytes, federation: st
     for fault, is_there in faults.items():
         if is_there:
             raise _unsigned(site, fault)
+    if certificate.dh == certificate.kem:
+        raise FedmedError("FM-SHR-02", f"mask certificate of {site}: one key for both purposes")
+    for public in (certificate.dh, certificate.kem):
+        shared_secret(_ANY, public, site)
 
 
 def check_all(
@@ -118,12 +124,10 @@ def check_all(
         if each.index < lowest:
             message = f"expected index {lowest} or higher, got {each.index}"
             raise FedmedError("FM-SHR-04", f"mask certificate of {each.site}: {message}")
-        for public in (each.dh, each.kem):
-            shared_secret(own.dh, public, each.site)
 
 
 def check_signed(certificates: Sequence[Certificate], federation: "Federation") -> None:
-    """As far as anyone can check them who holds no key. Raises FedmedError FM-SHR-01, FM-SHR-02."""
+    """As far as anyone can check them who holds no key. Raises FedmedError FM-SHR-01, FM-SHR-02, FM-SHR-05."""
     if [each.site for each in certificates] != federation.site_names:
         message = f"expected one of each of {len(federation.site_names)} sites, by name, got {len(certificates)}"
         raise FedmedError("FM-SHR-02", f"mask certificates: {message}")

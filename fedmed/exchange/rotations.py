@@ -94,11 +94,15 @@ def require_proven(predicate: FederationPredicate) -> dict[str, str]:
 
 
 def pending(record: Record, federation: Federation) -> list[Known]:
-    """Rotations that are here and that the version in force does not have yet, by name, the coordinator's last."""
+    """Rotations that are here and that the version in force does not have yet, by name, the coordinator's last.
+
+    None by a key that was revoked, whatever its number: who stole that may have the next key, too.
+    """
     found = []
     for name in (*federation.site_names, COORDINATOR):
         key = keys.fingerprint(federation.key_of(name))
-        found += [each for each in record.of("rotation", sender=name) if each.key == key][:1]
+        said = [each for each in record.of("rotation", sender=name) if each.key == key]
+        found += [] if key in record.revoked else said[:1]
     return found
 
 

@@ -14,13 +14,15 @@ from fedmed.exchange.federation import COORDINATOR, from_statement
 from fedmed.exchange.keys import public_line
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from fedmed.exchange.federation import Federation
-    from fedmed.exchange.quoted import Counts
     from fedmed.exchange.statement import Statement
 
 
-def require_successor(known: Federation, said: Statement, counts: Counts) -> None:
-    """`said` is the version behind `known`, with fitted numbers where it has none, or with other keys.
+def require_successor(known: Federation, said: Statement, revoked: Container[str]) -> None:
+    """`said` is the version behind `known`, with fitted numbers where it has none, or with other keys; `revoked` are
+    the fingerprints of keys that vouch for nobody.
 
     Raises FedmedError FM-NRM-05 for any other change, FM-ROS-12 for a key without its owner's word.
     """
@@ -28,7 +30,7 @@ def require_successor(known: Federation, said: Statement, counts: Counts) -> Non
     is_rotated = after.body.rotations != known.body.rotations or _keys(after) != _keys(known)
     _nothing_else(known, said, after, is_rotated=is_rotated)
     if is_rotated:
-        _each_vouched_for(known, said, counts)
+        _each_vouched_for(known, said, revoked)
 
 
 def _keys(federation: Federation) -> dict[str, str]:
@@ -59,7 +61,7 @@ def _nothing_else(known: Federation, said: Statement, after: Federation, *, is_r
         raise FedmedError("FM-NRM-05", f"federation version {founding.version}: another {names} than was approved")
 
 
-def _each_vouched_for(known: Federation, said: Statement, counts: Counts) -> None:
+def _each_vouched_for(known: Federation, said: Statement, revoked: Container[str]) -> None:
     """The rotations before stand as they were, and the new ones, by keys of the version before, give the new keys."""
     predicate, before = said.predicate, known.body.rotations
     if not isinstance(predicate, predicates.FederationPredicate):
@@ -70,7 +72,7 @@ def _each_vouched_for(known: Federation, said: Statement, counts: Counts) -> Non
     then = rotations.require_proven(predicate)
     for quote in told[len(before) :]:
         rotation, _ = rotations.quoted(quote, predicate.federation.id)
-        if not counts(rotation.sender.key, rotation.seq):
+        if rotation.sender.key in revoked:  # whatever its number: who stole the key may have the next one, too
             raise FedmedError("FM-ROS-12", f"rotation of {rotation.sender.name}: by a key that was revoked before")
     if then != _originally(known):
         raise FedmedError("FM-ROS-12", f"federation version {version}: a key that its owner did not replace")

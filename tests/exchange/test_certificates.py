@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,15 @@ def test_the_own_entry_is_one_whose_private_half_is_held() -> None:
 def test_a_key_that_gives_the_same_secret_to_all_is_refused(half: str) -> None:
     weak = signed_by("site-ab", {**said("site-ab"), half: LOW_ORDER})
     assert checked(swapped("site-ab", weak)) == "FM-SHR-05"
+
+
+def test_bad_keys_are_refused_where_a_certificate_arrives() -> None:
+    """A coordinator that listed them would have its model refused by every site, attempt after attempt."""
+    key = FIVE.signing["site-ab"].public_key().public_bytes_raw()
+    twice = {"dh": said("site-ab")["kem"]}
+    for change, code in (({"dh": LOW_ORDER}, "FM-SHR-05"), ({"kem": LOW_ORDER}, "FM-SHR-05"), (twice, "FM-SHR-02")):
+        bad = signed_by("site-ab", {**said("site-ab"), **change})
+        assert code_of(functools.partial(certificates.check, bad, "site-ab", key, bad.federation)) == code
 
 
 def test_a_certificate_has_one_form() -> None:

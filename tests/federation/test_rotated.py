@@ -7,12 +7,14 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedmed.auditor import books, inspection, keyring, rounds
+from fedmed.coordinator import desk as coordinator_desk
 from fedmed.coordinator import recover as vouched
 from fedmed.coordinator import revoke, rotate
 from fedmed.coordinator import status as coordinator_status
-from fedmed.exchange import keys, newkeys, pins
+from fedmed.exchange import canonical, certificates, keys, newkeys, pins, rotations, sshsig
 from fedmed.exchange import workspace as workspaces
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import desk, pin, recover, status
@@ -20,14 +22,14 @@ from fedmed.site import rotate as bedside
 from tests.coded import code_of
 from tests.vectors import samples
 
-from .simulator import predicate_of, statement_id
+from .simulator import Simulation, predicate_of, statement_id
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.exchange.federation import Federation
 
-    from .simulator import End, Hospital, Simulation
+    from .simulator import End, Hospital
 
 ACCEPTED = (Outcome.ACCEPTED, "", 0)
 REFUSED = (Outcome.REJECTED, "FM-ROS-12", 4)
@@ -171,8 +173,6 @@ def next_version(world: Simulation, change: Any) -> bytes:
 
 
 def quote(data: bytes) -> dict[str, str]:
-    from fedmed.exchange import sshsig  # noqa: PLC0415 - one of many
-
     (_, raw), (_, armour) = samples.members(data)[:2]
     return {"statement": raw.decode(), "signature": sshsig.to_line(armour)}
 
@@ -254,6 +254,51 @@ def test_a_revoked_key_vouches_for_nobody(simulation: Simulation) -> None:
     assert swapped(simulation, "aa", line=line_in(data), quotes=[quote(data)]) == REFUSED
 
 
+def test_a_rotation_from_before_the_theft_counts_no_more(simulation: Simulation) -> None:
+    """The laptop was stolen with both keys: that the number is the owner's does not bring the site back."""
+    data = say(simulation, "aa")
+    simulation.coordinator.look(simulation.now)
+    revoked = revoke.revoke(simulation.coordinator.root, "aa", 3, "stolen", simulation.now).posted.read_bytes()
+    assert predicate_of(data)["seq"] == 3
+    assert coordinator_status.status(simulation.coordinator.root, simulation.now).rotating == []
+    for name in ("bb", "cc"):
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.aggregate(simulation.now)
+    assert not (simulation.coordinator.root / "outbox" / "federation-v0002.fedmed").exists()
+    simulation.sites["bb"].judge(revoked, simulation.now)
+    assert swapped(simulation, "aa", line=line_in(data), quotes=[quote(data)]) == REFUSED
+
+
+def test_an_old_key_takes_no_number_from_its_owner(simulation: Simulation) -> None:
+    """An approval may come late, by the key of then; whoever has that key now cannot exclude the site with one."""
+    thief, now = simulation.sites["aa"].key, simulation.now
+    approval = (simulation.sites["aa"].root / "outbox" / "approval-v0001-aa.fedmed").read_bytes()
+    say(simulation, "aa")
+    play(simulation)
+    update = simulation.send_update("aa", 1.0)
+    simulation.coordinator.look(now)
+    number = predicate_of(update)["seq"]
+    for seq in (number, number + 1, 3):
+        false = samples.resigned(approval, thief, lambda p, seq=seq: p.update(seq=seq))  # type: ignore[misc]
+        assert simulation.coordinator.judge(false, now) == (Outcome.REJECTED, "FM-ROS-13", 4)
+    assert simulation.coordinator.judge(approval, now)[0] is Outcome.DUPLICATE
+    assert not simulation.coordinator.workspace().record.conflicts
+
+
+def test_an_approval_by_the_key_of_then_may_come_late(tmp_path: Path) -> None:
+    world = Simulation(tmp_path / "f", ("aa", "bb", "cc")).found(approved=["bb", "cc"], rounds=3)
+    thief, approval = world.sites["aa"].key, world.sites["aa"].approve(world.now)
+    say(world, "aa")
+    for name in ("bb", "cc"):
+        world.send_update(name, 1.0)
+    world.coordinator.aggregate(world.now, close=True)
+    false = samples.resigned(approval, thief, lambda p: p.update(seq=9))
+    assert world.coordinator.judge(false, world.now) == (Outcome.REJECTED, "FM-ROS-13", 4)
+    assert world.coordinator.judge(approval, world.now) == ACCEPTED
+    again = samples.resigned(approval, thief, lambda p: p["body"].update(by="thief"))
+    assert world.coordinator.judge(again, world.now) == (Outcome.REJECTED, "FM-ROS-13", 4)
+
+
 def test_the_old_key_says_nothing_new_after_the_switch(simulation: Simulation) -> None:
     thief = simulation.sites["aa"].key
     say(simulation, "aa")
@@ -290,6 +335,47 @@ def test_one_key_is_replaced_once(simulation: Simulation) -> None:
     simulation.coordinator.look(now)
     second = samples.resigned(data, simulation.sites["aa"].key, lambda p: p.update(seq=9, prev=samples.ZEROS))
     assert simulation.coordinator.judge(second, now) == REFUSED
+
+
+def rotation_to(world: Simulation, data: bytes, name: str, new: Ed25519PrivateKey, **changed: Any) -> bytes:
+    """The rotation `data` of a site to another key that it holds, with mask keys of that one."""
+    found = world.coordinator.workspace()
+    federation = coordinator_desk.require_started(found).agreement.federation.founding.id
+    old, public = world.sites[name].key, new.public_key().public_bytes_raw()
+    statement = samples.statement_in(data)
+    mask = certificates.create(new, name, federation, 1001).certificate.model_dump(mode="json") | changed
+    signed = {field: value for field, value in mask.items() if field != "signature"}
+    mask["signature"] = sshsig.to_line(sshsig.sign(new, certificates.NAMESPACE, canonical.encode(signed)))
+    proof = rotations.proven(new, federation, name, old.public_key().public_bytes_raw())
+    statement["predicate"] |= {"seq": 90, "prev": samples.ZEROS, "ack": None}  # beside what the site says
+    statement["predicate"]["body"] |= {"key": keys.public_line(public), "proof": proof, "mask": mask}
+    statement["subject"][0]["digest"]["sha256"] = keys.digest_in(keys.fingerprint(public))
+    return samples.signed(statement, [], by=old)
+
+
+def test_a_site_that_goes_back_to_its_first_key_stops_nobody(simulation: Simulation) -> None:
+    """A version with such a key would be refused by every site."""
+    first = simulation.sites["aa"].key
+    say(simulation, "aa")
+    play(simulation)
+    second = bedside.rotate(simulation.sites["aa"].root, simulation.now).posted.read_bytes()
+    assert simulation.coordinator.judge(rotation_to(simulation, second, "aa", first), simulation.now) == REFUSED
+    play(simulation)
+    assert agreed(simulation.sites["bb"]).founding.version == 2
+
+
+def test_two_sites_do_not_get_one_key(simulation: Simulation) -> None:
+    one, now = Ed25519PrivateKey.generate(), simulation.now
+    told = {
+        name: rotation_to(simulation, bedside.rotate(simulation.sites[name].root, now).posted.read_bytes(), name, one)
+        for name in ("aa", "bb")
+    }
+    assert simulation.coordinator.judge(told["aa"], now) == ACCEPTED
+    assert simulation.coordinator.judge(told["bb"], now) == REFUSED
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.aggregate(now)
+    assert simulation.sites["cc"].judge(simulation.coordinator.posted("federation-v0002"), now) == ACCEPTED
 
 
 # kills and backups

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedmed.auditor import books, rounds
 from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
-from fedmed.exchange import certificates, keys, maskkeys
+from fedmed.exchange import canonical, certificates, keys, maskkeys, sshsig
 from fedmed.site import desk, masks
 
 from .masked_world import answer, ask, founded, play, send
@@ -19,6 +20,8 @@ from .test_rotated import play as plain_round
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 NAMES = ("aa", "bb", "cc")
 ONE = dict.fromkeys(NAMES, 1.0)
@@ -78,6 +81,33 @@ def test_an_update_of_before_the_switch_does_not_bring_the_mask_keys_of_after(
     play(world, ONE)
     world.sites["aa"].look(world.now)
     assert listed(world, "aa") == (1001, key_of(world, "aa"))
+
+
+@pytest.mark.parametrize("copied", [True, False], ids=["another site's", "an older one"])
+def test_a_rotation_with_mask_keys_that_cannot_be_listed_stops_nobody(
+    masked: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, copied: bool
+) -> None:
+    """It is not taken into a version: with the new key no certificate of the site would hold."""
+    world = masked.copied_to(tmp_path / "world")
+    model = world.coordinator.posted("model-r0000")
+    other = next(each for each in predicate_of(model)["body"]["masks"] if each["site"] == "bb")
+
+    def false(_: Path, key: Ed25519PrivateKey, site: str, federation: str, index: int) -> certificates.MaskKey:
+        said = certificates.create(key, site, federation, index).certificate.model_dump(mode="json")
+        said |= {"dh": other["dh"], "kem": other["kem"]} if copied else {"index": 1, "federation": None}
+        del said["signature"]
+        signature = sshsig.to_line(sshsig.sign(key, certificates.NAMESPACE, canonical.encode(said)))
+        made = certificates.Certificate.model_validate({**said, "signature": signature})
+        return certificates.MaskKey(made, X25519PrivateKey.generate(), X25519PrivateKey.generate())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(maskkeys, "make", false)
+        say(world, "aa")
+    say(world, "bb")
+    for _ in range(2):
+        assert [each.site for each in play(world, ONE).parents] == list(NAMES)
+    told = desk.require_approved(desk.peek(world.sites["cc"].root)).agreement.federation
+    assert [name for name, _ in told.former] == ["bb"]
 
 
 @pytest.mark.slow
