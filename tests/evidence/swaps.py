@@ -80,6 +80,10 @@ def made(origin: Origin) -> bytes:
     predicate = statement["predicate"]
     if origin.site:
         predicate["sender"] = samples.actor(origin.site)
+    if origin.kind == "rotation":
+        new = f"{origin.site}-2"
+        predicate["body"] = samples.rotation_body(origin.site, new=new, federation=predicate["federation"]["id"])
+        statement["subject"][0]["digest"]["sha256"] = sha256(sshsig.key_blob(samples.public(new)))
     if origin.kind == "state":
         predicate["recipients"] = [predicate["sender"]]
     if "round" in predicate:

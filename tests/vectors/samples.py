@@ -268,13 +268,15 @@ def _about_keys(kind: str) -> dict[str, Any]:
     return {"recipients": [actor("st-olav")], "ack": newest, "body": {"seq": 3, "mask": None}}
 
 
-def rotation_body(name: str = "st-olav", old: str = "", new: str = "st-olav-2", by: str = "") -> dict[str, Any]:
+def rotation_body(
+    name: str = "st-olav", old: str = "", new: str = "st-olav-2", by: str = "", federation: str = FEDERATION_ID
+) -> dict[str, Any]:
     """`name`, whose key is called `old`, goes on with the one called `new`; `by` is the one that signs the proof."""
     mask = None
     if name != "coordinator":
         half = mask_key(new)
-        mask = certificates.certified(key(new), name, FEDERATION_ID, 1001, half.dh, half.kem).certificate.model_dump()
-    bound = rotations.bound(FEDERATION_ID, name, public(old or name), public(new))
+        mask = certificates.certified(key(new), name, federation, 1001, half.dh, half.kem).certificate.model_dump()
+    bound = rotations.bound(federation, name, public(old or name), public(new))
     proof = sshsig.to_line(sshsig.sign(key(by or new), rotations.NAMESPACE, bound))
     return {"key": keys.public_line(public(new)), "proof": proof, "mask": mask}
 
