@@ -196,7 +196,10 @@ class Record:
         round: int | None = None,  # noqa: A002
         attempt: int | None = None,
     ) -> list[Known]:
-        """Accepted or said statements of a kind, in order of arrival."""
+        """Accepted or said statements of a kind, in order of arrival.
+
+        What was said stays said when this workspace's own key is revoked: a masked update is never made twice.
+        """
         return [
             known
             for known in (*self.said, *self.received)
@@ -204,8 +207,7 @@ class Record:
             and (sender is None or known.sender == sender)
             and (round is None or known.round == round)
             and (attempt is None or known.attempt == attempt)
-            and known.outcome in ("said", "accepted")
-            and self.counts(known.key, known.seq)
+            and (known.outcome == "said" or (known.outcome == "accepted" and self.counts(known.key, known.seq)))
         ]
 
     def newest(

@@ -95,6 +95,7 @@ def train(
         agreement.require_valid(site.workspace, consent.agreement, now)
         allowed = {"accept_expired": bool(options.accept_expired), "trust_clock": bool(options.trust_clock)}
         consent, arrivals = desk.receive(site, consent, now, "train-local", **allowed)
+        agreement.require_valid(site.workspace, consent.agreement, now)  # its key may have been revoked just now
         if consent.awaits_numbers:
             return fingerprint.make(site, consent, arrivals, now, progress, again=options.again)
         model = desk.newest_model(site, arrivals)

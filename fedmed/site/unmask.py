@@ -71,6 +71,7 @@ def unmask(root: Path, now: datetime, *, consent: str = "") -> Answered:
         agreed = desk.require_approved(site)
         agreement.require_valid(site.workspace, agreed.agreement, now)
         agreed, arrivals = desk.receive(site, agreed, now, "unmask")
+        agreement.require_valid(site.workspace, agreed.agreement, now)  # its key may have been revoked just now
         known = site.workspace.record.newest("unmask-request")
         if known is None:
             next_ = "put the coordinator's unmask-request into inbox/ and run the command again"

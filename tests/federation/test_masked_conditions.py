@@ -456,3 +456,16 @@ def test_a_site_that_comes_or_goes_between_two_sums_is_told_of(tmp_path: Path, r
         assert not world.sites["aa"].workspace().record.of("unmask-reply", round=1)
     else:
         assert answering.unmask(world.sites["aa"].root, world.now).warning.startswith("ee: in this sum or")
+
+
+def test_a_site_whose_key_was_revoked_masks_no_second_update_and_answers_nothing(world: Simulation) -> None:
+    """The revocation lies in the inbox beside the request: what the site signed it still knows."""
+    send(world, ALL)
+    ask(world)
+    first = world.sites["aa"].masked_update(world.now, filled(1.0))
+    gone = revoke.revoke(world.coordinator.root, "aa", 2, "stolen", world.now).posted
+    world.sites["aa"].deliver(gone.read_bytes(), world.now)
+    assert code_of(lambda: world.sites["aa"].unmask(world.now)) == "FM-ROS-11"
+    assert world.sites["aa"].masked_update(world.now, filled(1.0)) == first
+    said = world.sites["aa"].workspace().record.said
+    assert [each.kind for each in said] == ["join", "approval", "update"]
