@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed import logs
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError
-from fedmed.exchange import receipts, recovery, sealing, workspace
+from fedmed.exchange import agreement, receipts, recovery, sealing, workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def recover(root: Path, now: datetime) -> Recovered:
-    """From the sites' receipts in the inbox and its own files that they still have.
+    """From the sites' receipts in the inbox and its own files that they still have. A version of the federation among
+    these may name this workspace's next key: then what was signed, and is addressed, with that one is taken in, too.
 
     Raises FedmedError FM-FED-03, FM-WAI-02, FM-ROS-08, FM-ROS-09.
     """
@@ -27,7 +29,14 @@ def recover(root: Path, now: datetime) -> Recovered:
         found = desk.peek(root)
         with suppress(FedmedError):  # that its ledger forgot a statement is why it is restored
             sealing.complete_intent(found, now)
-        return recovery.recover(found, desk.require_started(found).agreement.federation, now)
+        first = recovery.recover(found, desk.require_started(found).agreement.federation, now)
+        before = found.public_key
+        agreement.use_next_key(found, now)
+        if found.public_key == before:
+            return first
+        second = recovery.recover(found, desk.require_started(found).agreement.federation, now)
+        is_new, statements = first.is_new or second.is_new, first.statements + second.statements
+        return replace(second, is_new=is_new, statements=statements)
 
 
 def vouch(root: Path, name: str, now: datetime) -> list[Path]:

@@ -37,12 +37,15 @@ def recover(root: Path, now: datetime) -> Recovered:
 
 
 def vouch(root: Path, name: str, now: datetime) -> list[Path]:
-    """The receipt for the coordinator, and the newest model, which it may have lost. Raises FedmedError FM-ROS-10."""
+    """The receipt for the coordinator, and the newest model and later versions of the federation, which it may have
+    lost. Raises FedmedError FM-ROS-10.
+    """
     with desk.opened(root, now) as site:
         found, federation = site.workspace, desk.require_approved(site).agreement.federation
         receipts.require_counterpart(found, federation, name)
         given, model = receipts.give(found, federation, name, now), found.record.newest("model")
-        return [sealing.post(found, each) for each in (given, model) if each is not None]
+        versions = [each for each in found.record.of("federation") if each.version > 1]
+        return [sealing.post(found, each) for each in (given, model, *versions) if each is not None]
 
 
 def dismiss(root: Path, name: str, reason: str, now: datetime) -> None:

@@ -475,6 +475,24 @@ def test_a_site_that_was_restored_finds_the_coordinators_new_key(simulation: Sim
     assert agreed(site).founding.version == 2
 
 
+def test_a_coordinator_that_was_restored_goes_on_with_its_next_key(simulation: Simulation, tmp_path: Path) -> None:
+    """Receipts are for the new key, which a version says is its own that only the sites have."""
+    now, coordinator = simulation.now, simulation.coordinator
+    say(simulation, "coordinator")
+    backup = simulation.copied_to(tmp_path / "backup").coordinator.root
+    play(simulation)
+    new = key_of(simulation, "coordinator")
+    restored(coordinator, backup, "archive", "state", "keys")
+    for name in simulation.names:
+        for path in recover.vouch(simulation.sites[name].root, "coordinator", now):
+            coordinator.deliver(path.read_bytes(), now)
+    done = vouched.recover(coordinator.root, now)
+    assert (done.is_new, done.statements, key_of(simulation, "coordinator")) == (True, 2, new)
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    assert coordinator.aggregate(now).last
+
+
 def test_a_backup_that_holds_the_next_key_goes_on_with_it(simulation: Simulation, tmp_path: Path) -> None:
     site, now = simulation.sites["aa"], simulation.now
     say(simulation, "aa")
