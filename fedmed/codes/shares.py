@@ -12,7 +12,7 @@ CODES: dict[str, Code] = {
     ),
     "FM-SHR-02": Code(
         TRUST,
-        "a model does not list exactly one mask certificate of each site, all with different keys",
+        "mask certificates are not exactly one of each site, all with different keys",
         "send nothing, and ask the coordinator why",
     ),
     "FM-SHR-03": Code(

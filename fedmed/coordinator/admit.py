@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import settings
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import admission, agekeys, bodies_roster, examining, intake, keys
+from fedmed.exchange import admission, agekeys, archived, bodies_roster, certificates, examining, intake, keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,8 @@ def admit(root: Path, paths: Sequence[Path], now: datetime, fingerprint: str = "
     place of an earlier join of that name, which was an impostor's or a mistake.
 
     Raises FedmedError FM-FED-02 after `start`, FM-SET-06 for a name or key that is taken, FM-TRU-12 for another
-    fingerprint, FM-TIM-02, FM-SIG-*, FM-FRM-*, FM-USE-01.
+    fingerprint, FM-SHR-01, FM-SHR-02, FM-SHR-05 for mask keys with which the first model would stop, FM-TIM-02,
+    FM-SIG-*, FM-FRM-*, FM-USE-01.
     """
     if fingerprint and len(paths) != 1:
         raise FedmedError("FM-USE-01", f"--fingerprint: expected one join file, got {len(paths)}")
@@ -54,6 +55,7 @@ def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str) ->
     fresh = all(known.id != envelope.id for known in found.record.received)
     if fresh:
         _check_free(found, body, may_replace=bool(fingerprint))
+        _check_mask(found, body)
         known = intake.to_known(envelope.id, said, "accepted", found.name)
         intake.keep(found, data, known, "admit", now, roster={"name": body.name, "key": body.key, "age": body.age})
     key = keys.fingerprint(envelope.signature.public_key)
@@ -74,6 +76,23 @@ def _check_free(found: Workspace, body: bodies_roster.Join, *, may_replace: bool
             raise FedmedError("FM-SET-06", f"{name}: the key is already in the roster as {other.name}")
     if key == keys.public_line(found.public_key) or body.age == agekeys.recipient(found.age_key):
         raise FedmedError("FM-SET-06", f"{name}: the key is the coordinator's own")
+
+
+def _check_mask(found: Workspace, body: bodies_roster.Join) -> None:
+    """Its mask certificate can stand in a model beside those of the other seats."""
+    next_ = "call that site: its join is not admitted; a workspace made anew there gives a join with other keys"
+    try:
+        certificates.check(body.mask, body.name, keys.parse_public_line(body.key), None)
+    except FedmedError as error:
+        error.next = next_
+        raise
+    for seat in roster(found):
+        other = archived.read_archived(found, seat.join).predicate.body
+        if not isinstance(other, bodies_roster.Join):
+            raise TypeError("a join has the body of a join")
+        if seat.name != body.name and {body.mask.dh, body.mask.kem} & {other.mask.dh, other.mask.kem}:
+            words = f"the mask key is already in the roster as {seat.name}'s"
+            raise FedmedError("FM-SHR-02", f"mask certificate of {body.name}: {words}", next=next_)
 
 
 @dataclass(frozen=True)

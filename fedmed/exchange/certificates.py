@@ -96,6 +96,7 @@ def check(certificate: Certificate, site: str, public_key: bytes, federation: st
         "another key signed it": signature.public_key != public_key or certificate.key != keys.fingerprint(public_key),
         "the signature is for another purpose": signature.namespace != NAMESPACE,
         "it is for another federation": certificate.federation != expected,
+        "it is not its first, though there is no federation yet": federation is None and certificate.index > FIRST,
     }
     for fault, is_there in faults.items():
         if is_there:

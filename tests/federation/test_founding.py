@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from fedmed.coordinator import admit, found, start
-from fedmed.exchange import keys
+from fedmed.exchange import canonical, certificates, keys, sshsig
 from fedmed.site import approve
 from tests.coded import code_of
 from tests.vectors import samples
@@ -17,6 +17,8 @@ from .simulator import INITIAL, ROWS, START, Coordinator, Hospital, Simulation, 
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 @pytest.fixture
@@ -113,6 +115,71 @@ def test_what_is_no_join_is_not_admitted(coordinator: Coordinator, tmp_path: Pat
     (tmp_path / "x.fedmed").write_bytes(data)
     assert admitted(coordinator, tmp_path / "x.fedmed") == expected
     assert coordinator.workspace().record.received == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"dh": "00" * 32}, "FM-SHR-05"),
+        ({"kem": "01" + "00" * 31}, "FM-SHR-05"),
+        ({"kem": "bb's dh"}, "FM-SHR-02"),
+        ({"dh": "aa's kem"}, "FM-SHR-02"),
+        ({"index": 2}, "FM-SHR-01"),
+        ({"federation": "0" * 32}, "FM-SHR-01"),
+        ({"site": "aa"}, "FM-SHR-01"),
+    ],
+    ids=lambda each: ",".join(each) if isinstance(each, dict) else each,
+)
+def test_a_join_with_mask_keys_that_no_model_could_list_is_not_admitted(
+    coordinator: Coordinator, tmp_path: Path, change: dict[str, Any], code: str
+) -> None:
+    """Later the first model would stop with them, and only a new federation would help."""
+    assert admitted(coordinator, join_file(joined(tmp_path / "aa", "aa"))) == "ok"
+    hospital = joined(tmp_path / "bb", "bb")
+    honest = join_file(hospital).read_bytes()
+    masks = {
+        name: samples.statement_in(join_file(Hospital(tmp_path / name, name)).read_bytes())["predicate"]["body"]["mask"]
+        for name in ("aa", "bb")
+    }
+    known = {f"{name}'s {half}": masks[name][half] for name in masks for half in ("dh", "kem")}
+    mask = masks["bb"] | {field: known.get(value, value) for field, value in change.items()}
+    mask["signature"] = certified(hospital.key, mask)
+    path = tmp_path / "x.fedmed"
+    path.write_bytes(samples.resigned(honest, hospital.key, lambda p: p["body"].update(mask=mask)))
+    assert admitted(coordinator, path) == code
+    assert [seat.name for seat in admit.roster(coordinator.workspace())] == ["aa"]
+    assert admitted(coordinator, join_file(hospital)) == "ok"
+
+
+def test_a_join_with_a_certificate_that_its_key_did_not_sign_is_not_admitted(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    hospital, other = joined(tmp_path / "bb", "bb"), joined(tmp_path / "aa", "aa")
+    mask = samples.statement_in(join_file(hospital).read_bytes())["predicate"]["body"]["mask"]
+    mask["signature"] = certified(other.key, mask)
+    path = tmp_path / "x.fedmed"
+    honest = join_file(hospital).read_bytes()
+    path.write_bytes(samples.resigned(honest, hospital.key, lambda p: p["body"].update(mask=mask)))
+    assert admitted(coordinator, path) == "FM-SHR-01"
+
+
+def test_a_second_join_of_a_site_may_hold_the_mask_keys_of_its_first(coordinator: Coordinator, tmp_path: Path) -> None:
+    hospital = joined(tmp_path / "aa", "aa")
+    assert admitted(coordinator, join_file(hospital)) == "ok"
+    path = tmp_path / "x.fedmed"
+    change = {"nonce": "0" * 32}
+    path.write_bytes(
+        samples.resigned(join_file(hospital).read_bytes(), hospital.key, lambda p: p["body"].update(change))
+    )
+    spoken = keys.spoken(statement_id(path.read_bytes()))
+    (again,) = admit.admit(coordinator.root, [path], START, spoken)
+    assert again.is_new
+
+
+def certified(key: Ed25519PrivateKey, mask: dict[str, Any]) -> str:
+    """The signature of a mask certificate after a change."""
+    signed = {field: value for field, value in mask.items() if field != "signature"}
+    return sshsig.to_line(sshsig.sign(key, certificates.NAMESPACE, canonical.encode(signed)))
 
 
 def test_too_few_sites_start_nothing(coordinator: Coordinator, tmp_path: Path) -> None:
