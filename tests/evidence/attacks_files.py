@@ -36,6 +36,31 @@ ATTACKS = (
     ),
     Attack(
         "A3",
+        "a revoked key goes on rotating, or goes over to the next key with a rotation of before",
+        "FM-ROS-04, FM-ROS-12",
+        (
+            *of(
+                ROTATED,
+                "test_a_revoked_key_vouches_for_nobody",
+                "test_a_rotation_from_before_the_theft_counts_no_more",
+            ),
+        ),
+    ),
+    Attack(
+        "A3",
+        "a rotation back to an earlier key, or to a key that another site names or has",
+        "FM-ROS-12; the others go on",
+        (
+            *of(
+                ROTATED,
+                "test_a_site_that_goes_back_to_its_first_key_stops_nobody",
+                "test_two_sites_do_not_get_one_key",
+                "test_a_rotation_to_the_key_that_another_site_has_stops_nobody",
+            ),
+        ),
+    ),
+    Attack(
+        "A3",
         "a key that its owner has replaced says more",
         "FM-ROS-13",
         (
@@ -43,6 +68,18 @@ ATTACKS = (
                 ROTATED,
                 "test_the_old_key_says_nothing_new_after_the_switch",
                 "test_a_model_by_the_coordinators_old_key_is_refused_after_the_switch",
+            ),
+        ),
+    ),
+    Attack(
+        "A9",
+        "with an approval by a key that was replaced a number is used up, so that its owner seems to have signed two",
+        "FM-ROS-13; an honest approval may come late",
+        (
+            *of(
+                ROTATED,
+                "test_an_old_key_takes_no_number_from_its_owner",
+                "test_an_approval_by_the_key_of_then_may_come_late",
             ),
         ),
     ),

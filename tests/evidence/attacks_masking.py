@@ -6,7 +6,7 @@ from .attack import Attack, of
 
 CORE, LIES = "federation/test_masked_core.py", "federation/test_masked_lies.py"
 CONDITIONS, CULPRITS = "federation/test_masked_conditions.py", "federation/test_masked_culprits.py"
-CERTIFICATES = "exchange/test_certificates.py"
+CERTIFICATES, FOUNDING = "exchange/test_certificates.py", "federation/test_founding.py"
 
 ATTACKS = (
     Attack(
@@ -107,6 +107,31 @@ ATTACKS = (
         "a mask key that gives the same secret to all",
         "FM-SHR-05",
         (*of(CERTIFICATES, "test_a_key_that_gives_the_same_secret_to_all_is_refused"),),
+    ),
+    Attack(
+        "A2",
+        "a join, an update or a rotation with one key for both purposes, or with a point of small order",
+        "FM-SHR-02, FM-SHR-05; refused where it arrives, so that it stops nobody later",
+        (
+            *of(CERTIFICATES, "test_bad_keys_are_refused_where_a_certificate_arrives"),
+            *of(FOUNDING, "test_a_join_with_mask_keys_that_no_model_could_list_is_not_admitted"),
+        ),
+    ),
+    Attack(
+        "A2",
+        "a join or a rotation with copied mask keys, or with an older certificate",
+        "FM-SHR-02, FM-SHR-01 for a join; a rotation is not taken into a version, and the round goes on",
+        (
+            *of(
+                FOUNDING,
+                "test_a_join_with_mask_keys_that_no_model_could_list_is_not_admitted",
+                "test_a_join_with_a_certificate_that_its_key_did_not_sign_is_not_admitted",
+            ),
+            *of(
+                "federation/test_rotated_payloads.py",
+                "test_a_rotation_with_mask_keys_that_cannot_be_listed_stops_nobody",
+            ),
+        ),
     ),
     Attack(
         "A3",
@@ -213,6 +238,12 @@ ATTACKS = (
             *of(LIES, "test_a_site_masks_once_in_an_attempt", "test_a_second_masked_update_is_refused_at_the_door"),
             *of("kills/test_kills.py", "test_killed_and_on_a_bad_disk[train-local, masked]"),
         ),
+    ),
+    Attack(
+        "B1",
+        "a site whose own key was revoked forgets what it sealed: masked again, it would be a second update",
+        "FM-ROS-11; the update of before is sent again, and no share is revealed",
+        (*of(CONDITIONS, "test_a_site_whose_key_was_revoked_masks_no_second_update_and_answers_nothing"),),
     ),
     Attack(
         "B1",

@@ -378,6 +378,14 @@ def test_two_sites_do_not_get_one_key(simulation: Simulation) -> None:
     assert simulation.sites["cc"].judge(simulation.coordinator.posted("federation-v0002"), now) == ACCEPTED
 
 
+def test_a_rotation_to_the_key_that_another_site_has_stops_nobody(simulation: Simulation) -> None:
+    now, other = simulation.now, simulation.sites["bb"].key
+    data = rotation_to(simulation, bedside.rotate(simulation.sites["aa"].root, now).posted.read_bytes(), "aa", other)
+    assert simulation.coordinator.judge(data, now) == REFUSED
+    play(simulation)
+    assert agreed(simulation.sites["cc"]).founding.version == 1
+
+
 # kills and backups
 
 
