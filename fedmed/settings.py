@@ -3,6 +3,7 @@
 Neither changes what is learned, except `label_map` and `absent`, which are hashed into every update.
 """
 
+import functools
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -241,7 +242,13 @@ def is_site_name(name: str) -> bool:
 
 def load_workspace(folder: Path) -> WorkspaceSettings:
     """Read `folder`/fedmed.yaml. Raises FedmedError FM-SET-01, -02 or -03."""
-    return read_yaml(_text(folder / "fedmed.yaml"), WorkspaceSettings, name="fedmed.yaml", area="SET")
+    return _workspace(_text(folder / "fedmed.yaml"))
+
+
+@functools.lru_cache(maxsize=64)
+def _workspace(text: str) -> WorkspaceSettings:
+    """Every command asks more than once, and a rehearsal for every act of every site."""
+    return read_yaml(text, WorkspaceSettings, name="fedmed.yaml", area="SET")
 
 
 def load_federation(folder: Path) -> FederationDraft:

@@ -13,7 +13,6 @@ import filelock  # noqa: F401
 import pyrage  # noqa: F401
 import rich.progress
 import rich.table  # noqa: F401
-import typer
 
 import fedmed.auditor.expiry
 import fedmed.cli.drawing  # noqa: F401
@@ -32,4 +31,4 @@ def _models(base: type[Strict] = Strict) -> Iterator[type[Strict]]:
 
 for each in _models():
     each.model_rebuild()
-typer.main.get_command(app.app)
+app._commands()

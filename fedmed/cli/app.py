@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -41,6 +43,12 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
+@functools.cache
+def _commands() -> Any:
+    """The parser of all commands, made once: it takes longer than most of them."""
+    return typer.main.get_command(app)
+
+
 def _usage(error: typer.TyperException) -> FedmedError:
     """What the parser refused, as one of our own errors."""
     context = getattr(error, "ctx", None)
@@ -67,7 +75,7 @@ def _of_the_disk(error: Exception) -> FedmedError | None:
 
 def _named(arguments: list[str]) -> str:
     """`fedmed init site` out of all that was typed, as far as these words are commands."""
-    command = typer.main.get_command(app)
+    command = _commands()
     found = ["fedmed"]
     for word in arguments:
         commands = getattr(command, "commands", {})
@@ -84,7 +92,7 @@ def main() -> None:
     logs.silence()
     try:
         screen.warn_of_expiry(arguments)
-        code = app(prog_name="fedmed", standalone_mode=False)
+        code = _commands()(prog_name="fedmed", standalone_mode=False)
     except FedmedError as error:
         if error.next == CODES["FM-USE-01"].remedy:
             error.next = f"{_named(arguments)} --help"
