@@ -52,12 +52,11 @@ def constants(tree: ast.AST) -> set[str]:
     }
 
 
-def areas(tree: ast.AST) -> set[str]:
+def areas(path: Path) -> set[str]:
     """Codes that `read_yaml` and `validate` make for the area that a call names."""
     return {
         f"FM-{keyword.value.value}-0{number}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
+        for node in calls()[path]
         for keyword in node.keywords
         if keyword.arg == "area" and isinstance(keyword.value, ast.Constant)
         for number in (1, 2, 3)
@@ -71,13 +70,19 @@ def trees() -> dict[Path, ast.Module]:
 
 
 @functools.cache
+def calls() -> dict[Path, list[ast.Call]]:
+    """Every call in a module."""
+    return {path: [node for node in ast.walk(tree) if isinstance(node, ast.Call)] for path, tree in trees().items()}
+
+
+@functools.cache
 def in_package() -> dict[str, set[str]]:
     """Code -> files of the package that use it, outside of the taxonomy itself."""
     found: dict[str, set[str]] = {}
     for path, tree in trees().items():
         if path.parent.name == "codes":
             continue
-        for code in constants(tree) | areas(tree):
+        for code in constants(tree) | areas(path):
             found.setdefault(code, set()).add(str(path.relative_to(PACKAGE)))
     return found
 
@@ -163,9 +168,9 @@ def test_messages_are_in_lower_case() -> None:
     """The first word of a message is no capitalised word; acronyms and names of files may stand there."""
     wrong = [
         (str(path.relative_to(PACKAGE)), first)
-        for path, tree in trees().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "FedmedError" and len(node.args) > 1
+        for path, found in calls().items()
+        for node in found
+        if getattr(node.func, "id", "") == "FedmedError" and len(node.args) > 1
         for first in [first_text(node.args[1])]
         if re.match(r"[A-Z][a-z]+ ", first)
     ]
