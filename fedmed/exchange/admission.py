@@ -102,10 +102,19 @@ def _signer(envelope: Envelope, situation: Situation) -> tuple[Owner | None, str
     public_key = envelope.signature.public_key
     owner = federation.owner(public_key) or federation.former_owner(public_key)
     if owner is None and kind != "join":
-        raise FedmedError("FM-SIG-03", f"{kind}: {fingerprint(envelope.signature.public_key)} is not in the roster")
+        raise FedmedError("FM-SIG-03", f"{kind}: {_unlisted(public_key, federation, situation.role)}")
     if owner is not None and kind not in owner.kinds:
         raise FedmedError("FM-SIG-04", f"{owner.name} signed {kind}: expected one of {', '.join(owner.kinds)}")
     return owner, kind
+
+
+def _unlisted(public_key: bytes, federation: Federation, role: str) -> str:
+    """That such a file came too early cannot be told: of an unknown key nothing is read, also no version."""
+    version = federation.founding.version
+    words = f"{fingerprint(public_key)} is not in the roster of version {version}"
+    if role != "site":  # the coordinator makes the versions itself
+        return words
+    return f"{words}; if that is a new key, put federation-v{version + 1:04d}.fedmed into inbox/, too"
 
 
 def _not_revoked(said: Statement, situation: Situation) -> None:

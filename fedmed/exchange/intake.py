@@ -75,7 +75,7 @@ def receive_all(workspace: Workspace, terms: Terms, now: datetime, command: str,
     for path in candidates(workspace):
         if kind and _kind_of(path) != kind:
             continue
-        verdict = receive(workspace, path, situate(workspace, terms, now), terms, command)
+        verdict = receive(workspace, path, situate(workspace, terms, now), terms, command, again=bool(kind))
         if verdict.code == "FM-TRU-06":
             raise verdict.error()
         arrivals.append(Arrival(path, verdict))
@@ -184,8 +184,12 @@ def candidates(workspace: Workspace) -> list[Path]:
     ]
 
 
-def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms, command: str) -> Verdict:
-    """Admit one file; when it counts, archive it and write the ledger. Raises FedmedError only for FM-RES-*."""
+def receive(
+    workspace: Workspace, path: Path, situation: Situation, terms: Terms, command: str, *, again: bool = False
+) -> Verdict:
+    """Admit one file; when it counts, archive it and write the ledger. `again`: this command judges it once more, when
+    it knows more keys, so that no refusal is kept yet. Raises FedmedError only for FM-RES-*.
+    """
     seen = Seen(workspace, path, situation.federation.digest if situation.federation else "")
     if seen.verdict is not None:
         return seen.verdict
@@ -211,7 +215,8 @@ def receive(workspace: Workspace, path: Path, situation: Situation, terms: Terms
         )
     if envelope is not None and verdict.statement is not None:
         _record(workspace, envelope, verdict, situation, command, plain)
-    seen.remember(verdict)
+    if not (again and verdict.outcome is Outcome.REJECTED):
+        seen.remember(verdict)
     return verdict
 
 
