@@ -40,10 +40,14 @@ ROOM = 6 << 30  # of which the slow tests need a third
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests write a hundred thousand small files: into memory, where there is room, because a disk takes its time."""
+    """Tests write a hundred thousand small files: into memory, where there is room, because a disk takes its time. And
+    torch computes with one thread in each of several workers.
+    """
     roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM
     if roomy and not config.option.basetemp:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: a second thread would only wait for its turn
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish() -> None:

@@ -6,23 +6,20 @@ import torch
 from fedmed.training import dp_sgd
 from tests.training import test_private as own
 
-pytest.importorskip("opacus")
-
 WORKS = ("logistic", "layers", "unet")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORKS)
 def test_clipped_sums_are_those_of_opacus(name):
-    from opacus import GradSampleModule  # noqa: PLC0415 - seconds
-
+    opacus = pytest.importorskip("opacus")  # here, because it takes seconds
     chosen, shape = own.FAMILIES[name]
     images, labels, clip = torch.randn(4, *shape), own.learned(chosen, 4), 0.5
     run = own.steps.begin(chosen, own.networks.initial_params(chosen)[0], own.CPU, 0.1)
     run.network.eval()
     loss, encode = own.private._loss(chosen, run, frozenset())
     found, _ = dp_sgd.clipped_sum(run.network, loss, images, encode(labels), [0, 1, 2, 3], clip)
-    hooked = GradSampleModule(run.network, batch_first=True, loss_reduction="mean")
+    hooked = opacus.GradSampleModule(run.network, batch_first=True, loss_reduction="mean")
     hooked.train()
     run.loss(hooked(images).float(), labels).backward()
     by_patient = torch.cat([weight.grad_sample.flatten(1) for weight in run.network.parameters()], dim=1)
