@@ -19,19 +19,22 @@ QUARANTINE_FILES, QUARANTINE_BYTES = 256, 1 << 20
 
 
 class Seen:
-    """What an earlier look at the same file decided, so that a folder of old files costs nothing again."""
+    """What an earlier look at the same file decided, so that a folder of old files costs nothing again.
+
+    It holds under one federation statement, by its digest; under the next the file is judged anew, in the same place.
+    """
 
     FINAL = (Outcome.REJECTED, Outcome.NOT_FOR_ME, Outcome.CONFLICT, Outcome.DUPLICATE, *ARCHIVED)
 
     def __init__(self, workspace: Workspace, path: Path, federation: str) -> None:
-        self._workspace, self._path = workspace, path
+        self._workspace, self._path, self._federation = workspace, path, federation
         try:
             stat = path.lstat()
         except OSError:
-            self._stamp = ""
+            stamp = ""
         else:
-            self._stamp = f"{federation}|{path.name}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}|{stat.st_ctime_ns}"
-        name = hashlib.sha256(os.fsencode(self._stamp)).hexdigest()[:32]
+            stamp = f"{path.name}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}|{stat.st_ctime_ns}"
+        name = hashlib.sha256(os.fsencode(stamp)).hexdigest()[:32]
         self._memo = workspace.root / "state" / "seen" / f"{name}.json"
         self.verdict = self._recall()
 
@@ -39,6 +42,8 @@ class Seen:
         try:
             memo = json.loads(files.read_bounded(self._memo, 1 << 16))
             verdict = Verdict(Outcome(memo["outcome"]), memo["code"], memo["message"])
+            if memo["federation"] != self._federation:
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return Verdict(Outcome.DUPLICATE) if verdict.outcome in ARCHIVED else verdict
@@ -49,7 +54,12 @@ class Seen:
         if verdict.outcome in (Outcome.REJECTED, Outcome.CONFLICT):
             self._quarantine(verdict)
             logs.shareable.info("%s %s: %s", verdict.code, verdict.outcome.value, verdict.message)
-        memo = {"outcome": verdict.outcome.value, "code": verdict.code, "message": verdict.message}
+        memo = {
+            "federation": self._federation,
+            "outcome": verdict.outcome.value,
+            "code": verdict.code,
+            "message": verdict.message,
+        }
         files.write_atomic(self._memo, json.dumps(memo).encode(), mode=0o600, durable=False)
 
     def _quarantine(self, verdict: Verdict) -> None:

@@ -20,7 +20,7 @@ from fedmed.training.dp_sgd import Mechanism
 from tests import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fedmed.cases.case import Case
     from fedmed.learning.accounting import Event
     from fedmed.recipe import Tabular
+    from fedmed.training.dp_sgd import Take
 
 DELTA, SURE = 1e-5, 0.95
 OTHERS, CLIP = 15, 0.01
@@ -43,13 +44,13 @@ class Audited:
     trials: int
 
 
-def audited(event: Event, trials: int) -> Audited:
-    """`trials` rounds of each kind."""
-    told = [scores(event, trials, is_in=is_in) for is_in in (True, False)]
+def audited(event: Event, trials: int, draws: Callable[[], Take] = secret.fresh) -> Audited:
+    """`trials` rounds of each kind, each with the noise of a stream of its own from `draws`."""
+    told = [scores(event, trials, is_in=is_in, draws=draws) for is_in in (True, False)]
     return Audited(lower_bound(*told), accounting.epsilon([event], DELTA), trials)
 
 
-def scores(event: Event, trials: int, *, is_in: bool) -> NDArray[np.float64]:
+def scores(event: Event, trials: int, *, is_in: bool, draws: Callable[[], Take] = secret.fresh) -> NDArray[np.float64]:
     """How far each round moved the weight that nobody but the planted patient moves on purpose."""
     recipe = tables.tabular(
         data={"normalisation": "none", "imputation": "constant"},
@@ -58,15 +59,13 @@ def scores(event: Event, trials: int, *, is_in: bool) -> NDArray[np.float64]:
     )
     start, cases = networks.initial_params(recipe)[0], patients(is_in=is_in)
     samples = fit._samples(recipe, cases, _nowhere(), {}, (0,), None, None)
-    moved = [_round(recipe, event, start, samples) for _ in range(trials)]
+    moved = [_round(recipe, event, start, samples, draws()) for _ in range(trials)]
     return np.array(moved)
 
 
-def _round(recipe: Tabular, event: Event, start: networks.Params, samples: private.Samples) -> float:
+def _round(recipe: Tabular, event: Event, start: networks.Params, samples: private.Samples, take: Take) -> float:
     run = steps.begin(recipe, start, torch.device("cpu"), 1.0)
-    constants = Mechanism(
-        CLIP, event.noise_multiplier, 4, event.rate, 1, "an audit", secret.fresh(), lambda _: None
-    )  # fmt: skip
+    constants = Mechanism(CLIP, event.noise_multiplier, 4, event.rate, 1, "an audit", take, lambda _: None)
     for _ in private.each(recipe, run, samples, event.steps, constants):
         pass
     weight = networks.get_params(run.network)["weight"]

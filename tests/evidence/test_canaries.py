@@ -38,5 +38,6 @@ def test_a_step_with_everybody_keeps_what_is_reported_and_less_noise_would_not(n
 
 @pytest.mark.slow
 def test_whole_rounds_keep_what_is_reported() -> None:
-    found = canaries.audited(Event(1.0, 0.8, 1), 150)
-    assert 0.1 < found.proven < found.reported
+    random = np.random.default_rng(5)  # noise of its own in each run would prove nothing in some of them
+    found = canaries.audited(Event(1.0, 0.8, 1), 300, lambda: random.bytes)
+    assert 0.5 < found.proven < found.reported

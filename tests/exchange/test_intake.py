@@ -13,7 +13,7 @@ from fedmed import files
 from fedmed.coordinator import desk
 from fedmed.exchange import artifact, examining, intake, reading, seen
 from fedmed.exchange.container import Reader
-from fedmed.exchange.verdict import Outcome
+from fedmed.exchange.verdict import Outcome, Verdict
 from fedmed.learning.layout import Layout
 from tests.coded import code_of
 from tests.federation.simulator import statement_id
@@ -288,6 +288,22 @@ def test_a_memo_that_cannot_be_read_is_no_memo(simulation: Simulation, coordinat
     for memo in (coordinator.root / "state" / "seen").iterdir():
         memo.write_bytes(b"{torn")
     assert ends(simulation)["bad.fedmed"] == ("rejected", "FM-FRM-01")
+
+
+def test_a_memo_holds_under_one_version_of_the_federation_and_lies_in_one_place(coordinator: Coordinator) -> None:
+    path = coordinator.root / "inbox" / "bad.fedmed"
+    path.write_bytes(b"x" * 600)
+    refused = Verdict(Outcome.REJECTED, "FM-SIG-03", "by a key that version 1 does not have")
+    seen.Seen(coordinator.workspace(), path, "version 1").remember(refused)
+    assert seen.Seen(coordinator.workspace(), path, "version 1").verdict == refused
+    later = seen.Seen(coordinator.workspace(), path, "version 2")
+    assert later.verdict is None
+    before = list((coordinator.root / "state" / "seen").iterdir())
+    later.remember(refused)
+    assert (
+        list((coordinator.root / "state" / "seen").iterdir()) == before
+    )  # where a kill left a half, it is written anew
+    assert seen.Seen(coordinator.workspace(), path, "version 2").verdict == refused
 
 
 # --- joins and federations, taken by their own commands --------------------------------------------------------------
