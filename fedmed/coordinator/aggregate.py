@@ -260,6 +260,7 @@ def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Agg
     body, predicate = said.predicate.body, said.predicate
     if not isinstance(body, bodies.Model) or not isinstance(predicate, predicates.ModelPredicate):
         raise TypeError("a model has the body of a model")
+    laps.withdraw(found)  # a kill behind the model left what was handed on
     return Aggregated(
         predicate.round,
         body.last,
@@ -277,8 +278,11 @@ def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Agg
 
 
 def _relayed(found: Workspace, everyone: list[Standing]) -> str:
-    """In a lap the next site gets the update that it goes on from; said in words."""
-    relayed = laps.relay(found, everyone) if rounds.order(found) else None
+    """In a lap the next site gets the update that it goes on from; said in words. Behind one nothing is handed on."""
+    if not rounds.order(found):
+        laps.withdraw(found)
+        return ""
+    relayed = laps.relay(found, everyone)
     return f"; {relayed.posted.name} in outbox/ is what {relayed.to} goes on from" if relayed else ""
 
 

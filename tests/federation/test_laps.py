@@ -12,6 +12,7 @@ import pytest
 from fedmed import recipe
 from fedmed.cli import tables
 from fedmed.cli.screen import Screen
+from fedmed.coordinator import laps as handing
 from fedmed.coordinator import run as desk
 from fedmed.coordinator import status
 from fedmed.errors import FedmedError
@@ -138,6 +139,21 @@ def test_the_coordinator_carries_the_very_file_until_it_is_used(lap: Simulation)
     (outbox / "update-r0000-zz.fedmed").write_bytes(b"somebody else's")
     hop(lap, "bb", 4.0)
     assert [path.name for path in outbox.glob("update-*")] == ["update-r0000-zz.fedmed"]
+
+
+def test_a_coordinator_that_was_killed_behind_the_model_takes_back_what_it_handed_on(
+    lap: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = lap.coordinator.root / "outbox"
+    hop(lap, "cc", 1.0)
+    hop(lap, "aa", 2.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(handing, "withdraw", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            hop(lap, "bb", 4.0)
+    assert [path.name for path in outbox.glob("update-*")] == ["update-r0000-aa.fedmed"]
+    waits(lap)
+    assert list(outbox.glob("update-*")) == []
 
 
 def test_a_file_that_went_straight_to_the_next_site(lap: Simulation) -> None:
