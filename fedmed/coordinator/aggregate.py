@@ -278,10 +278,7 @@ def _already(found: Workspace, running: Started, arrivals: list[Arrival]) -> Agg
 
 
 def _relayed(found: Workspace, everyone: list[Standing]) -> str:
-    """In a lap the next site gets the update that it goes on from; said in words. Behind one nothing is handed on."""
-    if not rounds.order(found):
-        laps.withdraw(found)
-        return ""
+    """In a lap the next site gets the update that it goes on from; said in words."""
     relayed = laps.relay(found, everyone)
     return f"; {relayed.posted.name} in outbox/ is what {relayed.to} goes on from" if relayed else ""
 

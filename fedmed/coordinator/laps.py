@@ -138,11 +138,12 @@ def waited_for(everyone: list[Standing]) -> tuple[Known, str] | None:
 
 
 def relay(found: Workspace, everyone: list[Standing]) -> Relayed | None:
-    """Put the file that the next site waits for into the outbox, as it came, and take away those that were used.
+    """Put the file that the next site of a lap waits for into the outbox, as it came, and take away those that were
+    used; behind a lap, and behind a kill at its end, that is all of them.
 
     Raises FedmedError FM-TRU-11, FM-RES-*.
     """
-    waiting = waited_for(everyone)
+    waiting = waited_for(everyone) if rounds.order(found) else None
     if waiting is None:
         withdraw(found)
         return None

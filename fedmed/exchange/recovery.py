@@ -19,6 +19,7 @@ from fedmed.exchange import (
     intake,
     maskkeys,
     predicates,
+    quoted,
     reading,
     receipts,
     sealing,
@@ -133,8 +134,7 @@ def _in_file(workspace: Workspace, federation: Federation, path: Path, fd: int) 
 def _quoted(workspace: Workspace, federation: Federation, each: Quoted) -> _Proof:
     """Raises FedmedError FM-ROS-08 for what this workspace did not sign, in this federation or to join it."""
     try:
-        armour = sshsig.from_line(each.signature)
-        envelope = artifact.Envelope(each.statement.encode(), armour, sshsig.decode(armour))
+        envelope = quoted.opened(each)
         said = _own(workspace, envelope)
     except FedmedError as error:
         raise FedmedError("FM-ROS-08", f"{receipts.PAYLOAD}: {error.message}") from error

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
 from fedmed.exchange import canonical, certificates, keys, predicates, sshsig, statement
-from fedmed.exchange.artifact import Envelope
 from fedmed.exchange.federation import COORDINATOR, agrees
+from fedmed.exchange.quoted import opened
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from fedmed.exchange import bodies_roster
     from fedmed.exchange.bodies_roster import Quoted, Rotation
     from fedmed.exchange.federation import Federation
     from fedmed.exchange.predicates import FederationPredicate, RotationPredicate
@@ -56,8 +57,7 @@ def quoted(quote: Quoted, federation: str) -> tuple[RotationPredicate, bytes]:
 
     Raises FedmedError FM-ROS-12, FM-SIG-*, FM-SHR-01, FM-FRM-*.
     """
-    armour = sshsig.from_line(quote.signature)
-    envelope = Envelope(quote.statement.encode(), armour, sshsig.decode(armour))
+    envelope = opened(quote)
     sshsig.verify(envelope.signature, envelope.raw)
     kind = statement.kind_of(envelope.signature.namespace) or ""
     said = statement.decode(envelope.raw)
@@ -75,10 +75,9 @@ def require_proven(predicate: FederationPredicate) -> dict[str, str]:
     From the newest rotation back, so each must name the key that its owner has behind it. No key comes back.
     Raises FedmedError FM-ROS-12.
     """
-    body = predicate.body
-    then = {COORDINATOR: body.coordinator, **{member.name: member.key for member in body.roster}}
+    then = keys_of(predicate.body)
     used = set(then.values())
-    for quote in reversed(body.rotations):
+    for quote in reversed(predicate.body.rotations):
         try:
             rotation, old = quoted(quote, predicate.federation.id)
         except FedmedError as error:
@@ -91,6 +90,11 @@ def require_proven(predicate: FederationPredicate) -> dict[str, str]:
         used.add(line)
         then[name] = line
     return then
+
+
+def keys_of(body: bodies_roster.Federation) -> dict[str, str]:
+    """The public keys in force, as lines, by name."""
+    return {COORDINATOR: body.coordinator, **{member.name: member.key for member in body.roster}}
 
 
 def pending(record: Record, federation: Federation) -> list[Known]:

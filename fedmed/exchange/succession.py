@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import predicates, rotations
-from fedmed.exchange.federation import COORDINATOR, from_statement
-from fedmed.exchange.keys import public_line
+from fedmed.exchange import predicates
+from fedmed.exchange.federation import from_statement
+from fedmed.exchange.keys import fingerprint, public_line
+from fedmed.exchange.rotations import keys_of, require_proven
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -27,21 +28,17 @@ def require_successor(known: Federation, said: Statement, revoked: Container[str
     Raises FedmedError FM-NRM-05 for any other change, FM-ROS-12 for a key without its owner's word.
     """
     after = from_statement(said, "")
-    is_rotated = after.body.rotations != known.body.rotations or _keys(after) != _keys(known)
+    is_rotated = after.body.rotations != known.body.rotations or keys_of(after.body) != keys_of(known.body)
     _nothing_else(known, said, after, is_rotated=is_rotated)
     if is_rotated:
-        _each_vouched_for(known, said, revoked)
-
-
-def _keys(federation: Federation) -> dict[str, str]:
-    return {COORDINATOR: federation.body.coordinator, **{each.name: each.key for each in federation.body.roster}}
+        _each_vouched_for(known, said, after, revoked)
 
 
 def _nothing_else(known: Federation, said: Statement, after: Federation, *, is_rotated: bool) -> None:
     predicate, founding, before = said.predicate, after.founding, known.founding
     body, is_fitted = after.body, known.preprocessing is None and after.preprocessing is not None
     if is_rotated:
-        old = _keys(known)
+        old = keys_of(known.body)
         roster = [each.model_copy(update={"key": old.get(each.name, each.key)}) for each in body.roster]
         same = {"coordinator": known.body.coordinator, "roster": roster, "rotations": known.body.rotations}
         body = body.model_copy(update=same)
@@ -61,23 +58,22 @@ def _nothing_else(known: Federation, said: Statement, after: Federation, *, is_r
         raise FedmedError("FM-NRM-05", f"federation version {founding.version}: another {names} than was approved")
 
 
-def _each_vouched_for(known: Federation, said: Statement, revoked: Container[str]) -> None:
+def _each_vouched_for(known: Federation, said: Statement, after: Federation, revoked: Container[str]) -> None:
     """The rotations before stand as they were, and the new ones, by keys of the version before, give the new keys."""
     predicate, before = said.predicate, known.body.rotations
     if not isinstance(predicate, predicates.FederationPredicate):
         raise TypeError("not a federation statement")
-    told, version = predicate.body.rotations, predicate.federation.version
-    if told[: len(before)] != before:
+    version = predicate.federation.version
+    if predicate.body.rotations[: len(before)] != before:
         raise FedmedError("FM-ROS-12", f"federation version {version}: not with the rotations of the version before")
-    then = rotations.require_proven(predicate)
-    for quote in told[len(before) :]:
-        rotation, _ = rotations.quoted(quote, predicate.federation.id)
-        if rotation.sender.key in revoked:  # whatever its number: who stole the key may have the next one, too
-            raise FedmedError("FM-ROS-12", f"rotation of {rotation.sender.name}: by a key that was revoked before")
+    then = require_proven(predicate)
+    for name, old in after.former[len(before) :]:
+        if fingerprint(old) in revoked:  # whatever its number: who stole the key may have the next one, too
+            raise FedmedError("FM-ROS-12", f"rotation of {name}: by a key that was revoked before")
     if then != _originally(known):
         raise FedmedError("FM-ROS-12", f"federation version {version}: a key that its owner did not replace")
 
 
 def _originally(federation: Federation) -> dict[str, str]:
     """The keys when people approved, by name: of each the one that was replaced first, or that never was."""
-    return _keys(federation) | {name: public_line(key) for name, key in reversed(federation.former)}
+    return keys_of(federation.body) | {name: public_line(key) for name, key in reversed(federation.former)}
