@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fedmed.auditor.inspection import Reference
     from fedmed.exchange.statement import Statement
 
+FORGOTTEN = "fedmed recover, if this workspace came from a backup; else keep a copy of it, and find out what changed it"
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -117,8 +119,8 @@ def _nothing_forgotten(root: Path, record: Record) -> None:
         said = inspection.inspect(path)
         sealing = record.intent is not None and said.statement.predicate.seq == record.intent.seq
         if said.key in record.keys and not sealing:
-            number = said.statement.predicate.seq
-            raise FedmedError("FM-TRU-08", f"the archive holds number {number} of this workspace, the ledger does not")
+            message = f"the archive holds number {said.statement.predicate.seq} of this workspace, the ledger does not"
+            raise FedmedError("FM-TRU-08", message, next=FORGOTTEN)
 
 
 def _remembered(said: Statement, record: Record) -> None:

@@ -128,7 +128,7 @@ def aggregate(
         out.say(f"round {found.round}: attempt {found.attempt - 1} is void, attempt {found.attempt} begins")
         if found.without:
             out.say(f"it goes without {', '.join(found.without)}: signed files prove what they spoiled")
-        out.say(f"next: bring {found.posted} to every site")
+        out.say(_bring(found.federations, found.posted))
         out.result(found)
         return
     if bool(include) != bool(reason.strip()):
@@ -148,8 +148,12 @@ def aggregate(
         tables.pooled_fingerprints(out, made)
     else:
         tables.shares(out, made)
-    out.say(f"next: bring {' and '.join(map(str, [*made.federations, made.posted]))} to every site")
+    out.say(_bring(made.federations, made.posted))
     out.result(made)
+
+
+def _bring(federations: list[Path], model: Path) -> str:
+    return f"next: bring {' and '.join(map(str, [*federations, model]))} to every site"
 
 
 def unmask(

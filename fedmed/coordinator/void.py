@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import culprits, desk, masked, masks, rounds
+from fedmed.coordinator import culprits, desk, masked, masks, rounds, versions
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, approvals, archived, artifact, bodies, intake, predicates, sealing, statement
 from fedmed.exchange.federation import COORDINATOR
@@ -33,7 +33,7 @@ VOID = "void"
 @dataclass(frozen=True)
 class Voided:
     """The attempt that is open now, and the model that begins it; `without` are sites that spoiled one before.
-    `is_new` is false where the same command had begun it before.
+    `is_new` is false where the same command had begun it before. `federations` are versions that no model brought yet.
     """
 
     round: int
@@ -41,6 +41,7 @@ class Voided:
     is_new: bool
     without: list[str]
     posted: Path
+    federations: list[Path] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
 
 
@@ -63,8 +64,8 @@ def void(root: Path, now: datetime, reason: str) -> Voided:
             where = {"round": known.round, "attempt": known.attempt}
             found.write_entry("aggregate", "note", now, what=VOID, reason=reason, **where)
             made = _say_again(found, running, known, now)
-        guilty, posted = culprits.names(found), sealing.post(found, made)
-        return Voided(made.round_number, made.attempt, is_new, guilty, posted, arrivals)
+        guilty, ahead, posted = culprits.names(found), versions.beside(found, made), sealing.post(found, made)
+        return Voided(made.round_number, made.attempt, is_new, guilty, posted, ahead, arrivals)
 
 
 def _has_begun(found: Workspace, running: Started, known: Known, reason: str) -> bool:
@@ -78,7 +79,9 @@ def _has_begun(found: Workspace, running: Started, known: Known, reason: str) ->
 
 
 def _say_again(found: Workspace, running: Started, known: Known, now: datetime) -> Known:
-    """The model of the open round as another attempt: the same payloads but for approvals, other masks."""
+    """The model of the open round as another attempt: the same payloads but for approvals, other masks. It is of the
+    version in force, which a killed `aggregate` may have made without a model.
+    """
     said = archived.read_archived(found, known.id)
     before = said.predicate
     if not isinstance(before, predicates.ModelPredicate):
@@ -98,6 +101,8 @@ def _say_again(found: Workspace, running: Started, known: Known, now: datetime) 
         predicate = before.model_copy(
             update={
                 **opening.fields(),
+                "federation": federation.membership,
+                "recipients": federation.sites(),
                 "attempt": known.attempt + 1,
                 "ack": acks,
                 "expires": opening.expires(federation.body.limits.valid_days),

@@ -194,6 +194,9 @@ def _of_federation(said: Statement, statement_id: str, situation: Situation) -> 
         raise Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
     if isinstance(predicate, predicates.FederationPredicate):
         _another_version(said, predicate.federation, statement_id, federation, situation)
+    elif isinstance(predicate, predicates.ModelPredicate) and _is_from_before(predicate, federation, situation):
+        words = f"a model of version {predicate.federation.version} of the federation"
+        raise Decided(Outcome.NOT_FOR_ME, "", f"{words}, in force is version {federation.founding.version}")
     elif not _is_of_version(predicate, federation, situation):
         named, known = predicate.federation, federation.founding
         is_ahead = named.id == known.id and named.version > known.version
@@ -227,17 +230,24 @@ def _another_version(
     require_successor(federation, said, situation.record.revoked)
 
 
+def _is_from_before(predicate: predicates.ModelPredicate, federation: Federation, situation: Situation) -> bool:
+    """Whether the coordinator numbered it before the version in force, which came with a later model: whoever was away
+    finds both, and nothing is wrong.
+    """
+    in_force = next((each for each in situation.record.of("federation") if each.id == federation.digest), None)
+    is_earlier = federation.is_known(predicate.federation) and predicate.federation != federation.membership
+    return is_earlier and in_force is not None and predicate.seq < in_force.seq
+
+
 def _is_of_version(predicate: Spoken, federation: Federation, situation: Situation) -> bool:
     """An answer names the version of the model that it answers, an approval that which people approve, a model that in
-    force or the one before, and not one before that of an earlier model. All else may be of any before.
+    force. All else may be of any before.
     """
     named = predicate.federation
     if isinstance(named, predicates.Founding):
         raise TypeError("a federation names the version before it")
     if isinstance(predicate, predicates.ModelPredicate):
-        place, models = (predicate.round, predicate.attempt), situation.record.models()
-        goes_back = any(each.version > named.version for each in models if (each.round_number, each.attempt) < place)
-        return federation.is_known(named) and named.version >= federation.founding.version - 1 and not goes_back
+        return named == federation.membership
     if isinstance(predicate, predicates.RoundPredicate):
         model = situation.record.model(predicate.round, predicate.attempt)
         return named == (federation.under(model) if model else federation.membership)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from fedmed.auditor import books, inspection, keyring
 from fedmed.cli.app import app
+from fedmed.errors import FedmedError
 from fedmed.exchange import keys
 from tests.coded import code_of
 from tests.federation import simulator
@@ -166,7 +167,9 @@ def test_a_ledger_that_was_cut(simulation: Simulation) -> None:
     ledger = site.root / "state" / "ledger.jsonl"
     lines = ledger.read_bytes().splitlines(keepends=True)
     ledger.write_bytes(b"".join(lines[:2]))
-    assert code_of(lambda: books.verify(site.root, lambda _done, _total: None)) == "FM-TRU-08"
+    with pytest.raises(FedmedError, match="the ledger does not") as caught:
+        books.verify(site.root, lambda _done, _total: None)
+    assert (caught.value.code, caught.value.next.split(",")[0]) == ("FM-TRU-08", "fedmed recover")
     ledger.unlink()
     assert code_of(lambda: books.verify(site.root, lambda _done, _total: None)) == "FM-TRU-08"
 

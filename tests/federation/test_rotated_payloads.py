@@ -8,15 +8,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedmed.auditor import books, rounds
-from fedmed.coordinator import aggregate
+from fedmed.coordinator import aggregate, void
 from fedmed.errors import FedmedError
 from fedmed.exchange import canonical, certificates, keys, maskkeys, sshsig
 from fedmed.site import desk, masks
 
 from .masked_world import answer, ask, founded, play, send
 from .simulator import Simulation, predicate_of
+from .test_laps import FIRST, SECOND, hop
 from .test_rotated import Killed, key_of, say
 from .test_rotated import play as plain_round
+from .test_screening import model_is
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +112,26 @@ def test_a_rotation_with_mask_keys_that_cannot_be_listed_stops_nobody(
     assert [name for name, _ in told.former] == ["bb"]
 
 
+def test_keys_are_replaced_while_a_lap_is_under_way(tmp_path: Path) -> None:
+    """One site before its turn, one behind it, and the coordinator: the lap ends with the keys it began with."""
+    world = Simulation(tmp_path / "f", NAMES).found(strategy={"name": "cyclic"}, rounds=3, min_sites=2)
+    old = {name: key_of(world, name) for name in (*NAMES, "coordinator")}
+    for name, leaves in zip(FIRST, ("aa", "cc", "coordinator"), strict=True):
+        say(world, leaves)
+        hop(world, name, 1.0)
+    for name in NAMES:
+        world.sites[name].look(world.now)
+    new = {name: key_of(world, name) for name in old}
+    assert [name for name in old if new[name] != old[name]] == ["aa", "cc", "coordinator"]
+    for name in SECOND:
+        hop(world, name, 0.5)
+    model_is(world, 4.5)
+    plain_round(world)
+    model_is(world, 5.5)
+    for actor in (world.coordinator, *world.sites.values()):
+        books.verify(actor.root, lambda *_: None)
+
+
 @pytest.mark.slow
 def test_encrypted_payloads_are_read_with_the_age_keys_of_before(tmp_path: Path) -> None:
     world = Simulation(tmp_path / "f", NAMES).found(encryption="age", rounds=2, min_sites=2)
@@ -164,3 +186,29 @@ def test_killed_between_the_version_and_the_model(simulation: Simulation, monkey
     assert keys.fingerprint(simulation.coordinator.key.public_key().public_bytes_raw()) == key_of(
         simulation, "coordinator"
     )
+
+
+def test_the_round_is_void_behind_two_versions_that_no_model_brought(
+    masked: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two kills, each between version and model: the next attempt brings both versions, and is of the newer one."""
+    world = masked.copied_to(tmp_path / "world")
+    send(world, ONE)
+    answer(world, ask(world).sites)
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    for name in ("aa", "coordinator"):
+        say(world, name)
+        with monkeypatch.context() as patched:
+            patched.setattr(aggregate.model, "say", killed)
+            with pytest.raises(Killed):
+                world.coordinator.aggregate(world.now)
+    void.void(world.coordinator.root, world.now, "the machine fails")
+    world.carry_down()
+    assert [each.site for each in play(world, ONE).parents] == list(NAMES)
+    for name in NAMES:
+        federation = desk.require_approved(desk.peek(world.sites[name].root)).agreement.federation
+        assert federation.founding.version == 3
+    books.verify(world.coordinator.root, lambda *_: None)

@@ -107,3 +107,19 @@ def test_one_after_the_other_they_count_in_whatever_order_they_come(
     assert newest is not None
     assert (newest.round, newest.last, agreed(site).founding.version) == (2, True, 3)
     shutil.rmtree(root)
+
+
+def test_a_model_of_long_ago_is_no_alarm(simulation: Simulation) -> None:
+    """A site that was away finds the first model beside two new versions: it is passed over, the newest one counts."""
+    site, now = simulation.sites["aa"], simulation.now
+    first = site.root / "inbox" / "model-r0000.fedmed"
+    assert first.exists()
+    for _ in range(2):
+        round_without_aa(simulation)
+    for name in ("model-r0002", "federation-v0002", "federation-v0003"):
+        site.deliver(simulation.coordinator.posted(name), now, f"{name}.fedmed")
+    ends = {each.path.stem: each.verdict for each in site.look(now)}
+    assert end(ends["model-r0002"]) == ACCEPTED
+    assert end(ends["model-r0000"]) == (Outcome.NOT_FOR_ME, "", 0)
+    assert ends["model-r0000"].message == "a model of version 1 of the federation, in force is version 3"
+    assert not list((site.root / "quarantine").iterdir())
