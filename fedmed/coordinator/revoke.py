@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.coordinator import desk
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys, predicates, sealing, statement
+from fedmed.exchange import archived, keys, predicates, sealing, statement
 from fedmed.exchange.bodies_roster import Revocation
 from fedmed.strict import is_plain_text
 
@@ -47,17 +47,30 @@ def revoke(root: Path, site: str, last_seq: int, reason: str, now: datetime) -> 
         key = keys.fingerprint(keys.parse_public_line(federation.member(site).key))
         before = found.record.revoked.get(key)
         is_new = before is None or last_seq < before
-        body = Revocation(site=site, key=key, last_seq=last_seq, reason=reason)
-        known = _say(found, federation, body, now) if is_new else _newest(found, key)
+        if is_new:
+            known = _say(found, federation, Revocation(site=site, key=key, last_seq=last_seq, reason=reason), now)
+        else:
+            known = _by_the_key_of_now(found, federation, key, now)
         last = found.record.revoked[key]
         undone = sum(each.key == key and each.seq > last for each in found.record.received)
         return Revoked(site, key, last, is_new, undone, sealing.post(found, known))
 
 
-def _newest(found: Workspace, key: str) -> Known:
-    last = found.record.revoked[key]
-    said = found.record.of("revocation", sender=found.name)
-    return next(each for each in said if (each.payload, each.last_seq) == (keys.digest_in(key), last))
+def stand(found: Workspace, federation: Federation, now: datetime) -> list[Known]:
+    """All that were said, anew where the key was replaced that said them: behind it the old word reaches nobody."""
+    return [_by_the_key_of_now(found, federation, key, now) for key in found.record.revoked]
+
+
+def _by_the_key_of_now(found: Workspace, federation: Federation, key: str, now: datetime) -> Known:
+    record, last = found.record, found.record.revoked[key]
+    said = [each for each in record.of("revocation", sender=found.name) if each.payload == keys.digest_in(key)]
+    newest = next((each for each in reversed(said) if each.last_seq == last), None)
+    if newest is not None and newest.key == keys.fingerprint(found.public_key):
+        return newest
+    body = archived.read_archived(found, newest.id).predicate.body if newest is not None else None
+    reason = body.reason if isinstance(body, Revocation) else "said before this workspace came from a backup"
+    owner = next(each.name for each in federation.sites() if each.key == key)
+    return _say(found, federation, Revocation(site=owner, key=key, last_seq=last, reason=reason), now)
 
 
 def _say(found: Workspace, federation: Federation, body: Revocation, now: datetime) -> Known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import desk, masks
+from fedmed.coordinator import desk, masks, revoke
 from fedmed.exchange import (
     archived,
     artifact,
@@ -69,18 +69,28 @@ def say_next(
 
 
 def beside(found: Workspace, model: Known) -> list[Path]:
-    """The versions of the federation that a site needs with this model, in the outbox: those since the model before."""
+    """What a site needs with this model, in the outbox: the versions of the federation since the model before, and the
+    revocations that were said anew behind them.
+    """
     place = (model.round, model.attempt)
     before = max((each.version for each in found.record.models() if (each.round, each.attempt) < place), default=1)
     later = [each for each in found.record.of("federation") if before < each.version <= model.version]
-    return [sealing.post(found, each) for each in later]
+    revocations = found.record.of("revocation", sender=found.name) if later else []
+    anew = [each for each in revocations if later[-1].seq < each.seq < model.seq]
+    return [sealing.post(found, each) for each in (*later, *anew)]
 
 
 def with_new_keys(found: Workspace, running: Started, now: datetime) -> Started:
     """Before the next model: a version of the federation with the keys that owners have replaced, if any did.
 
-    From its own new key on the coordinator signs with that one.
+    From its own new key on the coordinator signs with that one, and revocations that the old one signed are said anew.
     """
+    running = _with_pending(found, running, now)
+    revoke.stand(found, running.agreement.federation, now)
+    return running
+
+
+def _with_pending(found: Workspace, running: Started, now: datetime) -> Started:
     body, federation = running.agreement.federation.body, running.agreement.federation
     left = bodies_roster.MAX_ROTATIONS - len(body.rotations)  # behind these the federation goes on with the keys it has
     pending = masks.with_masks(found, running, rotations.pending(found.record, federation))[:left]

@@ -126,33 +126,49 @@ def _not_revoked(said: Statement, situation: Situation) -> None:
 
 
 def _by_its_key_of_now(said: Statement, envelope: Envelope, situation: Situation) -> None:
-    """With a key that its owner has replaced nothing new is said: an approval may only be late.
-
-    Raises FedmedError FM-ROS-13.
+    """With a key that its owner has replaced nothing new is said: an approval may only be late, and a model counts when
+    a later one names it. Raises FedmedError FM-ROS-13.
     """
     federation, public_key = situation.federation, envelope.signature.public_key
     if federation is None or federation.owner(public_key) is not None:
         return
     if envelope.raw.decode() in [quote.statement for quote in federation.body.rotations]:
         raise Decided(Outcome.DUPLICATE, "", f"{said.kind} of {said.sender}: the federation in force says so, too")
-    if not _may_be_late(said, envelope.id, federation, situation):
+    is_fit = _fits_what_came_since(said, envelope.id, situation)
+    if is_fit and said.sender == COORDINATOR and said.predicate.seq < federation.seq:
+        _require_named(said, envelope.id, situation)
+    elif not (is_fit and _may_be_late(said, federation, situation)):
         raise FedmedError("FM-ROS-13", f"{said.kind} of {said.sender}: signed with {fingerprint(public_key)}")
 
 
-def _may_be_late(said: Statement, statement_id: str, federation: Federation, situation: Situation) -> bool:
-    """A first approval, from before its sender's rotation, that fits what came since: who has the old key now must not
-    use up the number of an honest statement, nor make its sender seem to have signed two.
-    """
-    predicate, record = said.predicate, situation.record
-    replaced = [statement.decode(quote.statement.encode()).predicate for quote in federation.body.rotations]
-    numbers = [each.seq for each in replaced if each.sender == predicate.sender]
-    if not isinstance(predicate, predicates.ApprovalPredicate) or predicate.seq > min(numbers):
-        return False
+def _fits_what_came_since(said: Statement, statement_id: str, situation: Situation) -> bool:
+    """Who has the old key now must not use up an honest number, nor make its sender seem to have signed two."""
     try:
         sequence.in_sequence(said, statement_id, situation)
     except Decided:
         return False
-    return not record.of("approval", sender=said.sender)
+    return True
+
+
+def _require_named(said: Statement, statement_id: str, situation: Situation) -> None:
+    """What the coordinator may have signed before its key was replaced raises no alarm, but moves nothing by itself."""
+    words = f"{said.kind} of {said.sender}: signed with the key that it has replaced since"
+    if not isinstance(said.predicate, predicates.ModelPredicate):
+        raise Decided(Outcome.NOT_FOR_ME, "", words)
+    if statement_id in [each.previous for each in situation.record.models()]:
+        return
+    if said.predicate.round > situation.round:
+        raise Decided(Outcome.EARLY, "FM-WAI-05", f"{words}; it counts when a later model names it")
+    raise Decided(Outcome.NOT_FOR_ME, "", f"{words}, and no later model names it")
+
+
+def _may_be_late(said: Statement, federation: Federation, situation: Situation) -> bool:
+    """A first approval, from before its sender's rotation."""
+    predicate = said.predicate
+    replaced = [statement.decode(quote.statement.encode()).predicate for quote in federation.body.rotations]
+    numbers = [each.seq for each in replaced if each.sender == predicate.sender]
+    is_first = isinstance(predicate, predicates.ApprovalPredicate) and predicate.seq <= min(numbers)
+    return is_first and not situation.record.of("approval", sender=said.sender)
 
 
 def _for_me(said: Statement, envelope: Envelope, situation: Situation) -> None:
@@ -194,9 +210,6 @@ def _of_federation(said: Statement, statement_id: str, situation: Situation) -> 
         raise Decided(Outcome.EARLY, "FM-WAI-05", "a federation waits for consent: fedmed approve")
     if isinstance(predicate, predicates.FederationPredicate):
         _another_version(said, predicate.federation, statement_id, federation, situation)
-    elif isinstance(predicate, predicates.ModelPredicate) and _is_from_before(predicate, federation, situation):
-        words = f"a model of version {predicate.federation.version} of the federation"
-        raise Decided(Outcome.NOT_FOR_ME, "", f"{words}, in force is version {federation.founding.version}")
     elif not _is_of_version(predicate, federation, situation):
         named, known = predicate.federation, federation.founding
         is_ahead = named.id == known.id and named.version > known.version
@@ -230,24 +243,19 @@ def _another_version(
     require_successor(federation, said, situation.record.revoked)
 
 
-def _is_from_before(predicate: predicates.ModelPredicate, federation: Federation, situation: Situation) -> bool:
-    """Whether the coordinator numbered it before the version in force, which came with a later model: whoever was away
-    finds both, and nothing is wrong.
-    """
-    in_force = next((each for each in situation.record.of("federation") if each.id == federation.digest), None)
-    is_earlier = federation.is_known(predicate.federation) and predicate.federation != federation.membership
-    return is_earlier and in_force is not None and predicate.seq < in_force.seq
-
-
 def _is_of_version(predicate: Spoken, federation: Federation, situation: Situation) -> bool:
-    """An answer names the version of the model that it answers, an approval that which people approve, a model that in
-    force. All else may be of any before.
+    """An answer names the version of the model that it answers, an approval that which people approve. A model names
+    that in force, or, as who was away finds old ones beside a new version, one before if it was numbered before that in
+    force, and not one before that of an earlier model. All else may be of any before.
     """
     named = predicate.federation
     if isinstance(named, predicates.Founding):
         raise TypeError("a federation names the version before it")
     if isinstance(predicate, predicates.ModelPredicate):
-        return named == federation.membership
+        place, models = (predicate.round, predicate.attempt), situation.record.models()
+        goes_back = any(each.version > named.version for each in models if (each.round_number, each.attempt) < place)
+        is_earlier = federation.is_known(named) and predicate.seq < federation.seq and not goes_back
+        return named == federation.membership or is_earlier
     if isinstance(predicate, predicates.RoundPredicate):
         model = situation.record.model(predicate.round, predicate.attempt)
         return named == (federation.under(model) if model else federation.membership)

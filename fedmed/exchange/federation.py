@@ -33,7 +33,8 @@ class Owner:
 class Federation:
     """One version of the federation. `digest` is the id of its statement, `recipe`, `tensors` and `preprocessing` the
     SHA-256 of its payloads; only a later version has the last one. `former` are keys that their owners have replaced
-    since people approved: name and raw key, the oldest first.
+    since people approved: name and raw key, the oldest first. `seq` is the number of its statement: the coordinator
+    numbered what came before this version below it.
     """
 
     digest: str
@@ -44,6 +45,7 @@ class Federation:
     preprocessing: str | None
     expires: str
     former: tuple[tuple[str, bytes], ...] = ()
+    seq: int = 0
 
     @property
     def site_names(self) -> list[str]:
@@ -63,7 +65,7 @@ class Federation:
         """Whether it names this version, or one before it."""
         founding = self.founding
         is_same = (membership.id, membership.title) == (founding.id, founding.title)
-        newest = {founding.version: self.digest, founding.version - 1: founding.previous}
+        newest = {1: self.root, founding.version - 1: founding.previous, founding.version: self.digest}
         is_true = newest.get(membership.version, membership.digest) == membership.digest
         return is_same and membership.version <= founding.version and is_true
 
@@ -128,6 +130,7 @@ def from_statement(verified: Statement, statement_id: str) -> Federation:
         digests.get(statement.PREPROCESSING),
         predicate.expires,
         tuple(_replaced(each) for each in predicate.body.rotations),
+        predicate.seq,
     )
 
 

@@ -268,6 +268,7 @@ def _record(
 def to_known(statement_id: str, said: Statement, outcome: str, receiver: str, plain: str = "") -> Known:
     """What the ledger keeps of a statement; of one that is encrypted with the digest of the plaintext."""
     predicate, membership = said.predicate, getattr(said.predicate, "federation", None)
+    model = predicate.body if isinstance(predicate, predicates.ModelPredicate) else None
     return Known(
         id=statement_id,
         kind=said.kind,
@@ -279,12 +280,13 @@ def to_known(statement_id: str, said: Statement, outcome: str, receiver: str, pl
         ack=sequence.acknowledged(said, receiver),
         payload=plain or said.subject[0].digest.sha256,
         created=predicate.created,
-        order=tuple(predicate.body.order) if isinstance(predicate, predicates.ModelPredicate) else (),
-        last=isinstance(predicate, predicates.ModelPredicate) and predicate.body.last,
+        order=tuple(model.order) if model else (),
+        last=model is not None and model.last,
         last_seq=predicate.body.last_seq if isinstance(predicate, predicates.RevocationPredicate) else None,
         resumes=predicate.resumes,
         key=predicate.sender.key,
         attempt=getattr(predicate, "attempt", 1),
         version=membership.version if membership else 0,
         federation=getattr(membership, "digest", ""),
+        previous=model.previous if model else None,
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SPARED = 1000  # numbers that a restored workspace leaves out: its files of before may still be on their way
 ANSWERS = ("update", "unmask-reply")
+LOST = "lost"  # the outcome of an own statement of which there is proof, and no file
 KEY = "key"  # what the note is called from which on a workspace signs with its next key
 
 
@@ -23,6 +24,7 @@ class Known:
 
     `order` is that of the lap which a model opens; `last` says of a model that nobody trains on from it. `attempt`
     grows when a round was declared void. `version` and `federation` (its id) are of what the statement was made under.
+    `previous` is the id of the model that a model names as the one before it.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Known:
     key: str = ""
     version: int = 0
     federation: str = ""
+    previous: str | None = None
 
     @property
     def round_number(self) -> int:
@@ -143,7 +146,7 @@ class Record:
             self.late = {}
 
     def _revoke(self, known: Known) -> None:
-        if known.last_seq is not None and known.outcome in ("said", "accepted"):
+        if known.last_seq is not None and known.outcome in ("said", "accepted", LOST):
             key = fingerprint_of(known.payload)
             self.revoked[key] = min(known.last_seq, self.revoked.get(key, known.last_seq))
 
@@ -152,6 +155,8 @@ class Record:
         found = [_known(each, each["outcome"]) for each in facts["statements"]]
         self.said += [known for known in found if known.outcome == "said"]
         self.lost += [known for known in found if known.outcome != "said"]
+        for known in found:
+            self._revoke(known)
         self.resumes, self.intent = facts["resumes"], None
         self._free = self.next_seq + SPARED
         rounds = [known.round for known in found if known.kind in ANSWERS and known.round is not None]

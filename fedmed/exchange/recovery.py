@@ -27,7 +27,7 @@ from fedmed.exchange import (
     statement,
 )
 from fedmed.exchange.federation import agrees
-from fedmed.exchange.record import facts_of
+from fedmed.exchange.record import LOST, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,6 +207,6 @@ def _archive(workspace: Workspace, proof: _Proof, path: Path) -> None:
 def _known(workspace: Workspace, proof: _Proof) -> Known:
     """The line of one that is here whole has the digest of its plaintext, as when it was said."""
     if proof.path is None:
-        return intake.to_known(proof.envelope.id, proof.said, "lost", workspace.name)
+        return intake.to_known(proof.envelope.id, proof.said, LOST, workspace.name)
     plain = archived.plain_digest(workspace, proof.envelope.id)
     return intake.to_known(proof.envelope.id, proof.said, "said", workspace.name, plain)

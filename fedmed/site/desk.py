@@ -189,29 +189,35 @@ def receive(
     trust_clock: bool = False,
 ) -> tuple[Approved, list[Arrival]]:
     """Take in what has arrived. A version of the federation is in force at once, also for the model that came with it
-    and for the key that this site signs with; so is the order of a lap for the update of another site.
+    and for the key that this site signs with; so is the order of a lap for the update of another site, and what a
+    later model says of an earlier one.
 
     Raises FedmedError FM-TRU-06, FM-NRM-01, FM-RES-*.
     """
     found, allowed = site.workspace, {"accept_expired": accept_expired, "trust_clock": trust_clock}
     agreed, first = receive_versions(site, consent, now, command, **allowed)
-    model = found.record.newest("model")
-    arrivals = _look(found, terms(agreed, **allowed), now, command, first)
-    is_next_lap = consent.recipe.lap_seed is not None and found.record.newest("model") != model
-    return agreed, _look(found, terms(agreed, **allowed), now, command, first) if is_next_lap else arrivals
+    known, arrivals = found.record.models(), _look(found, terms(agreed, **allowed), now, command, first)
+    while known != (known := found.record.models()) and (
+        consent.recipe.lap_seed is not None or any(each.verdict.outcome == "early" for each in arrivals)
+    ):
+        arrivals = _look(found, terms(agreed, **allowed), now, command, first)
+    return agreed, arrivals
 
 
 def receive_versions(
     site: Site, consent: Approved, now: datetime, command: str, **allowed: bool
 ) -> tuple[Approved, dict[Path, Arrival]]:
     """Take in the versions of the federation alone, one behind the other, and sign with the key that they name; also
-    what was accepted. Raises FedmedError FM-NRM-01, FM-RES-*.
+    what was accepted. Revocations come first: behind a version the key that signed them may be replaced.
+
+    Raises FedmedError FM-NRM-01, FM-RES-*.
     """
     accepted: dict[Path, Arrival] = {}
     agreed, version = consent, ""
     while agreed.agreement.federation.digest != version:
         version = agreed.agreement.federation.digest
-        _look(site.workspace, terms(agreed, **allowed), now, command, accepted, "federation")
+        for kind in ("revocation", "federation"):
+            _look(site.workspace, terms(agreed, **allowed), now, command, accepted, kind)
         agreed = require_approved(site)
     agreement.use_next_key(site.workspace, now)
     return agreed, accepted

@@ -8,12 +8,15 @@ import pytest
 
 from fedmed.auditor import keyring
 from fedmed.coordinator import desk as coordinator_desk
+from fedmed.coordinator import recover as at_coordinator
 from fedmed.coordinator import revoke, screening, status
 from fedmed.exchange.verdict import Outcome
+from fedmed.site import recover as at_site
 from tests.coded import code_of
 from tests.vectors import samples
 
 from .simulator import Simulation, predicate_of
+from .test_recovered import put_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,3 +141,22 @@ def test_an_approval_that_a_thief_signed_counts_in_no_order(tmp_path: Path, orde
     revoked(simulation, 1)
     assert simulation.coordinator.judge(approval, simulation.now) == (Outcome.REJECTED, "FM-ROS-04", 4)
     assert simulation.coordinator.workspace().record.of("approval", sender="cc") == []
+
+
+def test_a_coordinator_that_came_from_a_backup_knows_what_it_revoked(simulation: Simulation, tmp_path: Path) -> None:
+    """Of the revocation it has proof, in the receipt of a site, and not the file."""
+    coordinator, now = simulation.coordinator, simulation.now
+    backup = simulation.copied_to(tmp_path / "backup").coordinator
+    done = revoked(simulation, 2)
+    simulation.sites["aa"].judge(done.posted.read_bytes(), now)
+    put_back(coordinator, backup.root)
+    done.posted.unlink()
+    for path in at_site.vouch(simulation.sites["aa"].root, "coordinator", now):
+        if path.name.startswith("receipt"):
+            coordinator.deliver(path.read_bytes(), now)
+    at_coordinator.recover(coordinator.root, now)
+    assert coordinator.workspace().record.revoked == {simulation.sites["cc"].actor["key"]: 2}
+    assert coordinator.judge(simulation.update("cc", 9.0), now) == (Outcome.REJECTED, "FM-ROS-04", 4)
+    again = revoked(simulation, 100)
+    assert (again.is_new, again.last_seq) == (False, 2)
+    assert simulation.sites["aa"].judge(again.posted.read_bytes(), now) == ACCEPTED, "said anew, the file was lost"

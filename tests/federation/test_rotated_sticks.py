@@ -12,18 +12,19 @@ from fedmed.coordinator import revoke
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import status
 
-from .simulator import end
+from .simulator import end, predicate_of
 from .test_rotated import ACCEPTED, agreed, key_of, play, say
 
 if TYPE_CHECKING:
-    from .simulator import Simulation
+    from .simulator import End, Simulation
 
+LATE = (Outcome.LATE, "", 0)
 UNKNOWN = (Outcome.REJECTED, "FM-SIG-03", 4)
 
 
-def round_without_aa(world: Simulation) -> None:
-    """Its coordinator has a new key behind it; the others have all of it."""
-    say(world, "coordinator")
+def round_without_aa(world: Simulation, *, leaves: str = "coordinator") -> None:
+    """An actor has a new key behind it; the others have all of it."""
+    say(world, leaves)
     for name in ("bb", "cc"):
         world.send_update(name, 1.0)
     world.coordinator.aggregate(world.now, close=True)
@@ -109,17 +110,78 @@ def test_one_after_the_other_they_count_in_whatever_order_they_come(
     shutil.rmtree(root)
 
 
-def test_a_model_of_long_ago_is_no_alarm(simulation: Simulation) -> None:
-    """A site that was away finds the first model beside two new versions: it is passed over, the newest one counts."""
-    site, now = simulation.sites["aa"], simulation.now
-    first = site.root / "inbox" / "model-r0000.fedmed"
+def looked(world: Simulation, *names: str) -> dict[str, tuple[End, str]]:
+    """How these files of the coordinator end at aa, in one look, by name."""
+    site = world.sites["aa"]
+    for name in names:
+        site.deliver(world.coordinator.posted(name), world.now, f"{name}.fedmed")
+    return {each.path.stem: (end(each.verdict), each.verdict.message) for each in site.look(world.now)}
+
+
+def test_a_model_of_before_a_version_is_judged_like_any_other(simulation: Simulation) -> None:
+    """A site that was away finds it beside the version: what a site remembers hangs on it."""
+    round_without_aa(simulation, leaves="bb")
+    found = looked(simulation, "model-r0001", "federation-v0002")
+    assert [found[name][0] for name in ("model-r0000", "model-r0001")] == [ACCEPTED] * 2
+    assert not list((simulation.sites["aa"].root / "quarantine").iterdir())
+
+
+def test_two_models_of_one_number_are_seen_behind_a_version_too(simulation: Simulation) -> None:
+    site = simulation.sites["aa"]
+    site.look(simulation.now)
+    false = simulation.change(
+        simulation.coordinator.posted("model-r0000"), "coordinator", lambda p: p.update(created="2031-03-01T08:00:01Z")
+    )
+    round_without_aa(simulation, leaves="bb")
+    looked(simulation, "model-r0001", "federation-v0002")
+    assert site.judge(false, simulation.now) == (Outcome.CONFLICT, "FM-TRU-03", 4)
+    back = simulation.change(
+        simulation.coordinator.posted("model-r0001"),
+        "coordinator",
+        lambda p: p.update(federation=predicate_of(false)["federation"], seq=p["seq"] + 1, round=2),
+    )
+    assert site.judge(back, simulation.now) == (Outcome.REJECTED, "FM-TRU-02", 4), (
+        "no later model is of an older version"
+    )
+
+
+def test_a_model_by_the_key_of_before_counts_when_a_later_one_names_it(simulation: Simulation) -> None:
+    first = simulation.sites["aa"].root / "inbox" / "model-r0000.fedmed"
     assert first.exists()
+    round_without_aa(simulation)
+    found = looked(simulation, "federation-v0002")
+    words = "model of coordinator: signed with the key that it has replaced since"
+    assert found["model-r0000"] == ((Outcome.EARLY, "FM-WAI-05", 75), f"{words}; it counts when a later model names it")
+    assert looked(simulation, "model-r0001")["model-r0000"][0] == LATE, "in the same look"
+
+
+def test_a_model_that_no_later_one_names_is_passed_over(simulation: Simulation) -> None:
+    """Of long ago, or of a thief who has the key of before and a number that is free."""
     for _ in range(2):
         round_without_aa(simulation)
-    for name in ("model-r0002", "federation-v0002", "federation-v0003"):
-        site.deliver(simulation.coordinator.posted(name), now, f"{name}.fedmed")
-    ends = {each.path.stem: each.verdict for each in site.look(now)}
-    assert end(ends["model-r0002"]) == ACCEPTED
-    assert end(ends["model-r0000"]) == (Outcome.NOT_FOR_ME, "", 0)
-    assert ends["model-r0000"].message == "a model of version 1 of the federation, in force is version 3"
-    assert not list((site.root / "quarantine").iterdir())
+    found = looked(simulation, "federation-v0002", "federation-v0003", "model-r0002")
+    assert (found["model-r0000"][0], found["model-r0002"][0]) == ((Outcome.NOT_FOR_ME, "", 0), ACCEPTED)
+    assert found["model-r0000"][1].endswith("and no later model names it")
+    newest = simulation.sites["aa"].workspace().record.newest("model")
+    assert newest is not None
+    assert newest.round == 2
+    assert not list((simulation.sites["aa"].root / "quarantine").iterdir())
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_revocation_reaches_who_has_the_next_version_first(simulation: Simulation, *, together: bool) -> None:
+    """Beside a version it is read before; behind it the coordinator has said it anew."""
+    site, stolen = simulation.sites["aa"], key_of(simulation, "cc")
+    old = revoke.revoke(simulation.coordinator.root, "cc", 3, "stolen", simulation.now).posted.read_bytes()
+    round_without_aa(simulation)
+    if together:
+        site.deliver(old, simulation.now, "revocation-cc.fedmed")
+        assert looked(simulation, "federation-v0002", "model-r0001")["revocation-cc"][0] == ACCEPTED
+    else:
+        looked(simulation, "federation-v0002", "model-r0001")
+        assert site.judge(old, simulation.now) == (Outcome.NOT_FOR_ME, "", 0)
+        assert site.workspace().record.revoked == {}
+    again = revoke.revoke(simulation.coordinator.root, "cc", 3, "stolen", simulation.now)
+    assert (again.is_new, again.posted.read_bytes() != old) == (False, True)
+    assert site.judge(again.posted.read_bytes(), simulation.now) == ACCEPTED
+    assert site.workspace().record.revoked == {stolen: 3}
