@@ -13,6 +13,7 @@ from fedmed.errors import CODES, FedmedError
 
 if TYPE_CHECKING:
     from fedmed.site.check import Checked
+    from fedmed.site.outgoing import Looked
 
 
 def register(app: typer.Typer) -> None:
@@ -76,11 +77,19 @@ def _outgoing(out: Screen, workspace: Path) -> None:
 
     with out.progress() as step:
         found = action.search(workspace, lambda done, total: step("reading headers", done, total))
-    rows = [[looked.name, str(looked.found)] for looked in found.files]
+    rows = [[looked.name, _found(looked)] for looked in found.files]
     out.table(f"{found.known} words and pseudonyms of patients looked for", ["file", "found "], rows)
+    if opened := sum(looked.opened for looked in found.files):
+        out.say(f"{opened} encrypted payloads opened with this workspace's age key, and looked through")
     if refusal := action.refusal(found):
         raise refusal
     out.result(found)
+
+
+def _found(looked: Looked) -> str:
+    """Nothing was found in what nobody looked into: that is not 0."""
+    closed = f"{looked.unread} encrypted payloads not looked at"
+    return str(looked.found) if not looked.unread else f"{looked.found}, {closed}" if looked.found else closed
 
 
 def _show(out: Screen, found: Checked) -> None:

@@ -8,7 +8,8 @@ CODES: dict[str, Code] = {
     "FM-PRV-01": Code(
         PRIVACY,
         "the recipe asks for differential privacy, and this workspace has no budget store of its hospital",
-        "put privacy: {budget_dir: FOLDER} into fedmed.yaml, one folder for the whole hospital and in no workspace",
+        "put privacy: {budget_dir: FOLDER} into fedmed.yaml, one folder for the whole hospital,"
+        " in no workspace and not among the data",
     ),
     "FM-PRV-02": Code(
         PRIVACY,

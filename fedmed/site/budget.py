@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedmed import files
-from fedmed.errors import FedmedError
+from fedmed.errors import CODES, FedmedError
 from fedmed.exchange import archived, bodies, keys, lock, statement
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.recovery import RESERVED
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32
 PATIENCE = 30.0  # seconds, for another workspace of the hospital that writes a line
+LINES = "budget.jsonl"
 CHARGED = "charged"  # what a note of a workspace is called about steps that were charged to its reservation
 
 
@@ -70,7 +71,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.ledger = Ledger(folder / "budget.jsonl")
+            self.ledger = Ledger(folder / LINES)
         except FedmedError as error:
             raise FedmedError("FM-PRV-03", f"budget.jsonl: {error.message}") from error
         except OSError as error:
@@ -164,23 +165,33 @@ def new_id() -> str:
 
 
 def folder_of(site: Site) -> Path:
-    """Where the store lies. Raises FedmedError FM-PRV-01 where none is named, or one inside of a workspace."""
+    """Where the store lies. Raises FedmedError FM-PRV-01 where none is named, or one inside of a workspace or among the
+    data, which are only ever read.
+    """
     named = site.settings.privacy.budget_dir if site.settings.privacy else None
     if named is None:
         raise FedmedError("FM-PRV-01", "fedmed.yaml: privacy.budget_dir: expected a folder, got nothing")
     folder = (site.workspace.root / named).resolve()
     if any((above / "fedmed.yaml").exists() for above in (folder, *folder.parents)):
         raise FedmedError("FM-PRV-01", "fedmed.yaml: privacy.budget_dir lies inside of a workspace", local=str(folder))
+    if site.settings.data and site.data_root.resolve() in (folder, *folder.parents):
+        message = "fedmed.yaml: privacy.budget_dir lies inside of the data folder, which is only read"
+        raise FedmedError("FM-PRV-01", message, local=str(folder))
     return folder
 
 
 @contextmanager
-def opened(site: Site, now: datetime) -> Iterator[Store]:
-    """The store, for this process alone, founded if it is new.
+def opened(site: Site, now: datetime, *, founds: bool = False) -> Iterator[Store]:
+    """The store, for this process alone; one that is new only who `founds` it makes. Where a share is not mounted
+    nothing is written: it would hide that.
 
     Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01, FM-WAI-01, FM-RES-*.
     """
     folder = folder_of(site)
+    if not (folder / LINES).exists():
+        _as_remembered(site, Store(folder))
+        if not founds:
+            raise _not_there()
     _require_writable(folder)
     with lock.held(folder, PATIENCE):
         store = Store(folder)
@@ -205,18 +216,23 @@ def _require_writable(folder: Path) -> None:
 
 def is_there(site: Site) -> bool:
     """Whether there is a store, or must be one. Raises FedmedError FM-PRV-01."""
-    return (folder_of(site) / "budget.jsonl").exists() or bool(_remembered(site))
+    return (folder_of(site) / LINES).exists() or bool(_remembered(site))
 
 
 def peek(site: Site) -> Store:
     """The store as it is, without its lock. Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01."""
     folder = folder_of(site)
     if not is_there(site):
-        raise FedmedError("FM-PRV-02", "privacy.budget_dir: no store is there yet", next="fedmed partition")
+        raise _not_there()
     store = Store(folder)
     _as_remembered(site, store)
     key_of(store)
     return store
+
+
+def _not_there() -> FedmedError:
+    next_ = f"{CODES['FM-PRV-02'].remedy}; if there never was a store: fedmed partition"
+    return FedmedError("FM-PRV-02", "privacy.budget_dir: no store is there", next=next_)
 
 
 def _found(store: Store, now: datetime) -> None:
@@ -286,4 +302,6 @@ def _as_remembered(site: Site, store: Store) -> None:
     gone = sum(name not in store.reserved or store.reserved[name].extra < extra for name, extra in known.items())
     if gone:
         message = f"budget.jsonl: {gone} of {len(known)} reservations of this workspace are gone or say less"
-        raise FedmedError("FM-PRV-03", message)
+        is_gone = not store.ledger.entries
+        next_ = f"{CODES['FM-PRV-02'].remedy}; else {CODES['FM-PRV-03'].remedy}" if is_gone else ""
+        raise FedmedError("FM-PRV-03", message, next=next_)

@@ -3,6 +3,9 @@
 `partition` keeps keyed hashes of those words (cases.words) and of the pseudonyms in state/, nothing else of them. Here
 every text of an outgoing file is compared with them: the statement, JSON payloads and the names of tensors, not the
 numbers. What the federation says itself (its roster, recipe, tensor names and format) is no finding.
+
+An encrypted payload is for its sender too, and opened with the own age key. What a masked update holds for other sites
+is random bytes of a fixed length, made from keys alone.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 from fedmed import files, logs
 from fedmed.cases import datalist, splits, tokens
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import archived, artifact, reading, statement
+from fedmed.exchange import archived, artifact, decrypting, reading, statement
 from fedmed.learning import layout
 from fedmed.site import desk
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedmed.exchange.artifact import Envelope
     from fedmed.exchange.predicates import Payload
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.statement import Statement, Subject
@@ -41,10 +45,15 @@ MAX_LOG = 256 << 20
 
 @dataclass(frozen=True)
 class Looked:
-    """One file that was looked through, and how many words or pseudonyms of patients it holds."""
+    """One file that was looked through, and how many words or pseudonyms of patients it holds.
+
+    Of its encrypted payloads so many were `opened`; into the `unread` ones nobody looked.
+    """
 
     name: str
     found: int
+    opened: int = 0
+    unread: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,8 +120,9 @@ def search(root: Path, progress: Callable[[int, int], None]) -> Searched:
     everything, public = np.union1d(known.words, known.pseudonyms), _public(site, consent)
     looked = []
     for path in sorted(site.workspace.outbox.glob("*.fedmed")):
-        found = {word for text in _texts(path) for word in tokens.among(key, everything, text, public)}
-        looked.append(_looked(path, found))
+        texts = _texts(path, site.workspace.age_key)
+        found = {word for text in texts.read for word in tokens.among(key, everything, text, public)}
+        looked.append(_looked(path, found, texts))
     log = root / "logs" / "shareable.log"
     if log.exists():
         text = files.read_bounded(log, MAX_LOG).decode("utf-8", "replace")
@@ -123,19 +133,30 @@ def search(root: Path, progress: Callable[[int, int], None]) -> Searched:
 
 
 def refusal(searched: Searched) -> FedmedError | None:
-    """FM-IDN-07 where the log holds something, FM-IDN-06 where a file does."""
+    """FM-IDN-07 where the log holds something, FM-IDN-06 where a file does; FM-AGE-02 where nothing was found and some
+    payload could not be looked into.
+    """
     found = [looked for looked in searched.files if looked.found]
     if not found:
-        return None
+        return _unread(searched)
     code = "FM-IDN-07" if all(looked.name == "shareable.log" for looked in found) else "FM-IDN-06"
     told = ", ".join(f"{looked.name} {looked.found}" for looked in found)
     return FedmedError(code, f"words or pseudonyms of patients: {told}")
 
 
-def _looked(path: Path, found: Collection[str]) -> Looked:
+def _unread(searched: Searched) -> FedmedError | None:
+    closed = [looked for looked in searched.files if looked.unread]
+    if not closed:
+        return None
+    told = ", ".join(f"{looked.name} {looked.unread}" for looked in closed)
+    next_ = "put the keys/age.key back that was here when the files were made, and look again; do not send them before"
+    return FedmedError("FM-AGE-02", f"encrypted payloads that were not looked at: {told}", next=next_)
+
+
+def _looked(path: Path, found: Collection[str], texts: _Texts | None = None) -> Looked:
     if found:
         logs.local.info("identifiers in %s: %s", path.name, "; ".join(sorted(found)))
-    return Looked(path.name, len(found))
+    return Looked(path.name, len(found), texts.opened if texts else 0, texts.unread if texts else 0)
 
 
 def _aliases(site: Site) -> Iterator[str]:
@@ -188,19 +209,61 @@ def _source_says() -> set[str]:
     return {word for each in modules for word in tokens.split(each.read_text("utf-8"))}
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """The statement, JSON payloads and headers of tensors of a signed file. Raises FedmedError FM-FRM-*."""
+@dataclass(frozen=True)
+class _Texts:
+    """What can be read in a file, and how many of its encrypted payloads were opened for that, or could not be."""
+
+    read: list[str]
+    opened: int
+    unread: int
+
+
+def _texts(path: Path, age_key: Path) -> _Texts:
+    """The statement, JSON payloads and headers of tensors of a signed file.
+
+    Raises FedmedError FM-FRM-*, FM-TRU-10, FM-AGE-03, FM-AGE-04, FM-KEY-*.
+    """
     fd = files.open_regular(path)
     try:
         envelope = artifact.read_envelope(reading.reader(fd))
         said = statement.decode(envelope.raw)
-        yield envelope.raw.decode()
-        for part in said.predicate.payload:
-            if part.enc != "none":  # its tensors' names and labels are the recipe's
-                continue
-            read = reading.payload(fd, envelope, said, part.name)
-            is_tensors = part.name.endswith(".safetensors")
-            text = layout.stated_header(read, part.coding) if is_tensors else read(0, part.bytes)
-            yield text.decode("utf-8", "replace")
+        encrypted = [part for part in said.predicate.payload if part.enc != "none"]
+        texts = [_text(fd, envelope, said, part, age_key) for part in said.predicate.payload]
     finally:
         os.close(fd)
+    read = [text.decode("utf-8", "replace") for text in (envelope.raw, *texts) if text is not None]
+    unread = texts.count(None)
+    return _Texts(read, len(encrypted) - unread, unread)
+
+
+def _text(fd: int, envelope: Envelope, said: Statement, part: Payload, age_key: Path) -> bytes | None:
+    """A JSON payload, or the header of tensors; None where the key does not open it."""
+    is_tensors = part.media == artifact.SAFETENSORS
+    read: Callable[[int, int], bytes] | None = reading.payload(fd, envelope, said, part.name)
+    if part.enc != "none":
+        read = _opened(fd, envelope, said, part, age_key, layout.MAX_HEADER + 8 if is_tensors else part.bytes)
+    if read is None:
+        return None
+    return layout.stated_header(read, part.coding) if is_tensors else read(0, part.bytes)
+
+
+def _opened(
+    fd: int, envelope: Envelope, said: Statement, part: Payload, age_key: Path, length: int
+) -> Callable[[int, int], bytes] | None:
+    """`read(offset, size)` of the beginning of an encrypted payload in clear."""
+    clear = bytearray()
+
+    def take(data: bytes) -> None:
+        clear.extend(data[: max(0, length - len(clear))])
+
+    def check(digest: str) -> None:
+        if digest != said.digest_of(part.name):
+            raise FedmedError("FM-TRU-10", f"{part.name} of {said.kind} {said.sender}: not what was signed")
+
+    try:
+        decrypting.open_payload(age_key, fd, envelope, said, part.name, take, check)
+    except FedmedError as error:
+        if error.code != "FM-AGE-02":
+            raise
+        return None
+    return lambda offset, size: bytes(clear[offset : offset + size])

@@ -24,7 +24,7 @@ MAX_BYTES = 512 << 20
 
 def store_key(site: Site, now: datetime) -> bytes:
     """The key behind the names of patients in the budget store. Raises FedmedError FM-PRV-01, -02, -03, FM-KEY-01."""
-    with budget.opened(site, now) as store:
+    with budget.opened(site, now, founds=True) as store:
         return budget.key_of(store)
 
 

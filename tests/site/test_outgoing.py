@@ -8,7 +8,7 @@ import pytest
 
 from fedmed import logs
 from fedmed.cases import datalist, tokens, words
-from fedmed.exchange import bodies_roster, predicates, sealing, statement
+from fedmed.exchange import agekeys, bodies, bodies_roster, predicates, sealing, statement
 from fedmed.site import check, desk, outgoing, partition
 from tests import planted, radiographs, small
 from tests.coded import code_of
@@ -195,3 +195,61 @@ def test_outgoing_files_and_the_log_are_searched_anew(moved: tuple[Path, Path]) 
 def test_before_approval_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
     world = small.founded(tmp_path, approved=False)
     assert code_of(lambda: outgoing.search(world.site("aa"), silent)) == "FM-TRU-07"
+
+
+@pytest.fixture
+def encrypting(tmp_path: Path) -> small.Federation:
+    """Payloads are for their recipients alone; nothing is partitioned, so nothing is looked for before it is signed."""
+    return small.founded(tmp_path / "encrypting", limits={"encryption": "age"})
+
+
+def update_of(searched: outgoing.Searched) -> outgoing.Looked:
+    return next(looked for looked in searched.files if looked.name.startswith("update"))
+
+
+def test_what_is_encrypted_is_opened(encrypting: small.Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors and what `body.json` tells: a name of a metric that is a patient's would stand there alone."""
+    site = encrypting.site("aa")
+    metric = bodies.Metric(metric="grimsdalen_ola", label="all", n=1, mean="0.5", sd=None)
+    monkeypatch.setattr(small, "_on_validation_cases", lambda _: metric)
+    small.seal_update(site)
+    assert b"grimsdalen" not in (site / "outbox" / "update-r0000-aa.fedmed").read_bytes()
+    assert update_of(outgoing.search(site, silent)) == outgoing.Looked("update-r0000-aa.fedmed", 0, 2, 0)
+    (encrypting.root / "data-aa" / "Grimsdalen_Ola").mkdir()
+    searched = outgoing.search(site, silent)
+    assert update_of(searched) == outgoing.Looked("update-r0000-aa.fedmed", 1, 2, 0)
+    refusal = outgoing.refusal(searched)
+    assert refusal is not None
+    assert (refusal.code, refusal.message) == (
+        "FM-IDN-06",
+        "words or pseudonyms of patients: update-r0000-aa.fedmed 1",
+    )
+    (site / "keys" / "age.key").unlink()
+    agekeys.create(site / "keys" / "age.key")
+    searched = outgoing.search(site, silent)
+    assert update_of(searched) == outgoing.Looked("update-r0000-aa.fedmed", 0, 0, 2)
+    refusal = outgoing.refusal(searched)
+    assert refusal is not None
+    told = "encrypted payloads that were not looked at: update-r0000-aa.fedmed 2"
+    assert (refusal.code, refusal.message) == ("FM-AGE-02", told)
+
+
+def test_an_encrypted_payload_that_rotted_is_no_finding_of_nothing(encrypting: small.Federation) -> None:
+    site = encrypting.site("aa")
+    small.seal_update(site)
+    path = site / "outbox" / "update-r0000-aa.fedmed"
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"age-encryption.org/v1") + 30] ^= 1
+    path.write_bytes(data)
+    assert code_of(lambda: outgoing.search(site, silent)) == "FM-TRU-10"
+
+
+def test_what_an_encrypted_file_will_say_is_looked_at_before_it_is_signed(
+    encrypting: small.Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = encrypting.site("aa")
+    (encrypting.root / "data-aa" / "Grimsdalen_Ola").mkdir()
+    partition.partition(site, small.now())
+    metric = bodies.Metric(metric="grimsdalen_ola", label="all", n=1, mean="0.5", sd=None)
+    monkeypatch.setattr(small, "_on_validation_cases", lambda _: metric)
+    assert code_of(lambda: small.seal_update(site)) == "FM-IDN-06"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,10 +150,43 @@ def test_a_store_inside_of_a_workspace_is_none(ready: small.Federation) -> None:
     assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-01"
 
 
+@pytest.mark.parametrize("inside", ["", "budget", "../data-aa/rows/budget"])
+def test_a_store_among_the_data_is_none(inside: str, ready: small.Federation, tmp_path: Path) -> None:
+    """The data folder is only read: nothing of the store lands in it, by whatever name or link it is called."""
+    data = tmp_path / "data-aa"
+    shutil.copytree(desk.peek(ready.site("aa")).data_root, data)
+    before = sorted(data.rglob("*"))
+    (tmp_path / "link").symlink_to(data)
+    said = yaml.safe_load((ready.site("aa") / "fedmed.yaml").read_text())
+    said["data"]["root"] = str(tmp_path / "link")
+    (ready.site("aa") / "fedmed.yaml").write_text(yaml.safe_dump(said))
+    with_budget(ready.site("aa"), data / inside)
+    for refused in (trained, lambda site: partition.partition(site, small.now()), spent.status):
+        assert code_of(partial(refused, ready.site("aa"))) == "FM-PRV-01"
+    assert sorted(data.rglob("*")) == before
+
+
+def test_where_a_share_is_not_mounted_no_folder_is_made(ready: small.Federation, tmp_path: Path) -> None:
+    """It would hide that, and a new store in it would know nothing of what was spent."""
+    site, gone = ready.site("aa"), tmp_path / "share" / "budget"
+    with_budget(site, gone)
+    with pytest.raises(FedmedError, match="no store is there") as unfounded:
+        trained(site)
+    assert unfounded.value.code == "FM-PRV-02"
+    with_budget(site, ready.root / "budget-aa")
+    trained(site)
+    with_budget(site, gone)
+    with pytest.raises(FedmedError, match="1 of 1 reservations of this workspace are gone") as lost:
+        partition.partition(site, small.now())
+    assert (lost.value.code, lost.value.next[:16]) == ("FM-PRV-03", "mount the folder")
+    assert not (tmp_path / "share").exists()
+
+
 def test_a_folder_that_cannot_be_written_to(ready: small.Federation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with_budget(ready.site("aa"), tmp_path / "file" / "budget")
-    assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-02"
+    for refused in (trained, lambda site: partition.partition(site, small.now())):
+        assert code_of(partial(refused, ready.site("aa"))) == "FM-PRV-02"
 
 
 def test_what_is_spent_is_refused_before_anything_is_trained(ready: small.Federation) -> None:
@@ -267,6 +301,8 @@ def test_a_store_that_lost_its_key_is_no_new_store(ready: small.Federation) -> N
 def test_names_that_another_store_gave_are_no_names(ready: small.Federation, tmp_path: Path) -> None:
     """Else a patient would have two names in the new store once the cases are partitioned again."""
     with_budget(ready.site("aa"), tmp_path / "elsewhere")
+    with_budget(ready.site("bb"), tmp_path / "elsewhere")
+    partition.partition(ready.site("bb"), small.now())
     assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-05"
     partition.partition(ready.site("aa"), small.now())
     trained(ready.site("aa"))
