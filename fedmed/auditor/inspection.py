@@ -165,10 +165,14 @@ def look_inside(
     return decrypting.examine(path, age_key, envelope, said, _expected(said, known), known.federation, **more)
 
 
-def check(source: Reader, known: Reference | None) -> tuple[Envelope, Statement, Owner | None]:
-    """One whole file, held against a federation if there is one, in the order of admission. Raises as `verify` does."""
+def check(
+    source: Reader, known: Reference | None, later: Reference | None = None
+) -> tuple[Envelope, Statement, Owner | None]:
+    """One whole file, held against a federation if there is one, in the order of admission. `later`: the version up to
+    which a key may sign an answer. Raises as `verify` does.
+    """
     envelope = artifact.read_envelope(source)
-    owner = _role(envelope, known.federation if known else None)
+    owner = _role(envelope, known.federation if known else None, later.federation if later else None)
     said = _stated(envelope, owner)
     expected: dict[str, Demand] = {}
     if known is not None:
@@ -221,8 +225,8 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _role(envelope: Envelope, known: Federation | None) -> Owner | None:
-    """The signature holds, and in `known` its key may sign this kind."""
+def _role(envelope: Envelope, known: Federation | None, later: Federation | None = None) -> Owner | None:
+    """The signature holds, and in `known`, or behind it up to `later`, its key may sign this kind."""
     sshsig.verify(envelope.signature, envelope.raw)
     namespace = envelope.signature.namespace
     kind = statement.kind_of(namespace)
@@ -233,6 +237,8 @@ def _role(envelope: Envelope, known: Federation | None) -> Owner | None:
     owner = known.owner(envelope.signature.public_key)
     if owner is None and kind in _BY_FORMER:
         owner = known.former_owner(envelope.signature.public_key)
+    if owner is None and later is not None:
+        owner = succession.owner_since(known, later, envelope.signature.public_key)
     if owner is None:
         key = keys.fingerprint(envelope.signature.public_key)
         raise FedmedError("FM-SIG-03", f"{kind}: {key} is not in the roster")

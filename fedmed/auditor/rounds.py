@@ -123,7 +123,7 @@ def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:
         raise _other(round_, "whether updates came masked")
     updates: list[Taken] = []
     for number, parent in enumerate(body.parents, start=1):
-        taken = shelf.take(parent.update)
+        taken = shelf.take(parent.update, made.known)  # its site may have a new key since the version that it answers
         said = taken.said.predicate
         answers = isinstance(said, predicates.UpdatePredicate) and (
             (said.sender.name, said.round) == (parent.site, round_)

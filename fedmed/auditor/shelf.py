@@ -110,8 +110,9 @@ class Shelf:
             if isinstance(said.predicate, predicates.ModelPredicate) and said.predicate.round == round_
         ]
 
-    def take(self, id_: str) -> Taken:
-        """Verified against the version of the federation that it names, which is here too.
+    def take(self, id_: str, later: Reference | None = None) -> Taken:
+        """Verified against the version of the federation that it names, which is here too; its key may also be of a
+        version behind that, up to `later`.
 
         Raises FedmedError FM-TRU-11 when one of the two is not here, and as `inspection.verify`.
         """
@@ -119,7 +120,7 @@ class Shelf:
         known = self._reference(getattr(said.predicate, "federation", None))
         fd = files.open_regular(path)
         self._stack.callback(os.close, fd)
-        envelope, said, _ = inspection.check(reading.reader(fd), known)
+        envelope, said, _ = inspection.check(reading.reader(fd), known, later)
         if not said.is_encrypted:
             return Taken(fd, envelope, said, known, first=said.subject[0].digest.sha256)
         return self._opened(path, Taken(fd, envelope, said, known))

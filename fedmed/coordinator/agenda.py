@@ -136,11 +136,15 @@ def _before_the_first_model(found: Workspace, running: Started, arrivals: list[A
 def _in_a_sum(found: Workspace, running: Started, arrivals: list[Arrival]) -> Due:
     """The sites in it were asked; with enough answers the masks come off."""
     included, open_ = masked.fixed(found), masked.opened(found, running)
-    asked = masked.said_requests(found, open_.model)
+    asked, coming = masked.said_requests(found, open_.model, included), _acceptable(arrivals)
+    lost = [site for site in masked.not_here(found, included) if ("update", site) not in coming]
+    if lost:
+        words = f"the updates of {', '.join(lost)} that are in the sum of round {open_.model.round}"
+        return Due(f"ask again for {words}", waiting=words)
     if len(asked) < len(included):
         return Due("fedmed unmask", "unmask", "not every site in the sum has been asked yet")
     answers = masked.replies(found, open_, included)
-    new = {name for kind, name in _acceptable(arrivals) if kind == "unmask-reply"} & included.keys()
+    new = {name for kind, name in coming if kind == "unmask-reply"} & included.keys()
     if len(answers.keys() | new) >= running.terms.threshold:
         return Due("fedmed aggregate", "aggregate", f"{running.terms.threshold} answers open the sum")
     missing = ", ".join(sorted(included.keys() - answers.keys() - new))

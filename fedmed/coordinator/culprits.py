@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import archived, bodies, bodies_masking, bundles, evidence, quoted, seeds, unmasking
+from fedmed.exchange import archived, attempts, bodies, bundles, evidence, quoted, seeds, unmasking
 from fedmed.exchange.unmasking import Proof
 
 if TYPE_CHECKING:
@@ -63,13 +63,9 @@ def _evidence(found: Workspace, facts: dict[str, Any], threshold: int) -> eviden
     context = seeds.context(model.id, body.masks, threshold)
     table = archived.read_payload(found, update.id, bundles.SHARES)
     answers = [_answer(found, each) for each in replies]
-    asked = found.record.newest("unmask-request", **where)
-    request = archived.read_archived(found, asked.id).predicate.body if asked else None
-    if not isinstance(request, bodies_masking.UnmaskRequest):
-        raise TypeError("a sum that was spoiled was asked for")
     return evidence.Evidence(
         proof=proof,
-        included=[each.update for each in request.included],
+        included=list(attempts.included(found.record, model.round, model.attempt).values()),
         update=_quoted(found, update.id),
         table=bundles.read_table(table, said.masked.table, context, proof.dealer, said.masked.dealt),
         answers=answers,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedmed.coordinator import culprits, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import (
     archived,
     artifact,
+    attempts,
     bodies,
     bodies_masking,
     bundles,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from fedmed.exchange.workspace import Workspace
     from fedmed.learning.masking import Quantiser
 
-INCLUDED, VECTOR = "included", "update.safetensors"
+VECTOR = "update.safetensors"
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,8 @@ def opened(found: Workspace, running: Started) -> Open:
 
 def fixed(found: Workspace) -> dict[str, str]:
     """The updates in the sum of the newest model's attempt, by site; none before they were decided."""
-    return {row["site"]: row["update"] for row in _decided(found).get("updates", [])}
-
-
-def _decided(found: Workspace) -> dict[str, Any]:
     model = found.record.newest("model")
-    notes = (facts for _, facts in found.record.notes if facts.get("what") == INCLUDED)
-    of_attempt = (
-        facts for facts in notes if model and (facts["round"], facts["attempt"]) == (model.round, model.attempt)
-    )
-    return next(of_attempt, {})
+    return attempts.included(found.record, model.round, model.attempt) if model else {}
 
 
 def standings(found: Workspace, running: Started) -> list[Standing]:
@@ -83,11 +76,12 @@ def standings(found: Workspace, running: Started) -> list[Standing]:
     arrived = rounds.arrived(found, running)
     if rounds.open_round(found) < 0 or rounds.is_over(found):
         return arrived
-    included = fixed(found)
+    open_, included = opened(found, running), fixed(found)
     if included:
-        left_out = {row["site"]: row["why"] for row in _decided(found)["without"]}
+        decided = attempts.decided(found.record, open_.model.round, open_.model.attempt)
+        left_out = {row["site"]: row["why"] for row in decided["without"]}
         return [_in_sum(each, included, left_out) for each in arrived]
-    open_, guilty = opened(found, running), culprits.names(found)
+    guilty = culprits.names(found)
     tables: dict[str, Table] = {}
     everyone = [_fit(found, open_, each, guilty, tables) for each in arrived]
     misfits = mismatches.fewest(mismatches.found(open_.context, tables))
@@ -133,7 +127,18 @@ def table_of(found: Workspace, open_: Open, update: str) -> Table:
     return table
 
 
+def not_here(found: Workspace, included: Mapping[str, str]) -> list[str]:
+    """The sites in the sum whose updates a backup did not hold."""
+    here = {known.id for known in found.record.received}
+    return [site for site, update in sorted(included.items()) if update not in here]
+
+
 def tables_of(found: Workspace, open_: Open, included: Mapping[str, str]) -> dict[str, Table]:
+    """What the sites in the sum dealt. Raises FedmedError FM-WAI-03 where updates of them are not here, FM-TRU-11."""
+    if lost := ", ".join(not_here(found, included)):
+        words = f"round {open_.model.round}: in the sum and not here are the updates of {lost}"
+        next_ = f"ask {lost} for the same file again, or begin the round again: fedmed aggregate --void REASON"
+        raise FedmedError("FM-WAI-03", words, next=next_)
     return {site: table_of(found, open_, update) for site, update in included.items()}
 
 
@@ -146,7 +151,7 @@ def fix(found: Workspace, running: Started, everyone: list[Standing], now: datet
     rows = [{"site": site, "update": update} for site, update in sorted(updates.items())]
     without = [{"site": each.site, "why": each.reason} for each in everyone if each.status in ("excluded", "refused")]
     facts = {"round": open_.model.round, "attempt": open_.model.attempt, "updates": rows, "without": without}
-    found.write_entry("unmask", "note", now, what=INCLUDED, **facts)
+    found.write_entry("unmask", "note", now, what=attempts.INCLUDED, **facts)
     return updates
 
 
@@ -169,9 +174,11 @@ def missing(included: Mapping[str, str], answers: Mapping[str, object]) -> list[
 
 
 def say_requests(found: Workspace, running: Started, included: Mapping[str, str], now: datetime) -> list[Known]:
-    """One request for each included site; those that were sealed before are kept. Raises FedmedError FM-RES-*."""
+    """One request for each included site; those that were sealed before are kept. Raises FedmedError FM-WAI-03,
+    FM-RES-*.
+    """
     open_ = opened(found, running)
-    said = {_recipient(found, known): known for known in said_requests(found, open_.model)}
+    said = said_requests(found, open_.model, included)
     waiting = [site for site in sorted(included) if site not in said]
     tables = tables_of(found, open_, included) if waiting else {}
     for site in waiting:
@@ -179,16 +186,16 @@ def say_requests(found: Workspace, running: Started, included: Mapping[str, str]
     return [said[site] for site in sorted(said)]
 
 
-def said_requests(found: Workspace, model: Known) -> list[Known]:
-    """Those that were sealed in this attempt."""
-    return found.record.of("unmask-request", round=model.round, attempt=model.attempt)
-
-
-def _recipient(found: Workspace, known: Known) -> str:
-    predicate = archived.read_archived(found, known.id).predicate
-    if not isinstance(predicate, predicates.UnmaskRequestPredicate):
-        raise TypeError("a request has the predicate of a request")
-    return predicate.recipients[0].name
+def said_requests(found: Workspace, model: Known, included: Mapping[str, str]) -> dict[str, Known]:
+    """Those that were sealed in this attempt about this set, by the site that is asked."""
+    said, digest = {}, bodies_masking.included_digest(list(included.values()))
+    for known in found.record.of("unmask-request", round=model.round, attempt=model.attempt):
+        predicate = archived.read_archived(found, known.id).predicate
+        if not isinstance(predicate, predicates.UnmaskRequestPredicate):
+            raise TypeError("a request has the predicate of a request")
+        if predicate.body.digest == digest:
+            said[predicate.recipients[0].name] = known
+    return said
 
 
 def _say_request(

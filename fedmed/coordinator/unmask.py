@@ -34,11 +34,12 @@ def unmask(root: Path, now: datetime, *, close: bool = False) -> Asked:
     """Safe to repeat: the set stays as it was decided, and the same requests are posted again.
 
     Raises FedmedError FM-WAI-03 with the list of sites that are missing, FM-MSK-15 where nothing is masked, FM-FED-03,
-    FM-TIM-01, FM-TRU-*, FM-RES-*.
+    FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
         agreement.require_valid(found, running.agreement, now)
+        agreement.require_clock(found, now)
         arrivals = intake.receive_all(found, desk.terms(running), now, "unmask")
         round_ = rounds.open_round(found)
         if not running.masks or round_ < 0 or rounds.is_over(found):

@@ -50,11 +50,12 @@ def void(root: Path, now: datetime, reason: str) -> Voided:
 
     Safe to repeat: for the same reason it finds the attempt that it began, while nobody has answered that. Raises
     FedmedError FM-MSK-15 where no masked round is open, FM-USE-01 for a reason that cannot be kept, FM-FED-03,
-    FM-TIM-01, FM-TRU-*, FM-RES-*.
+    FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
         agreement.require_valid(found, running.agreement, now)
+        agreement.require_clock(found, now)
         arrivals = intake.receive_all(found, desk.terms(running), now, "aggregate")
         known = found.record.newest("model")
         if not running.masks or known is None or known.last:

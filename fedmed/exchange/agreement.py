@@ -66,7 +66,9 @@ def require_valid(workspace: Workspace, agreement: Agreement, now: datetime) -> 
 
 
 def require_clock(workspace: Workspace, now: datetime) -> None:
-    """Raises FedmedError FM-TIM-02 when this clock is behind what is signed already: a model would be over too soon."""
+    """Raises FedmedError FM-TIM-02 when this clock is behind what is signed already: a model or a request would be over
+    too soon.
+    """
     signed = workspace.record.floor
     if signed and statement.from_time(signed) > now + admission.AHEAD:
         words = f"this workspace signed something {signed}, this clock says {statement.to_time(now)}"

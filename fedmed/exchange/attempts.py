@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 ANSWERED = "unmask-answered"  # what the note is called that stands in a site's ledger before every reply
+INCLUDED = "included"  # and that which stands in the coordinator's before every request
 
 
 def is_over(predicate: RoundPredicate, situation: Situation) -> bool:
@@ -118,6 +119,19 @@ def answered(record: Record, round_: int | None = None, attempt: int | None = No
     return [facts for facts in found if round_ in (None, facts["round"]) and attempt in (None, facts["attempt"])]
 
 
+def decided(record: Record, round_: int | None, attempt: int) -> dict[str, Any]:
+    """What the coordinator has decided of the sum of an attempt; nothing before that. The last note counts: where it
+    was restored and decided anew, that brings back what sites have been asked about.
+    """
+    notes = (facts for _, facts in reversed(record.notes) if facts.get("what") == INCLUDED)
+    return next((facts for facts in notes if (facts["round"], facts["attempt"]) == (round_, attempt)), {})
+
+
+def included(record: Record, round_: int | None, attempt: int) -> dict[str, str]:
+    """The updates in that sum, by site."""
+    return {row["site"]: row["update"] for row in decided(record, round_, attempt).get("updates", [])}
+
+
 def require_one_set(record: Record, predicate: UnmaskRequestPredicate) -> None:
     """In one attempt a site answers about one set of sites. Raises FedmedError FM-MSK-09."""
     for facts in answered(record, predicate.round, predicate.attempt):
@@ -138,8 +152,8 @@ def receipt(sender: str, predicate: ReceiptPredicate, situation: Situation) -> O
 def reply(sender: str, predicate: UnmaskReplyPredicate, situation: Situation) -> Outcome:
     """At the coordinator: it answers a request of this attempt. Raises FedmedError FM-MSK-17."""
     record, round_, attempt = situation.record, predicate.round, predicate.attempt
-    asked = {known.id for known in record.of("unmask-request", round=round_, attempt=attempt)}
-    if predicate.body.request not in asked:
+    asked = [known for known in (*record.said, *record.lost) if known.kind == "unmask-request"]
+    if predicate.body.request not in [each.id for each in asked if (each.round, each.attempt) == (round_, attempt)]:
         raise FedmedError("FM-MSK-17", f"unmask-reply of {sender}: answers no request of round {round_}")
     if record.of("unmask-reply", sender=sender, round=round_, attempt=attempt):
         raise FedmedError("FM-MSK-17", f"unmask-reply of {sender}: a second one in one attempt")

@@ -38,17 +38,20 @@ class Answered(Sent):
 def give(
     workspace: Workspace, federation: Federation, name: str, now: datetime, mask: Certificate | None = None
 ) -> Known:
-    """Seal a receipt for `name`, or find the one that says the same. Raises FedmedError FM-ROS-10, FM-TRU-11."""
+    """Seal a receipt for `name`, or find the one that says the same, by and for the keys in force: who is restored may
+    know no others. Raises FedmedError FM-ROS-10, FM-TRU-11.
+    """
     mine = sorted((each for each in workspace.record.received if each.sender == name), key=lambda each: each.seq)
     if not mine:
         raise FedmedError("FM-ROS-10", f"{name[:40]}: no statement of that name is here")
     newest = mine[-1]
     body = Receipt(seq=newest.seq, mask=mask)
+    recipient = statement.actor(name, federation.key_of(name))
+    same = (statement.actor(workspace.name, workspace.public_key), [recipient], body)
     for said in workspace.record.of("receipt", sender=workspace.name):
-        if said.ack == newest.id and archived.read_archived(workspace, said.id).predicate.body == body:
+        before = archived.read_archived(workspace, said.id).predicate if said.ack == newest.id else None
+        if isinstance(before, predicates.ReceiptPredicate) and (before.sender, before.recipients, before.body) == same:
             return said
-    actors = [federation.coordinator(), *federation.sites()]
-    recipient = next(each for each in actors if each.name == name)
 
     def build(
         opening: Opening, payload: list[predicates.Payload], subject: list[statement.Subject]

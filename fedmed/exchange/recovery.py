@@ -15,6 +15,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import (
     archived,
     artifact,
+    attempts,
     bodies,
     intake,
     maskkeys,
@@ -186,9 +187,22 @@ def _take(workspace: Workspace, new: list[_Proof], proofs: dict[str, _Proof], no
         if isinstance(body, bodies.Update) and body.reservation:
             facts = {"id": body.reservation, "update": proof.envelope.id}
             workspace.write_entry("recover", "note", now, what=RESERVED, **facts)
+    _ask_about_the_same(workspace, new, now)
     statements = [facts_of(_known(workspace, proof)) for proof in new]
     resumes = 1 + max([workspace.record.resumes, *(each.said.predicate.resumes for each in proofs.values())])
     workspace.write_entry("recover", "recovered", now, statements=statements, resumes=resumes, answered=answered)
+
+
+def _ask_about_the_same(workspace: Workspace, new: list[_Proof], now: datetime) -> None:
+    """A coordinator that has asked about a set of sites asks about no other one in that attempt."""
+    for predicate in (each.said.predicate for each in new):
+        if not isinstance(predicate, predicates.UnmaskRequestPredicate):
+            continue
+        updates = {each.site: each.update for each in predicate.body.included}
+        if attempts.included(workspace.record, predicate.round, predicate.attempt) != updates:
+            rows = [{"site": site, "update": update} for site, update in updates.items()]
+            facts = {"round": predicate.round, "attempt": predicate.attempt, "updates": rows, "without": []}
+            workspace.write_entry("recover", "note", now, what=attempts.INCLUDED, **facts)
 
 
 def _archive(workspace: Workspace, proof: _Proof, path: Path) -> None:

@@ -17,7 +17,7 @@ from fedmed.exchange.rotations import keys_of, require_proven
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from fedmed.exchange.federation import Federation
+    from fedmed.exchange.federation import Federation, Owner
     from fedmed.exchange.statement import Statement
 
 
@@ -72,6 +72,16 @@ def _each_vouched_for(known: Federation, said: Statement, after: Federation, rev
             raise FedmedError("FM-ROS-12", f"rotation of {name}: by a key that was revoked before")
     if then != _originally(known):
         raise FedmedError("FM-ROS-12", f"federation version {version}: a key that its owner did not replace")
+
+
+def owner_since(known: Federation, later: Federation, public_key: bytes) -> Owner | None:
+    """Whose key it is, of those that came into force behind `known` and up to `later`, by their owners' word alone."""
+    before = known.body.rotations
+    follows = (later.founding.id, later.root) == (known.founding.id, known.root)
+    follows = follows and later.body.rotations[: len(before)] == before and _originally(later) == _originally(known)
+    if not follows or known.former_owner(public_key) is not None:
+        return None
+    return later.owner(public_key) or later.former_owner(public_key)
 
 
 def _originally(federation: Federation) -> dict[str, str]:

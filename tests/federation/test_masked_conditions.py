@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import yaml
 
-from fedmed.coordinator import revoke, status, unmask, void
+from fedmed.coordinator import aggregate, revoke, status, unmask, void
 from fedmed.coordinator import run as desk
 from fedmed.errors import FedmedError
 from fedmed.exchange import approvals, artifact
@@ -335,6 +336,18 @@ def test_there_is_nothing_to_declare_void_without_masks_or_behind_the_last_model
     world = Simulation(tmp_path / "world", ("aa", "bb")).found(rounds=3)
     assert code_of(lambda: void.void(world.coordinator.root, world.now, "why")) == "FM-MSK-15"
     assert code_of(lambda: unmask.unmask(world.coordinator.root, world.now)) == "FM-MSK-15"
+
+
+def test_a_clock_that_is_behind_signs_no_attempt_and_no_request(world: Simulation) -> None:
+    """Sites would find them expired, and what is asked is asked once."""
+    send(world, ALL)
+    world.coordinator.look(world.now)
+    root, late = world.coordinator.root, world.now - timedelta(days=200)
+    assert code_of(lambda: void.void(root, late, "why")) == "FM-TIM-02"
+    assert code_of(lambda: unmask.unmask(root, late)) == "FM-TIM-02"
+    assert [each.attempt for each in world.coordinator.workspace().record.models()] == [1]
+    assert code_of(lambda: aggregate.aggregate(root, late, trust_clock="it ran ahead")) == "FM-MSK-07"
+    assert void.void(root, late, "why").attempt == 2
 
 
 def test_the_same_void_finds_its_attempt_until_somebody_answers_it(world: Simulation) -> None:
