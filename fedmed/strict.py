@@ -13,6 +13,8 @@ from fedmed.errors import FedmedError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+MOST_SAID = 200  # characters
+
 
 class Strict(BaseModel):
     """A frozen model that refuses what it does not know, at every level, and NaN or infinity anywhere."""
@@ -31,6 +33,16 @@ def is_plain_text(text: str) -> bool:
 def _plain(text: str) -> str:
     if not is_plain_text(text):
         raise ValueError("text with control, format or unnormalised characters")
+    return text
+
+
+def require_said(option: str, text: str, what: str = "a reason") -> str:
+    """What a person says on the command line and the ledger keeps. An option of the command that stands where the words
+    are missing is none of them. Raises FedmedError FM-USE-01.
+    """
+    if not text.strip() or text.startswith("-") or not is_plain_text(text) or len(text) > MOST_SAID:
+        got = f"{len(text)} characters" if len(text) > MOST_SAID else repr(text)
+        raise FedmedError("FM-USE-01", f"{option}: expected {what}, in at most {MOST_SAID} plain characters, got {got}")
     return text
 
 

@@ -49,12 +49,10 @@ def _commands() -> Any:
     return typer.main.get_command(app)
 
 
-def _usage(error: typer.TyperException) -> FedmedError:
+def _usage(error: typer.TyperException, arguments: list[str]) -> FedmedError:
     """What the parser refused, as one of our own errors."""
-    context = getattr(error, "ctx", None)
     message = error.format_message()
-    command = context.command_path if context else "fedmed"
-    return FedmedError("FM-USE-01", message[:1].lower() + message[1:], next=f"{command} --help")
+    return FedmedError("FM-USE-01", message[:1].lower() + message[1:], next=f"{_named(arguments)} --help")
 
 
 def _bug(error: Exception) -> FedmedError:
@@ -102,7 +100,7 @@ def main() -> None:
         sys.exit(130)
     except typer.TyperException as error:
         if error.format_message():  # empty when the help was printed because nothing was asked for
-            screen.fail(_usage(error), as_json="--json" in arguments, arguments=arguments)
+            screen.fail(_usage(error, arguments), as_json="--json" in arguments, arguments=arguments)
         sys.exit(USAGE)
     except Exception as error:  # noqa: BLE001 - the last net: a bug must not print a traceback that may name a patient
         logs.local.info("%s", "".join(traceback.format_exception(error)))

@@ -21,8 +21,8 @@ class SplitName(StrEnum):
     test = "test"
 
 
-Reason = Annotated[str, typer.Option(metavar="REASON", help="Use a file signed in the future; recorded in the ledger.")]
-Expired = Annotated[str, typer.Option(metavar="REASON", help="Use an expired file; recorded in the ledger.")]
+TrustClock = Annotated[str | None, screen.reason("Use a file signed in the future; recorded in the ledger.")]
+Expired = Annotated[str | None, screen.reason("Use an expired file; recorded in the ledger.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +38,8 @@ def train_local(
     device: Device = "",
     again: Annotated[bool, typer.Option("--again", help="A corrected update while the round is open.")] = False,
     alone: Annotated[bool, typer.Option("--alone", help="The local-only baseline; never sealed, never sent.")] = False,
-    accept_expired: Expired = "",
-    trust_clock: Reason = "",
+    accept_expired: Expired = None,
+    trust_clock: TrustClock = None,
     as_json: Json = False,
 ) -> None:
     """Train on this hospital's cases and seal the update (site). Killed, it goes on where it was.
@@ -67,7 +67,7 @@ def train_local(
         return
     with out.progress() as step:
         trained = action.train(
-            workspace, screen.now(), action.Options(device, again, accept_expired, trust_clock), step
+            workspace, screen.now(), action.Options(device, again, accept_expired or "", trust_clock or ""), step
         )
     tables.warn(out, trained.arrivals)
     if isinstance(trained, fingerprint.Fingerprinted):
@@ -102,11 +102,11 @@ def aggregate(
     include: Annotated[
         list[str] | None, typer.Option(metavar="SITE", help="Count the held update of a site that you have called.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="With --include: why; recorded in the ledger.")] = "",
+    reason: Annotated[str | None, screen.reason("With --include: why; recorded in the ledger.")] = None,
     void: Annotated[
-        str, typer.Option(metavar="REASON", help="Masked rounds: declare the attempt void and begin the next one.")
-    ] = "",
-    trust_clock: Reason = "",
+        str | None, screen.reason("Masked rounds: declare the attempt void and begin the next one.")
+    ] = None,
+    trust_clock: TrustClock = None,
     as_json: Json = False,
 ) -> None:
     """Admit the updates that arrived and make the next model (coordinator); before the first one, pool fingerprints.
@@ -118,7 +118,7 @@ def aggregate(
     from fedmed.coordinator import aggregate as action  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    if void:
+    if void is not None:
         from fedmed.coordinator import void as attempts  # noqa: PLC0415
 
         if close or include or reason or trust_clock:
@@ -131,7 +131,7 @@ def aggregate(
         out.say(_bring(found.federations, found.posted))
         out.result(found)
         return
-    if bool(include) != bool(reason.strip()):
+    if bool(include) != (reason is not None):
         raise FedmedError("FM-USE-01", "--include and --reason belong together")
     with out.progress() as step:
         made = action.aggregate(
@@ -139,8 +139,8 @@ def aggregate(
             screen.now(),
             close=close,
             include=include or (),
-            reason=reason,
-            trust_clock=trust_clock,
+            reason=reason or "",
+            trust_clock=trust_clock or "",
             progress=step,
         )
     tables.warn(out, made.arrivals)
@@ -160,8 +160,8 @@ def unmask(
     workspace: Workspace = Path(),
     close: Annotated[bool, typer.Option("--close", help="Coordinator: decide without the missing sites.")] = False,
     consent: Annotated[
-        str, typer.Option(metavar="REASON", help="Site: answer about other sites than before on the same model.")
-    ] = "",
+        str | None, screen.reason("Site: answer about other sites than before on the same model.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Take the masks off a round's sum: decide who is in it and ask them (coordinator), or answer (site).
@@ -172,7 +172,7 @@ def unmask(
     if screen.is_coordinator(workspace):
         from fedmed.coordinator import unmask as asking  # noqa: PLC0415
 
-        if consent:
+        if consent is not None:
             raise FedmedError("FM-USE-01", "--consent is for a site")
         asked = asking.unmask(workspace, screen.now(), close=close)
         tables.warn(out, asked.arrivals)
@@ -185,7 +185,7 @@ def unmask(
 
     if close:
         raise FedmedError("FM-USE-01", "--close is for the coordinator")
-    answered = answering.unmask(workspace, screen.now(), consent=consent)
+    answered = answering.unmask(workspace, screen.now(), consent=consent or "")
     tables.warn(out, answered.arrivals)
     out.say(tables.answered(answered))
     out.say(f"next: bring {answered.posted} to the coordinator")

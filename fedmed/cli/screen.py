@@ -55,6 +55,17 @@ def is_coordinator(workspace: Path) -> bool:
     return settings.load_workspace(workspace).role == "coordinator"
 
 
+def _said(parameter: typer.CallbackParam, text: str | None) -> str | None:
+    from fedmed.strict import require_said  # noqa: PLC0415 - pydantic, which `--help` needs not
+
+    return None if text is None else require_said(parameter.opts[0], text)
+
+
+def reason(told: str) -> Any:
+    """An option that takes a person's reason, None where it is not given; what is no reason is refused at once."""
+    return typer.Option(metavar="REASON", help=told, callback=_said)
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 

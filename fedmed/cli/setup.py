@@ -100,13 +100,13 @@ def admit(
     joins: Annotated[list[Path], typer.Argument(help="Join files, as they arrived.", metavar="JOIN...")],
     workspace: Workspace = Path(),
     fingerprint: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="HEX",
             help="The join's fingerprint, had from the site; a wrong one admits nobody, "
             "a right one may replace an earlier join of that name.",
         ),
-    ] = "",
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Add sites to the roster (coordinator).
@@ -167,8 +167,9 @@ def approve(
     workspace: Workspace = Path(),
     by: Annotated[str, typer.Option("--by", help="The person who consents; asked for if left out.")] = "",
     fingerprint: Annotated[
-        str, typer.Option(help="The federation's fingerprint, had from the coordinator by another channel.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="HEX", help="The federation's fingerprint, had from the coordinator by another channel."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """See the federation and what will leave the hospital, and consent (site).
@@ -182,7 +183,7 @@ def approve(
     def ask(proposals: list[Proposal]) -> str:
         for proposal in proposals:
             _show(out, proposal)
-        if fingerprint:
+        if fingerprint is not None:
             return fingerprint
         if not sys.stdin.isatty():
             raise FedmedError("FM-USE-01", "approve without a terminal needs --fingerprint")
@@ -190,7 +191,7 @@ def approve(
 
     if not by and sys.stdin.isatty():
         by = str(typer.prompt("your name", err=True))
-    consent = action.approve(workspace, screen.now(), by=by, ask=ask)
+    consent = action.approve(workspace, screen.now(), by=by, ask=ask, typed=fingerprint)
     out.say(f"{consent.title}: {'approved' if consent.is_new else 'was approved before'} by {consent.by}")
     out.say(f"next: bring {consent.posted} to the coordinator, and run {screen.hint('partition', workspace)}")
     out.result(consent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,16 +58,14 @@ def pin(
         raise FedmedError(
             "FM-USE-01", f"--fingerprint: expected {len(names)}, one for each site, got {len(fingerprint)}"
         )
-    read = dict(zip(names, fingerprint or [], strict=False))
 
     def ask(name: str) -> str:
-        if name in read:
-            return read[name]
         if not sys.stdin.isatty():
             raise FedmedError("FM-USE-01", "keys pin without a terminal needs --fingerprint")
         return str(typer.prompt(f"type the fingerprint of its join that {name} reads to you", err=True))
 
-    done = [action.pin(workspace, name, screen.now(), partial(ask, name)) for name in names]
+    read = zip_longest(names, fingerprint or [])
+    done = [action.pin(workspace, name, screen.now(), partial(ask, name), typed) for name, typed in read]
     for pinned in done:
         out.say(f"{pinned.site}: {'pinned' if pinned.is_new else 'was pinned before'}")
     left = done[-1].unpinned if done else []
@@ -99,7 +98,7 @@ def rotate(workspace: Workspace = Path(), as_json: Json = False) -> None:
 def revoke(
     site: Annotated[str, typer.Argument(help="The site whose key is stolen or lost.", metavar="SITE")],
     last_seq: Annotated[int, typer.Option(min=0, help="The last number that its owner signed (fedmed inspect).")],
-    reason: Annotated[str, typer.Option(help="Why; every site reads it.")],
+    reason: Annotated[str, screen.reason("Why; every site reads it.")],
     workspace: Workspace = Path(),
     as_json: Json = False,
 ) -> None:
@@ -122,15 +121,16 @@ def revoke(
 def recover(
     workspace: Workspace = Path(),
     restored: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--for", metavar="NAME", help="Tell who was restored where it was: a site's name, or coordinator."
         ),
-    ] = "",
+    ] = None,
     dismiss: Annotated[
-        str, typer.Option(metavar="NAME", help="Refuse what NAME acknowledges and cannot prove that this side signed.")
-    ] = "",
-    reason: Annotated[str, typer.Option(help="With --dismiss: why; recorded in the ledger.")] = "",
+        str | None,
+        typer.Option(metavar="NAME", help="Refuse what NAME acknowledges and cannot prove that this side signed."),
+    ] = None,
+    reason: Annotated[str | None, screen.reason("With --dismiss: why; recorded in the ledger.")] = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a workspace that was restored from a backup, from the receipt of the other side in inbox/.
@@ -142,14 +142,14 @@ def recover(
     Example: fedmed recover --dismiss riks --reason "it has no such file, said Dr. Ek" -w coord
     """
     out = Screen(as_json=as_json)
-    if (restored and dismiss) or bool(dismiss) != bool(reason.strip()):
+    if None not in (restored, dismiss) or (dismiss is None) != (reason is None):
         raise FedmedError("FM-USE-01", "--for and --dismiss exclude each other, and --dismiss needs --reason")
     action = _recovering(workspace)
-    if restored:
+    if restored is not None:
         posted = action.vouch(workspace, restored, screen.now())
         out.say(f"next: bring {' and '.join(map(str, posted))} to {restored}, and there: fedmed recover")
         out.result({"posted": posted})
-    elif dismiss:
+    elif dismiss is not None and reason is not None:
         action.dismiss(workspace, dismiss, reason, screen.now())
         out.say(f"what {dismiss} acknowledges and this workspace never signed is refused from now on")
         out.result({"dismissed": dismiss})

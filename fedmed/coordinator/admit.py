@@ -29,7 +29,7 @@ class Admitted:
     is_new: bool
 
 
-def admit(root: Path, paths: Sequence[Path], now: datetime, fingerprint: str = "") -> list[Admitted]:
+def admit(root: Path, paths: Sequence[Path], now: datetime, fingerprint: str | None = None) -> list[Admitted]:
     """`fingerprint`, had from the site by another channel, must be that of the one join given; it may then take the
     place of an earlier join of that name, which was an impostor's or a mistake.
 
@@ -37,24 +37,25 @@ def admit(root: Path, paths: Sequence[Path], now: datetime, fingerprint: str = "
     fingerprint, FM-SHR-01, FM-SHR-02, FM-SHR-05 for mask keys with which the first model would stop, FM-TIM-02,
     FM-SIG-*, FM-FRM-*, FM-USE-01.
     """
-    if fingerprint and len(paths) != 1:
+    if fingerprint is not None and len(paths) != 1:
         raise FedmedError("FM-USE-01", f"--fingerprint: expected one join file, got {len(paths)}")
     with desk.opened(root, now) as found:
-        return [_admit_one(found, path, now, keys.normalise_spoken(fingerprint)) for path in paths]
+        return [_admit_one(found, path, now, fingerprint) for path in paths]
 
 
-def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str) -> Admitted:
+def _admit_one(found: Workspace, path: Path, now: datetime, fingerprint: str | None) -> Admitted:
     with about(path):
         data, envelope, said = examining.open_self_signed(path, "join")
         admission.require_past(said, now)
-    if fingerprint and fingerprint != envelope.id[:32]:
-        raise FedmedError("FM-TRU-12", f"{said.sender}: the join has another fingerprint than the one given")
+    if fingerprint is not None and keys.normalise_spoken(fingerprint) != envelope.id[: keys.SPOKEN]:
+        words = f"{said.sender}: the join has another fingerprint than the one given{keys.misread(fingerprint)}"
+        raise FedmedError("FM-TRU-12", words)
     body = said.predicate.body
     if not isinstance(body, bodies_roster.Join):
         raise TypeError("a join has the body of a join")
     fresh = all(known.id != envelope.id for known in found.record.received)
     if fresh:
-        _check_free(found, body, may_replace=bool(fingerprint))
+        _check_free(found, body, may_replace=fingerprint is not None)
         _check_mask(found, body)
         known = intake.to_known(envelope.id, said, "accepted", found.name)
         intake.keep(found, data, known, "admit", now, roster={"name": body.name, "key": body.key, "age": body.age})

@@ -9,7 +9,7 @@ from fedmed.coordinator import desk
 from fedmed.errors import FedmedError
 from fedmed.exchange import archived, keys, predicates, sealing, statement
 from fedmed.exchange.bodies_roster import Revocation
-from fedmed.strict import is_plain_text
+from fedmed.strict import require_said
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,8 +38,7 @@ def revoke(root: Path, site: str, last_seq: int, reason: str, now: datetime) -> 
 
     Raises FedmedError FM-FED-03, FM-ROS-03 (no such site), FM-USE-01 (no reason).
     """
-    if not reason.strip() or not is_plain_text(reason) or len(reason) > 200:
-        raise FedmedError("FM-USE-01", "--reason: expected why, in plain text of at most 200 characters")
+    require_said("--reason", reason)
     with desk.opened(root, now) as found:
         federation = desk.require_started(found).agreement.federation
         if site not in federation.site_names:

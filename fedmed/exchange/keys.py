@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PREFIX = "ssh-ed25519 "
+SPOKEN = 32  # hex digits that people read to each other
 
 
 def create(path: Path) -> Ed25519PrivateKey:
@@ -104,9 +105,17 @@ def digest_in(fingerprint_: str) -> str:
 
 def spoken(statement_id: str) -> str:
     """The first 128 bits of a statement's SHA-256 as eight groups of four hex digits, to read over the phone."""
-    return " ".join(statement_id[i : i + 4] for i in range(0, 32, 4))
+    return " ".join(statement_id[i : i + 4] for i in range(0, SPOKEN, 4))
 
 
 def normalise_spoken(typed: str) -> str:
     """What an operator typed, as 32 hex digits if it can be that; groups may be parted by blanks, hyphens or colons."""
     return "".join(typed.lower().split()).replace("-", "").replace(":", "")
+
+
+def misread(typed: str) -> str:
+    """Why it cannot be a fingerprint at all, for behind a message; empty where it is another one."""
+    digits = normalise_spoken(typed)
+    if len(digits) == SPOKEN and not set(digits) - set("0123456789abcdef"):
+        return ""
+    return f": expected {SPOKEN} hex digits, got {len(digits)} characters"

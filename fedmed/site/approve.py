@@ -22,7 +22,7 @@ from fedmed.exchange import (
 )
 from fedmed.learning import layout, shapes
 from fedmed.site import desk
-from fedmed.strict import is_plain_text
+from fedmed.strict import require_said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,23 +154,29 @@ def approve(
     *,
     by: str,
     ask: Callable[[list[Proposal]], str],
+    typed: str | None = None,
 ) -> Consent:
-    """`ask` shows the proposals and returns the fingerprint that the operator typed.
+    """`ask` shows the proposals and returns the fingerprint that the operator typed. `typed` came with the command, and
+    is compared also where the site has approved before.
 
     Raises FedmedError FM-WAI-02 (no federation file), FM-TRU-01 (other fingerprint), FM-TRU-09 (not in the roster),
     FM-TIM-01, FM-TIM-02, FM-USE-01 (no name), and where the recipe has `dp` FM-PRV-01, -02, -03.
     """
-    if not by.strip() or not is_plain_text(by) or len(by) > 200:
-        raise FedmedError("FM-USE-01", "--by: expected the name of the person who consents")
+    require_said("--by", by, "the name of the person who consents")
     with desk.opened(root, now) as site:
         found = site.workspace
         if (consent := desk.approved(site)) is not None:
+            versions = [each.id[: keys.SPOKEN] for each in found.record.of("federation")]
+            if typed is not None and keys.normalise_spoken(typed) not in versions:
+                words = "the fingerprint typed is not that of the federation approved here"
+                raise FedmedError("FM-TRU-01", words + keys.misread(typed))
             return _say_again(found, consent.agreement.federation, by, now)
         proposals = [_with_budget(site, each) for each in _proposals(found)]
-        typed = keys.normalise_spoken(ask(proposals))
-        matching = [each for each in proposals if each.statement_id[:32] == typed]
+        told = ask(proposals)
+        matching = [each for each in proposals if each.statement_id[: keys.SPOKEN] == keys.normalise_spoken(told)]
         if not matching:
-            raise FedmedError("FM-TRU-01", "the fingerprint typed is of no federation file in the inbox")
+            words = "the fingerprint typed is of no federation file in the inbox"
+            raise FedmedError("FM-TRU-01", words + keys.misread(told))
         chosen = matching[0]
         _check(chosen, now)
         known = intake.to_known(chosen.statement_id, chosen.said, "accepted", found.name)

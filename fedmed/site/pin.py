@@ -30,8 +30,9 @@ def due(root: Path) -> list[str]:
     return pins.unpinned(site.workspace, desk.require_approved(site).agreement.federation)
 
 
-def pin(root: Path, name: str, now: datetime, ask: Callable[[], str]) -> Pinned:
-    """`ask` returns the fingerprint that the operator typed; it is not shown before.
+def pin(root: Path, name: str, now: datetime, ask: Callable[[], str], typed: str | None = None) -> Pinned:
+    """`typed` is the fingerprint that came with the command, and is compared also where the site was pinned before;
+    without it `ask` returns what the operator types. It is not shown before.
 
     Raises FedmedError FM-TRU-07, FM-ROS-02 (another fingerprint), FM-ROS-03 (no other site of that name),
     FM-ROS-04 (its key was revoked).
@@ -44,11 +45,12 @@ def pin(root: Path, name: str, now: datetime, ask: Callable[[], str]) -> Pinned:
         if name in pins.revoked(found.record, federation):
             raise FedmedError("FM-ROS-04", f"{name}: its key was revoked, and to have called it confirms nothing")
         is_new = name in pins.unpinned(found, federation)
+        member = federation.member(name)
+        if is_new and typed is None:
+            typed = ask()
+        if typed is not None and keys.normalise_spoken(typed) != member.join[: keys.SPOKEN]:
+            words = f"{name}: the fingerprint typed is not that of its join in this federation{keys.misread(typed)}"
+            raise FedmedError("FM-ROS-02", words)
         if is_new:
-            member = federation.member(name)
-            if keys.normalise_spoken(ask()) != member.join[:32]:
-                raise FedmedError(
-                    "FM-ROS-02", f"{name}: the fingerprint typed is not that of its join in this federation"
-                )
             found.write_entry("keys pin", "note", now, what=pins.PIN, site=name, join=member.join, key=member.key)
         return Pinned(name, is_new, pins.unpinned(found, federation))

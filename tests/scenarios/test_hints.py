@@ -61,15 +61,23 @@ def test_a_remedy_that_is_a_command_can_be_run(
     assert re.fullmatch(r"fedmed [a-zA-Z0-9./ -]+", remedy), "a command and nothing else"
     words = shlex.split(remedy)[1:]
     if code == "FM-TRU-07":
-        words += ["--by", "Test", "--fingerprint", "0" * 32]  # it asks a person: test_output has the terminal
+        read = training_fedmed.ok("keys", "fingerprint", "--json", cwd=torch_world.coordinator).json["federation"]
+        words += ["--by", "Test", "--fingerprint", read]  # it asks a person: test_output has the terminal
     ran = training_fedmed.run(*words, cwd=place)
     assert ran.code == 0, f"{remedy}: {ran.err}"
 
 
 def test_usage(fedmed: Fedmed, world: small.Federation) -> None:
-    for words in ("train-local --again --alone -w aa", "status -w aa --fast", "nonsense"):
+    own = {
+        "train-local --again --alone -w aa": "train-local --help",
+        "status -w aa --fast": "status --help",
+        "nonsense": "--help",
+        "aggregate -w coordinator --void": "aggregate --help",
+        "keys pin -w aa --fingerprint": "keys pin --help",
+    }
+    for words, help_ in own.items():
         ran = fedmed.run(*words.split(), cwd=world.root)
-        assert ran.code == 2
+        assert (ran.code, ran.next) == (2, f"fedmed {help_}")
         follow(fedmed, ran, world.root)
     ran = fedmed.run("explain", "FM-NO-1", cwd=world.root)
     follow(fedmed, ran, world.root)

@@ -6,16 +6,17 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
 from typer.testing import CliRunner
 
 from fedmed.cli import screen
 from fedmed.cli.app import app
 from fedmed.errors import FedmedError
+from fedmed.exchange import keys
+from fedmed.strict import require_said
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.federation.simulator import Simulation
 
@@ -39,6 +40,11 @@ def test_a_peer_is_pinned_without_being_shown_before(simulation: Simulation) -> 
     assert run("keys", "pin", "bb", "-w", here) == "FM-USE-01", "there is no terminal"
     assert run("keys", "pin", "bb", "-w", here, "--fingerprint", read[:-1] + "x") == "FM-ROS-02"
     assert run("keys", "pin", "bb", "-w", here, "--fingerprint", read) == "bb: pinned\nnot pinned yet: cc\n"
+    for wrong in ("", "0" * 32, read[:-1]):
+        assert run("keys", "pin", "bb", "-w", here, "--fingerprint", wrong) == "FM-ROS-02", "also when it is pinned"
+    assert run("keys", "pin", "bb", "-w", here).startswith("bb: was pinned before"), "nobody is asked again"
+    twice = ("--fingerprint", "0" * 32, "--fingerprint", read)
+    assert run("keys", "pin", "bb", "bb", "-w", here, *twice) == "FM-ROS-02", "each one is compared"
     assert "site bb: key SHA256:" in run("keys", "fingerprint", "-w", here)
 
 
@@ -56,6 +62,42 @@ def test_several_peers_are_pinned_at_once_and_a_wrong_one_is_not(simulation: Sim
     assert told == "cc: pinned\nnot pinned yet: nobody\n", "bb was before the wrong one came"
     assert run(*words, "--fingerprint", read[1]).splitlines()[0] == "bb: was pinned before"
     assert run("keys", "pin", "--all", "-w", here) == "not pinned yet: nobody\n"
+
+
+def test_a_consent_of_before_does_not_hide_a_wrong_fingerprint(simulation: Simulation) -> None:
+    here, root = simulation.sites["aa"].root, simulation.coordinator.root
+    right = json.loads(run("keys", "fingerprint", "-w", root, "--json"))["federation"]
+    words = ("approve", "-w", here, "--by", "T", "--fingerprint")
+    assert "was approved before" in run(*words, right)
+    for wrong in ("", right[:-1], "0000 1111 " * 4):
+        assert run(*words, wrong) == "FM-TRU-01"
+
+
+def test_what_was_typed_has_the_wrong_length() -> None:
+    assert keys.misread("8C01 aa03 " * 4) == keys.misread("8c01-aa03:" * 4) == ""
+    assert keys.misread("8c01 aa03") == ": expected 32 hex digits, got 8 characters"
+    assert keys.misread("x" * 32) == ": expected 32 hex digits, got 32 characters"
+
+
+def test_a_reason_is_no_option_and_not_empty(simulation: Simulation) -> None:
+    """`--void --json` took the option for the reason, and what followed cannot be taken back."""
+    root, before = simulation.coordinator.root, simulation.coordinator.workspace().ledger.length
+    commands = {
+        "--void": ("aggregate", "-w", root),
+        "--trust-clock": ("aggregate", "-w", root),
+        "--reason": ("recover", "-w", root, "--dismiss", "aa"),
+        "--consent": ("unmask", "-w", simulation.sites["aa"].root),
+        "--accept-expired": ("train-local", "-w", simulation.sites["aa"].root),
+    }
+    for option, words in commands.items():
+        for got in ("", "  ", "--json", "-w", "x" * 201, "one\ntwo"):
+            assert run(*words, option, got) == "FM-USE-01", (option, got)
+    for more in (("--include", "aa"), ("keys",)):
+        words = ("aggregate", *more) if more[0] != "keys" else ("keys", "revoke", "cc", "--last-seq", "2")
+        assert run(*words, "-w", root, "--reason", "--json") == "FM-USE-01"
+    assert simulation.coordinator.workspace().ledger.length == before
+    with pytest.raises(FedmedError, match="--void: expected a reason, in at most 200 plain characters, got '--json'"):
+        require_said("--void", "--json")
 
 
 def test_keys_are_replaced_between_rounds(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,5 @@
+"""`python -m fedmed`."""
+
+from fedmed.cli.app import main
+
+main()
