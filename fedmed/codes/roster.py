@@ -24,7 +24,7 @@ CODES: dict[str, Code] = {
     "FM-ROS-05": Code(
         TRUST,
         "the sender goes on from a backup, and nobody here has told it where it was",
-        "call the sender; if it restored its workspace, have it told with: fedmed recover --for NAME",
+        "fedmed recover --for NAME",
     ),
     "FM-ROS-06": Code(
         TRUST,

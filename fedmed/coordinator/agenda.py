@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 from fedmed import recipe, settings
 from fedmed.coordinator import laps, masked, opening, rounds, screening
 from fedmed.coordinator.admit import roster
-from fedmed.errors import CODES
 from fedmed.exchange import archived, bodies_reports, predicates
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def due(
     round_ = rounds.open_round(found)
     held = _held(arrivals, round_)
     if held is not None and held.code == "FM-TRU-06":  # it ends every command that reads the inbox
-        return Due(CODES[held.code].remedy, held=held)
+        return Due(held.remedy, held=held)
     if opening.is_open(found, running):
         next_ = _before_the_first_model(found, running, arrivals, now)
     elif rounds.is_over(found):
@@ -87,7 +86,7 @@ def due(
         if why_open:
             words = rounds.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
             next_ = Due(words, waiting=f"round {round_}: {why_open}")
-    return Due(CODES[held.code].remedy, held=held) if held is not None and next_.waiting else next_
+    return Due(held.remedy, held=held) if held is not None and next_.waiting else next_
 
 
 def _before_start(found: Workspace, arrivals: list[Arrival]) -> Due:

@@ -44,7 +44,8 @@ def goes_on(said: Statement, situation: Situation) -> None:
     newest = max(mine, key=lambda known: known.seq, default=None)
     vouched = {known.ack for known in record.said if known.kind == "receipt"}
     if newest is None or newest.id not in vouched:
-        words = f"{said.kind} of {said.sender}: it goes on from a backup, and nobody here has told it where it was"
+        told = "it goes on from a backup, and nobody here has told it where it was; call it, and if that is so, tell it"
+        words = f"{said.kind} of {said.sender}: {told}"
         raise Decided(Outcome.ROLLBACK, "FM-ROS-05", words)
 
 

@@ -51,8 +51,13 @@ class Verdict:
     def exit_code(self) -> int:
         return CODES[self.code].exit if self.code else 0
 
+    @property
+    def remedy(self) -> str:
+        """What its code asks for, of the sender by name."""
+        return CODES[self.code].remedy.replace("NAME", self.statement.sender if self.statement else "NAME")
+
     def error(self) -> FedmedError:
-        return FedmedError(self.code, self.message)
+        return FedmedError(self.code, self.message, next=self.remedy)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from fedmed.errors import CODES
 from fedmed.exchange import approvals, archived, bodies, bodies_reports, intake, keys, pins, predicates, rotations
 from fedmed.site import desk, laps, masks
 
@@ -135,14 +134,14 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
     before = -1 if known is None else known.round_number
     held = _held(arrivals, before)
     if held is not None and held.code == "FM-TRU-06":  # it ends every command that reads the inbox
-        return Due(CODES[held.code].remedy, held=held)
+        return Due(held.remedy, held=held)
     if not site.cases_file.exists():
         return Due("fedmed partition", "partition", "cases.json is not written yet")
     accepted = [each for each in arrivals if each.verdict.outcome == "accepted"]
     arrived = [_round_of(each) for each in accepted]
     round_ = max(before, *(each for each in arrived if each is not None), -1)
     if held is not None and not arrived:
-        return Due(CODES[held.code].remedy, held=held)
+        return Due(held.remedy, held=held)
     if consent.awaits_numbers:
         return _before_the_first_model(site, has_come=bool(accepted))
     has_hop = any(each.verdict.statement and each.verdict.statement.kind == "update" for each in accepted)

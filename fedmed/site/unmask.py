@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.errors import FedmedError
+from fedmed.errors import FedmedError, about
 from fedmed.exchange import (
     agreement,
     archived,
@@ -73,10 +73,27 @@ def unmask(root: Path, now: datetime, *, consent: str = "") -> Answered:
         agreed, arrivals = desk.receive(site, agreed, now, "unmask")
         agreement.require_valid(site.workspace, agreed.agreement, now)  # its key may have been revoked just now
         known = site.workspace.record.newest("unmask-request")
+        _require_taken_in(site, known, arrivals)
         if known is None:
             next_ = "put the coordinator's unmask-request into inbox/ and run the command again"
             raise FedmedError("FM-WAI-02", "no request to unmask has arrived", next=next_)
         return _answer(site, agreed, known, arrivals, consent, now)
+
+
+def _require_taken_in(site: Site, known: Known | None, arrivals: list[Arrival]) -> None:
+    """A request that was answered does not stand for a later one that lies in the inbox and does not count.
+
+    Raises the FedmedError of that file.
+    """
+    where = (known.round_number, known.attempt) if known else (-1, 0)
+    if known and not site.workspace.record.of("unmask-reply", round=known.round, attempt=known.attempt):
+        return
+    for each in arrivals:
+        said = each.verdict.statement.predicate if each.verdict.statement else None
+        is_later = isinstance(said, predicates.UnmaskRequestPredicate) and (said.round, said.attempt) > where
+        if is_later and each.verdict.exit_code:
+            with about(each.path):
+                raise each.verdict.error()
 
 
 def _answer(
