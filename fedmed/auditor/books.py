@@ -43,7 +43,7 @@ def verify(root: Path, progress: Callable[[int, int], None], age_key: Path | Non
     """With an `age_key`, the workspace's own or another recipient's, also what is encrypted to it.
 
     Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named), FM-CYC-02,
-    FM-CYC-04 (laps), FM-KEY-*.
+    FM-CYC-04 (laps), FM-KEY-*, FM-AGE-02 (the own key does not open all that is encrypted, or another one nothing).
     """
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
@@ -67,6 +67,8 @@ def verify(root: Path, progress: Callable[[int, int], None], age_key: Path | Non
         encrypted += said.is_encrypted
         opened += said.is_encrypted and inside.is_as_noted(statement_id)
         progress(number, len(ids))
+    if age_key is not None:
+        _require_opened(opened, encrypted, is_own=age_key.resolve() == (root / "keys" / "age.key").resolve())
     agreed = record.newest("federation")
     whole = laps.verify(of_rounds, inside.federation(agreed.id)) if agreed else 0
     return Audit(ledger.length, ledger.head, len(ids), whole, encrypted, opened)
@@ -83,8 +85,12 @@ class _Inside:
 
     def federation(self, digest: str) -> Reference:
         """The version with this id: a file is held against the one that it names."""
+        path = self.root / "archive" / f"{digest}.fedmed"
         if digest not in self.federations:
-            self.federations[digest] = inspection.read_federation(self.root / "archive" / f"{digest}.fedmed")
+            try:
+                self.federations[digest] = inspection.read_federation(path)
+            except FedmedError as error:
+                raise _damaged(digest, error.message if path.exists() else "it is missing") from error
         return self.federations[digest]
 
     def is_as_noted(self, statement_id: str) -> bool:
@@ -101,6 +107,8 @@ class _Inside:
         except FedmedError as error:
             if error.code == "FM-AGE-02":
                 return False
+            if error.code == "FM-TRU-11":  # the federation that it names
+                raise
             raise _damaged(statement_id, error.message) from error
         finally:
             os.close(fd)
@@ -108,6 +116,17 @@ class _Inside:
         if noted != {first}:
             raise _damaged(statement_id, "the ledger says that something else is in it")
         return True
+
+
+def _require_opened(opened: int, encrypted: int, *, is_own: bool) -> None:
+    """A workspace opened everything that it took in and can open what it sealed; another key opens what is for it."""
+    if opened == encrypted or (opened and not is_own):
+        return
+    whose = "keys/age.key of this workspace" if is_own else "the age key given"
+    message = f"{encrypted - opened} of {encrypted} encrypted files do not open with {whose}"
+    next_ = "restore the keys/age.key that joined from your own backup" if is_own else "give --age-key of a recipient"
+    told = "the ledger is unbroken and every file whole, but what is in those was not looked at"
+    raise FedmedError("FM-AGE-02", f"{message}: {told}", next=next_)
 
 
 def _nothing_forgotten(root: Path, record: Record) -> None:

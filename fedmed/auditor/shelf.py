@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
@@ -79,6 +80,16 @@ class Taken:
         return next(part.bytes for part in self.said.predicate.payload if part.name == name)
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Of many files, which one is refused."""
+    try:
+        yield
+    except FedmedError as error:
+        message = f"{path.name}: {error.message}"
+        raise FedmedError(error.code, message, next=error.next, local=error.local) from error
+
+
 class Shelf:
     """The signed files of a folder, or of its archive/, by id. What cannot be read as one is passed over.
 
@@ -120,7 +131,8 @@ class Shelf:
         known = self._reference(getattr(said.predicate, "federation", None))
         fd = files.open_regular(path)
         self._stack.callback(os.close, fd)
-        envelope, said, _ = inspection.check(reading.reader(fd), known, later)
+        with _named(path):
+            envelope, said, _ = inspection.check(reading.reader(fd), known, later)
         if not said.is_encrypted:
             return Taken(fd, envelope, said, known, first=said.subject[0].digest.sha256)
         return self._opened(path, Taken(fd, envelope, said, known))
@@ -136,7 +148,8 @@ class Shelf:
             return clear[name].write
 
         try:
-            said, first = inspection.look_inside(path, self._age_key, taken.envelope, taken.said, taken.known, keep)
+            with _named(path):
+                said, first = inspection.look_inside(path, self._age_key, taken.envelope, taken.said, taken.known, keep)
         except FedmedError as error:
             if error.code != "FM-AGE-02":
                 raise
@@ -149,7 +162,9 @@ class Shelf:
     def _reference(self, membership: object) -> Reference:
         digest = getattr(membership, "digest", "")
         if digest not in self._references:
-            self._references[digest] = inspection.read_federation(self._get(digest)[0])
+            path, _ = self._get(digest)
+            with _named(path):
+                self._references[digest] = inspection.read_federation(path)
         return self._references[digest]
 
     def _get(self, id_: str) -> tuple[Path, Statement]:

@@ -215,6 +215,8 @@ def ledger_verify(workspace: Workspace = Path(), age_key: AgeKey = None, as_json
     out.say(f"unbroken: {audit.entries} entries, {audit.archived} archived files whole{laps}")
     if audit.encrypted:
         opened = f"{audit.opened} of {audit.encrypted} encrypted files opened: what is in them is what the ledger says"
+        if rest := audit.encrypted - audit.opened:
+            opened += f"; the other {rest} are not encrypted to this key, and what is in them was not looked at"
         closed = f"{audit.encrypted} encrypted files: no key (--age-key FILE), so what is in them was not looked at"
         out.say(opened if key else closed)
     out.say(f"head {audit.head}")

@@ -20,6 +20,7 @@ from tests.federation.simulator import Simulation, statement_id
 from tests.vectors import samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from click.testing import Result
@@ -150,6 +151,52 @@ def test_without_a_key_the_ledger_is_verified_and_that_is_said(world: Simulation
     done = ran("ledger", "verify", "-w", root)
     assert done.exit_code == 0
     assert "8 encrypted files: no key (--age-key FILE), so what is in them was not looked at" in done.output
+
+
+def test_a_key_of_another_says_what_it_did_not_open(world: Simulation) -> None:
+    done = ran("ledger", "verify", "-w", world.coordinator.root, "--age-key", key_of(world, "bb"))
+    assert done.exit_code == 0
+    assert "4 of 8 encrypted files opened" in done.output
+    assert "the other 4 are not encrypted to this key, and what is in them was not looked at" in done.output
+
+
+def test_an_own_key_that_is_not_the_own_one_is_refused(world: Simulation, tmp_path: Path) -> None:
+    """All that was taken in was opened with it. And a key that opens nothing is the wrong one, whosesoever it is."""
+    root = shutil.copytree(world.coordinator.root, tmp_path / "copy")
+    shutil.copy(key_of(world, "bb"), root / "keys" / "age.key")
+    done = ran("ledger", "verify", "-w", root)
+    assert isinstance(done.exception, FedmedError)
+    assert done.exception.code == "FM-AGE-02"
+    assert done.exception.message.startswith("4 of 8 encrypted files do not open with keys/age.key of this workspace")
+    agekeys.create(tmp_path / "strange.key")
+    with pytest.raises(FedmedError, match="8 of 8 encrypted files do not open with the age key given") as refused:
+        books.verify(world.coordinator.root, quiet, tmp_path / "strange.key")
+    assert refused.value.code == "FM-AGE-02"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
+def test_a_federation_that_is_gone_is_named_itself(
+    damage: Callable[[Path], object], world: Simulation, tmp_path: Path
+) -> None:
+    """And not the first encrypted file that is held against it."""
+    root = shutil.copytree(world.coordinator.root, tmp_path / "copy")
+    known = world.coordinator.workspace().record.newest("federation")
+    assert known is not None
+    damage(root / "archive" / f"{known.id}.fedmed")
+    with pytest.raises(FedmedError) as missing:
+        books.verify(root, quiet, key_of(world))
+    assert (missing.value.code, missing.value.message[:27]) == ("FM-TRU-11", f"archive: {known.id[:16]}..")
+
+
+def test_a_file_that_rotted_is_named_by_the_audit(world: Simulation, archive: Path) -> None:
+    known, _ = world.coordinator.newest_model()
+    path = archive / f"{known.id}.fedmed"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"age-encryption.org/v1") + 300] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FedmedError) as rotten:
+        rounds.audit(archive, 0, quiet, key_of(world))
+    assert (rotten.value.code, rotten.value.message.split(":")[0]) == ("FM-TRU-10", path.name)
 
 
 def test_other_contents_than_the_ledger_noted_are_found(world: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
