@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fedmed.auditor import inspection
-from fedmed.coordinator import aggregate, void
+from fedmed.coordinator import aggregate, revoke, void
 from fedmed.coordinator import recover as vouched
 from fedmed.coordinator import rotate as renew
 from fedmed.errors import FedmedError
@@ -115,8 +115,11 @@ def in_force(workspace: Path) -> object:
 
 
 def renewing(root: Path, name: str) -> Stage:
-    """The round can be closed, and the owner of a key has replaced it: what follows knows versions behind the first."""
+    """The round can be closed, and the owner of a key has replaced it: what follows knows versions behind the first. A
+    revocation stands, which the coordinator says anew with its next key.
+    """
     world = small.founded(root)
+    revoke.revoke(world.coordinator, world.sites[-1], 50, "an old laptop", small.now())
     act, where = (renew, world.coordinator) if name == "coordinator" else (rotate, world.site(name))
     act.rotate(where, small.now())
     return Stage(answered(world).coordinator)
