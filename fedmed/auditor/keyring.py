@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Peer:
-    """A site of the roster. `is_pinned`: this workspace's operator has confirmed it with that hospital."""
+    """A site of the roster. `is_pinned`: this operator has confirmed it with that hospital. `is_revoked`: the
+    coordinator took its key back.
+    """
 
     name: str
     key: str
     is_pinned: bool
+    is_revoked: bool = False
 
 
 @dataclass(frozen=True)
 class Fingerprints:
     """`key` is what `ssh-keygen -lf` prints, `next_key` the one that a rotation names; `join` and `federation` are what
-    people read over the phone. `peers` are the other sites.
+    people read over the phone. `peers` are the other sites. `is_revoked`: the coordinator took back the key of this
+    workspace.
     """
 
     key: str
@@ -34,6 +38,7 @@ class Fingerprints:
     federation: str
     peers: list[Peer]
     next_key: str = ""
+    is_revoked: bool = False
 
 
 def fingerprints(root: Path) -> Fingerprints:
@@ -50,6 +55,7 @@ def fingerprints(root: Path) -> Fingerprints:
         keys.spoken(agreed.id) if agreed else "",
         _peers(root, record, keys.fingerprint(key)),
         next_ if next_ != keys.fingerprint(key) else "",
+        keys.fingerprint(key) in record.revoked,
     )
 
 
@@ -60,7 +66,11 @@ def _peers(root: Path, record: Record, own: str) -> list[Peer]:
     _, envelope, said = examining.open_self_signed(root / "archive" / f"{agreed.id}.fedmed", "federation")
     in_force = federation.from_statement(said, envelope.id)
     pinned = pins.confirmed(record, in_force)
-    return [Peer(each.name, each.key, each.name in pinned) for each in in_force.sites() if each.key != own]
+    return [
+        Peer(each.name, each.key, each.name in pinned, each.key in record.revoked)
+        for each in in_force.sites()
+        if each.key != own
+    ]
 
 
 def allowed_signers(root: Path, federation_path: Path | None) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from fedmed.auditor import masked
 from fedmed.auditor.shelf import Shelf
 from fedmed.errors import FedmedError
 from fedmed.exchange import bodies, keys, predicates, statement
+from fedmed.exchange.federation import COORDINATOR
 from fedmed.learning import payloads, replay, shapes, strategies
 from fedmed.learning.strategy import Meta
 
@@ -40,7 +41,7 @@ MODEL, UPDATE, STATE = "model.safetensors", "update.safetensors", "state.safeten
 class Recomputed:
     """A model that its files give again. `federation` is the spoken fingerprint of the version that it answers under;
     `remembered`: how many vectors of the strategy's memory were compared too; `opened`: how many of the files were
-    encrypted.
+    encrypted; `revoked`: sites whose update has a later number than the revocations here let their key have.
     """
 
     round: int
@@ -50,6 +51,7 @@ class Recomputed:
     sites: list[str]
     remembered: int
     opened: int = 0
+    revoked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,21 @@ def audit(folder: Path, round_: int, progress: Progress, age_key: Path | None = 
         [each.said.sender for each in found.updates],
         len(after),
         sum(each.said.is_encrypted for each in found.files),
+        _revoked(shelf, found),
     )
+
+
+def _revoked(shelf: Shelf, found: _Round) -> list[str]:
+    """The model stands as it is; but what a thief may have signed is in it."""
+    limits: dict[str, int] = {}
+    for id_ in shelf.revocations():
+        with suppress(FedmedError):  # of another federation, or nobody's word
+            said = shelf.take(id_, found.made.known).said
+            if isinstance(said.predicate, predicates.RevocationPredicate) and said.sender == COORDINATOR:
+                body = said.predicate.body
+                limits[body.key] = min(body.last_seq, limits.get(body.key, body.last_seq))
+    said_ = [each.said.predicate for each in found.updates]
+    return [each.sender.name for each in said_ if each.seq > limits.get(each.sender.key, each.seq)]
 
 
 def _round(shelf: Shelf, round_: int, progress: Progress) -> _Round:

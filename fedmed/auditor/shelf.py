@@ -121,6 +121,10 @@ class Shelf:
             if isinstance(said.predicate, predicates.ModelPredicate) and said.predicate.round == round_
         ]
 
+    def revocations(self) -> list[str]:
+        """The ids of all revocations that are here."""
+        return [id_ for id_, (_, said) in self._found.items() if said.kind == "revocation"]
+
     def take(self, id_: str, later: Reference | None = None) -> Taken:
         """Verified against the version of the federation that it names, which is here too; its key may also be of a
         version behind that, up to `later`.

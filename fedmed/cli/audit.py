@@ -171,7 +171,7 @@ def fingerprint(workspace: Workspace = Path(), as_json: Json = False) -> None:
 
     out = Screen(as_json=as_json)
     found = keyring.fingerprints(workspace)
-    out.say(f"key {found.key}{', in force' if found.next_key else ''}")
+    out.say(f"key {found.key}{', revoked' if found.is_revoked else ', in force' if found.next_key else ''}")
     if found.next_key:
         out.say(f"next key {found.next_key}, in force from the next model on")
     if found.join:
@@ -180,7 +180,7 @@ def fingerprint(workspace: Workspace = Path(), as_json: Json = False) -> None:
         out.say(f"federation in force here: {found.federation}")
     for peer in found.peers:
         pinned = f", {'pinned' if peer.is_pinned else 'not pinned'}" if found.join else ""
-        out.say(f"site {peer.name}: key {peer.key}{pinned}")
+        out.say(f"site {peer.name}: key {peer.key}{', revoked' if peer.is_revoked else pinned}")
     out.result(found)
 
 
@@ -242,6 +242,8 @@ def ledger_audit(
         found = rounds.audit(workspace, round_, step, age_key or _own_key(workspace))
     out.say(f"round {found.round}: its files give the model r{found.round + 1:04d}, bit for bit")
     out.say(f"made of the updates of {', '.join(found.sites)}")
+    if found.revoked:
+        out.say(f"signed with a key beyond the number up to which it counts, and revoked: {', '.join(found.revoked)}")
     if found.opened:
         out.say(f"{found.opened} files were encrypted, and opened with the age key")
     out.say(f"sha256 {found.sha256}, id {found.model}")

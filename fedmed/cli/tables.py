@@ -242,6 +242,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
 
 
 def _rotating(out: Screen, found: CoordinatorStatus | SiteStatus) -> None:
+    if found.revoked:
+        out.say(f"key revoked: {', '.join(found.revoked)}")
     if found.rotating:
         out.say(f"a new key, from the next model on: {', '.join(found.rotating)}")
 

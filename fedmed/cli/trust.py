@@ -53,7 +53,8 @@ def pin(
     out = Screen(as_json=as_json)
     if bool(sites) == everyone:
         raise FedmedError("FM-USE-01", "keys pin: expected the names of sites, or --all")
-    names = sites or action.due(workspace)
+    to_call, revoked = action.due(workspace)
+    names = sites or to_call
     if fingerprint and len(fingerprint) != len(names):
         raise FedmedError(
             "FM-USE-01", f"--fingerprint: expected {len(names)}, one for each site, got {len(fingerprint)}"
@@ -70,7 +71,16 @@ def pin(
         out.say(f"{pinned.site}: {'pinned' if pinned.is_new else 'was pinned before'}")
     left = done[-1].unpinned if done else []
     out.say(f"not pinned yet: {', '.join(left) or 'nobody'}")
-    out.result({"pinned": [each.site for each in done], "is_new": [each.is_new for each in done], "unpinned": left})
+    if revoked:
+        out.say(f"revoked, and not to be pinned: {', '.join(revoked)}")
+    out.result(
+        {
+            "pinned": [each.site for each in done],
+            "is_new": [each.is_new for each in done],
+            "unpinned": left,
+            "revoked": revoked,
+        }
+    )
 
 
 def rotate(workspace: Workspace = Path(), as_json: Json = False) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedmed import settings
 from fedmed.coordinator import agenda, central, desk, opening, rounds, validation
 from fedmed.coordinator.admit import roster
-from fedmed.exchange import intake, keys, rotations, statement
+from fedmed.exchange import intake, keys, pins, rotations, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +26,8 @@ class Status:
     taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
     `reported` are the sites whose report on the last model and the test fold is here. From `deadline` on the round
     closes without who is missing; empty where it waits for ever. `awaits`: which files come before the first model.
-    `central`: what its noise has cost so far. `rotating`: whose next key the next model brings.
+    `central`: what its noise has cost so far. `rotating`: whose next key the next model brings. `revoked`: whose key
+    was taken back.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Status:
     awaits: str = ""
     central: CentralBlock | None = None
     rotating: list[str] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
 
 
 def status(root: Path, now: datetime) -> Status:
@@ -81,4 +83,5 @@ def status(root: Path, now: datetime) -> Status:
         awaits,
         central.said(found),
         [each.sender for each in rotations.pending(found.record, federation)],
+        pins.revoked(found.record, federation),
     )

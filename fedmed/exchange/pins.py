@@ -47,3 +47,9 @@ def unpinned(workspace: Workspace, federation: Federation) -> list[str]:
     """The other sites of the roster, by name, that this operator has not confirmed, or whose key was revoked since."""
     known = {*confirmed(workspace.record, federation), workspace.name}
     return [name for name in federation.site_names if name not in known]
+
+
+def uncalled(workspace: Workspace, federation: Federation) -> list[str]:
+    """Those of them that can be confirmed: to have called one whose key was revoked says nothing."""
+    stolen = revoked(workspace.record, federation)
+    return [name for name in unpinned(workspace, federation) if name not in stolen]

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pinned:
-    """`unpinned` are the other sites that are still to be called."""
+    """`unpinned` are the other sites that are still to be called; those whose key was revoked are none of them."""
 
     site: str
     is_new: bool
     unpinned: list[str]
 
 
-def due(root: Path) -> list[str]:
-    """The other sites that are not pinned, by name. Raises FedmedError FM-TRU-07."""
+def due(root: Path) -> tuple[list[str], list[str]]:
+    """The other sites that are still to be called, and those whose key was revoked. Raises FedmedError FM-TRU-07."""
     site = desk.peek(root)
-    return pins.unpinned(site.workspace, desk.require_approved(site).agreement.federation)
+    found, federation = site.workspace, desk.require_approved(site).agreement.federation
+    return pins.uncalled(found, federation), pins.revoked(found.record, federation)
 
 
 def pin(root: Path, name: str, now: datetime, ask: Callable[[], str], typed: str | None = None) -> Pinned:
@@ -44,7 +45,7 @@ def pin(root: Path, name: str, now: datetime, ask: Callable[[], str], typed: str
             raise FedmedError("FM-ROS-03", f"expected one of {others}, got {name[:40]!r}")
         if name in pins.revoked(found.record, federation):
             raise FedmedError("FM-ROS-04", f"{name}: its key was revoked, and to have called it confirms nothing")
-        is_new = name in pins.unpinned(found, federation)
+        is_new = name in pins.uncalled(found, federation)
         member = federation.member(name)
         if is_new and typed is None:
             typed = ask()
@@ -53,4 +54,4 @@ def pin(root: Path, name: str, now: datetime, ask: Callable[[], str], typed: str
             raise FedmedError("FM-ROS-02", words)
         if is_new:
             found.write_entry("keys pin", "note", now, what=pins.PIN, site=name, join=member.join, key=member.key)
-        return Pinned(name, is_new, pins.unpinned(found, federation))
+        return Pinned(name, is_new, pins.uncalled(found, federation))

@@ -29,7 +29,7 @@ class Status:
     """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update, and `lap`
     who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps not of the last round.
     `approved`: the sites whose approvals came with the newest model, by name; `unpinned`: those that nobody called;
-    `rotating`: who has named a next key that the federation does not have yet.
+    `rotating`: who has named a next key that the federation does not have yet; `revoked`: whose key was taken back.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Status:
     approved: list[str] = field(default_factory=list)
     unpinned: list[str] = field(default_factory=list)
     rotating: list[str] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ def status(root: Path, now: datetime) -> Status:
         lap=list(model.order) if model else [],
         is_over=model is not None and model.last,
         approved=_approved(site, consent),
-        unpinned=pins.unpinned(site.workspace, federation),
+        unpinned=pins.uncalled(site.workspace, federation),
         rotating=[each.sender for each in rotations.pending(record, federation)],
+        revoked=pins.revoked(record, federation),
     )
 
 

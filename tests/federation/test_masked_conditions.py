@@ -151,7 +151,8 @@ def test_a_site_whose_key_was_revoked_counts_among_those_that_may_collude(sealed
     site = sealed.sites["aa"]
     call(sealed, "aa", ["bb", "cc", "dd"])
     taken_back(sealed, "dd", 2)
-    assert ward.status(site.root, sealed.now).unpinned == ["dd", "ee"]
+    told = ward.status(site.root, sealed.now)
+    assert (told.unpinned, told.revoked) == (["ee"], ["dd"])
     with pytest.raises(FedmedError, match=r"at most 1 .* got dd, ee") as caught:
         site.masked_update(sealed.now, filled(1.0))
     assert caught.value.code == "FM-MSK-02"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedmed.auditor import keyring
+from fedmed.auditor import keyring, rounds
 from fedmed.coordinator import desk as coordinator_desk
 from fedmed.coordinator import recover as at_coordinator
 from fedmed.coordinator import revoke, screening, status
@@ -160,3 +160,16 @@ def test_a_coordinator_that_came_from_a_backup_knows_what_it_revoked(simulation:
     again = revoked(simulation, 100)
     assert (again.is_new, again.last_seq) == (False, 2)
     assert simulation.sites["aa"].judge(again.posted.read_bytes(), now) == ACCEPTED, "said anew, the file was lost"
+
+
+def test_an_audit_names_who_signed_beyond_the_number(simulation: Simulation) -> None:
+    """The model was made before; it stands, and says what is in it."""
+    for name in simulation.names:
+        simulation.send_update(name, 1.0)
+    simulation.coordinator.aggregate(simulation.now)
+    root = simulation.coordinator.root
+    assert rounds.audit(root, 0, lambda *_: None).revoked == []
+    revoked(simulation, 3)
+    assert rounds.audit(root, 0, lambda *_: None).revoked == []
+    revoked(simulation, 2)
+    assert rounds.audit(root, 0, lambda *_: None).revoked == ["cc"]

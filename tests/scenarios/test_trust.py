@@ -140,6 +140,23 @@ def test_a_key_is_taken_back(simulation: Simulation) -> None:
     assert run("keys", "revoke", "cc", "--last-seq", "2", "--reason", "x", "-w", site) == "FM-SET-05"
 
 
+def test_a_revoked_site_is_shown_as_one_everywhere(simulation: Simulation) -> None:
+    root, here = simulation.coordinator.root, simulation.sites["aa"].root
+    run("keys", "revoke", "cc", "--last-seq", "2", "--reason", "laptop stolen", "-w", root)
+    read = json.loads(run("keys", "fingerprint", "-w", simulation.sites["bb"].root, "--json"))["join"]
+    simulation.carry_down()
+    for name in ("aa", "cc"):
+        simulation.sites[name].look(simulation.now)
+    for workspace in (root, here):
+        assert "key revoked: cc\n" in run("status", "-w", workspace)
+        lines = run("keys", "fingerprint", "-w", workspace).splitlines()
+        assert [line.endswith(", revoked") for line in lines if line.startswith("site cc")] == [True]
+    assert "(fedmed keys pin SITE): bb\n" in run("status", "-w", here)
+    told = run("keys", "pin", "--all", "--fingerprint", read, "-w", here).splitlines()
+    assert told == ["bb: pinned", "not pinned yet: nobody", "revoked, and not to be pinned: cc"]
+    assert run("keys", "fingerprint", "-w", simulation.sites["cc"].root).splitlines()[0].endswith(", revoked")
+
+
 def test_a_backup_that_was_put_back(simulation: Simulation, tmp_path: Path) -> None:
     backup = simulation.copied_to(tmp_path / "backup").sites["aa"].root
     for name in simulation.names:
