@@ -209,23 +209,19 @@ def _show(out: Screen, proposal: Proposal) -> None:
     out.say(f"federation: {proposal.federation.founding.title}")
     out.say(f"  recipe {recipe.name}: {recipe.description or recipe.task}")
     out.say(f"  sites: {', '.join(proposal.federation.site_names)}")
-    out.say(
-        f"  {limits.rounds} rounds, at least {limits.min_sites} sites each, share of a site at most {limits.max_share}"
-    )
+    out.say(f"  {proposal.rounds}")
     hidden = "all files about rounds are encrypted"
     out.say(f"  {hidden if body.encryption == 'age' else 'models, updates and reports are signed, not encrypted'}")
     out.say(
         f"  expires {proposal.federation.expires}; numbers on fewer than {limits.min_count} cases are not broken down"
     )
-    most = " at most" if recipe.update.compress != "none" else ""
-    out.say(f"  what leaves this hospital (an update is {size(proposal.update_bytes)}{most}):")
+    most = "at most" if recipe.update.compress != "none" else "about"
+    sizes = f"{most} {size(proposal.file_bytes)}, of which tensors {size(proposal.update_bytes)}"
+    out.say(f"  what leaves this hospital (the file of an update is {sizes}):")
     for line in proposal.leaves:
         out.say(f"    - {line}")
     if proposal.budget:
         out.say(f"  {proposal.budget}")
-    out.say(
-        f"  an update is held for a person to look at beyond {limits.max_norm_ratio} times the median norm "
-        f"or below a cosine of {limits.min_cosine} to the others"
-    )
+    out.say(f"  {proposal.screen}")
     for line in proposal.promises:
         out.say(f"  {line}")

@@ -21,7 +21,7 @@ from fedmed.exchange import (
     statement,
 )
 from fedmed.learning import layout, shapes
-from fedmed.site import desk
+from fedmed.site import desk, weighed
 from fedmed.strict import require_said
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 class Proposal:
     """A federation file that verified as being of one piece. Whose it is only the typed fingerprint can tell.
 
-    `promises`: what its patients are promised. `budget`: whether they can afford it, in words, where the recipe has
-    `dp`.
+    An update has so many `update_bytes` of tensors, in a file of about `file_bytes`; `rounds` and `screen` say how many
+    sites a round has and whether an update is looked at. `promises`: what its patients are promised. `budget`: whether
+    they can afford it, in words, where the recipe has `dp`.
     """
 
     data: bytes
@@ -52,6 +53,9 @@ class Proposal:
     federation: Federation
     recipe: Recipe
     update_bytes: int
+    file_bytes: int
+    rounds: str
+    screen: str
     leaves: tuple[str, ...]
     promises: list[str]
     budget: str = ""
@@ -224,7 +228,9 @@ def _proposal(data: bytes, envelope: Envelope, said: statement.Statement, found:
     chosen = recipe.from_bytes(artifact.payload_bytes(data, envelope, said, "recipe.json"))
     _seat(seen, found)
     largest = layout.agreed(table, **chosen.wire).largest
-    return Proposal(data, envelope.id, said, seen, chosen, largest, leaves(chosen), promises.agreed(chosen))
+    size, (rounds, screen) = weighed.file_bytes(seen, chosen, largest), weighed.words(seen, chosen)
+    told, promised = leaves(chosen), promises.agreed(chosen)
+    return Proposal(data, envelope.id, said, seen, chosen, largest, size, rounds, screen, told, promised)
 
 
 def _seat(seen: Federation, found: Workspace) -> None:

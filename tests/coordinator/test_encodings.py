@@ -102,7 +102,7 @@ def test_a_round(tmp_path: Path, update: dict[str, Any]) -> None:
     assert proposal.update_bytes == sent_bytes or (update.get("compress") and proposal.update_bytes > sent_bytes)
     sealed = world.site("aa") / "outbox" / f"update-r{round_:04d}-aa.fedmed"
     assert inspection.inspect(sealed).encoding == form
-    _, header = outgoing._texts(sealed)
+    _, header = outgoing._texts(sealed, world.site("aa") / "keys" / "age.key").read
     assert {name.partition(":")[0] for name in json.loads(header)} == set(SHAPES), "what is searched before it leaves"
     assert list((world.coordinator / "state" / "spool").iterdir()) == []
 
