@@ -33,7 +33,7 @@ CODES: dict[str, Code] = {
     ),
     "FM-ROS-07": Code(
         WAITING,
-        "this round was answered before the workspace was restored, and is not answered twice",
+        "this round was, or may have been, answered before the workspace was restored, and is not answered twice",
         "wait for the next model",
     ),
     "FM-ROS-08": Code(

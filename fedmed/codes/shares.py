@@ -18,7 +18,8 @@ CODES: dict[str, Code] = {
     "FM-SHR-03": Code(
         TRUST,
         "a model lists a mask certificate of this site whose private keys this site does not hold",
-        "send nothing; if this workspace was restored from a backup, call the coordinator",
+        "send nothing; if this workspace was restored or lost its keys, get a receipt from the coordinator (there: "
+        "fedmed recover --for SITE), put it into inbox/ and run: fedmed recover",
     ),
     "FM-SHR-04": Code(
         TRUST,

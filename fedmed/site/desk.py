@@ -13,6 +13,7 @@ from fedmed.exchange import agreement, approvals, archived, intake, keys, sealin
 from fedmed.exchange.artifact import Expected
 from fedmed.learning import layout, shapes
 from fedmed.learning.layout import Layout
+from fedmed.site import masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -196,6 +197,8 @@ def receive(
     """
     found, allowed = site.workspace, {"accept_expired": accept_expired, "trust_clock": trust_clock}
     agreed, first = receive_versions(site, consent, now, command, **allowed)
+    if agreed.masks:
+        masks.certify_again(site, agreed, now)
     known, arrivals = found.record.models(), _look(found, terms(agreed, **allowed), now, command, first)
     while known != (known := found.record.models()) and (
         consent.recipe.lap_seed is not None or any(each.verdict.outcome == "early" for each in arrivals)

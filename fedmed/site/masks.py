@@ -11,16 +11,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import approvals, archived, bodies, certificates, maskkeys, pins, receipts, sealing, seeds
+from fedmed.exchange import (
+    approvals,
+    archived,
+    attempts,
+    bodies,
+    certificates,
+    keys,
+    maskkeys,
+    pins,
+    receipts,
+    rotations,
+    sealing,
+    seeds,
+)
+from fedmed.exchange.bodies_roster import Receipt, Rotation
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.record import SPARED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
     from fedmed.exchange.bodies import Model
-    from fedmed.exchange.certificates import MaskKey
+    from fedmed.exchange.certificates import Certificate, MaskKey
+    from fedmed.exchange.federation import Federation
     from fedmed.exchange.record import Known
     from fedmed.exchange.seeds import Context
     from fedmed.learning.masking import Quantiser
@@ -62,11 +78,12 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     found, federation, agreed = site.workspace, consent.agreement.federation, terms(consent)
     if site.settings.absent:
         raise FedmedError("FM-MSK-06", f"absent: expected no class, got {len(site.settings.absent)}")
-    if may_be_answered(site, model):
-        raise FedmedError("FM-ROS-07", f"round {model.round}: may have been answered before this site was restored")
+    body, round_ = body_of(site, model), model.round_number
+    if why := sits_out(site, round_, model.attempt, body.masks):
+        next_ = f"send what is new in outbox/, and wait for model-r{round_ + 1:04d}.fedmed"
+        raise FedmedError("FM-ROS-07", f"round {round_}, attempt {model.attempt}: {why}", next=next_)
     _require_approved(site, consent, model)
     _require_known(site, consent, agreed.colluders)
-    body = body_of(site, model)
     mine = next((each for each in body.masks if each.site == found.name), None)
     if mine is None or body.clip is None:
         raise FedmedError("FM-SHR-03", f"model of round {model.round}: no mask certificate of this site")
@@ -77,19 +94,29 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     return Masking(own, seeds.context(model.id, body.masks, agreed.threshold), agreed.quantiser(clip))
 
 
-def may_be_answered(site: Site, model: Known) -> bool:
-    """Whether this site, restored, may have answered the round with keys that it has no more.
+def sits_out(site: Site, round_: int, attempt: int, listed: Sequence[Certificate]) -> str:
+    """Why this site, once restored, has no part in an attempt of a round; empty where it has. `listed` are the
+    certificates of that attempt's model.
 
-    Also a round that it had not heard of when it was restored: its first attempt must list the new keys, because two
-    answers on one model tell of the hospitals in between.
+    It may have answered about the same weights before, with keys that it has no more, and two answers tell of the
+    hospitals in between. What a coordinator shows to this site alone is no evidence that it did not: it can sign a
+    first attempt of before once more. But in a sum on a first attempt that lists the new keys there is another honest
+    hospital, and that one takes no second first attempt, and none behind a later one. So this site begins with the
+    first attempt of a round, and goes on to others behind its answer about that.
     """
     record = site.workspace.record
-    renewed = [facts["index"] for _, facts in record.notes if facts.get("what") == RENEWED]
-    if not renewed or model.round_number <= record.answered:
-        return model.round_number <= record.answered
-    first = record.model(model.round_number, 1)
-    listed = body_of(site, first).masks if first else []
-    return not any(each.site == site.workspace.name and each.index >= renewed[-1] for each in listed)
+    if round_ <= record.answered:
+        return "may have been answered before this site was restored"
+    if not record.resumes:
+        return ""
+    if attempt > 1:
+        is_answered = bool(attempts.answered(record, round_, 1))
+        return "" if is_answered else "this site was restored, and has not answered the first attempt since"
+    renewed, name = _renewed(site), site.workspace.name
+    if not renewed or any(each.site == name and each.index >= renewed[-1] for each in listed):
+        return ""  # without new keys `recover` was killed: there are none that it could mask with
+    file = f"outbox/receipt-{COORDINATOR}-by-{name}.fedmed"
+    return f"lists mask keys of before this site was restored; the coordinator needs {file} to list the new ones"
 
 
 def _agreed_clip(consent: Approved, clip: float) -> float:
@@ -180,13 +207,9 @@ def erase_spent(site: Site) -> list[int]:
     return maskkeys.erase(found.mask_keys, max(number for _, number in listed), in_use)
 
 
-def spare_index(site: Site) -> int:
+def spare_index(site: Site, federation: Federation) -> int:
     """The index of mask keys that a new signing key certifies: above all that the old one may certify meanwhile."""
-    found = site.workspace
-    models = found.record.models()
-    listed = [each.index for known in models for each in body_of(site, known).masks if each.site == found.name]
-    renewed = [facts["index"] for _, facts in found.record.notes if facts.get("what") == RENEWED]
-    return int(max([certificates.FIRST, *listed, *renewed])) + SPARED
+    return _highest_own(site, federation) + SPARED
 
 
 def renew(site: Site, consent: Approved, now: datetime) -> Path:
@@ -195,9 +218,41 @@ def renew(site: Site, consent: Approved, now: datetime) -> Path:
     Their index is above all that were told since the backup. Raises FedmedError FM-ROS-10, FM-KEY-*, FM-RES-*.
     """
     found, federation = site.workspace, consent.agreement.federation
-    models = found.record.models()
-    listed = [each.index for known in models for each in body_of(site, known).masks if each.site == found.name]
-    index = max(listed, default=certificates.FIRST) + SPARED * found.record.resumes
+    index = _highest_own(site, federation) + SPARED * found.record.resumes
     found.write_entry("recover", "note", now, what=RENEWED, index=index)
     own = maskkeys.make(found.mask_keys, found.key, found.name, federation.founding.id, index)
     return sealing.post(found, receipts.give(found, federation, COORDINATOR, now, own.certificate))
+
+
+def certify_again(site: Site, consent: Approved, now: datetime) -> None:
+    """After a restore while a rotation was waiting: the mask keys that this named are erased, and the new ones were
+    certified by the signing key that it replaces. Once, as soon as the next key is in force.
+
+    Raises FedmedError FM-ROS-10, FM-KEY-*, FM-RES-*.
+    """
+    found, federation, renewed = site.workspace, consent.agreement.federation, _renewed(site)
+    if not renewed or _highest_own(site, federation) > renewed[-1] or renewed[-1] not in maskkeys.held(found.mask_keys):
+        return
+    receipts_ = found.record.of("receipt", sender=found.name)
+    said = [archived.read_archived(found, each.id).predicate.body for each in receipts_]
+    given = [each.mask for each in said if isinstance(each, Receipt) and each.mask]
+    if any((each.index, each.key) == (renewed[-1], keys.fingerprint(found.public_key)) for each in given):
+        return
+    own = maskkeys.load(found.mask_keys, found.key, found.name, federation.founding.id, renewed[-1])
+    sealing.post(found, receipts.give(found, federation, COORDINATOR, now, own.certificate))
+
+
+def _renewed(site: Site) -> list[int]:
+    """The indices of the mask keys that were made after restores."""
+    return [facts["index"] for _, facts in site.workspace.record.notes if facts.get("what") == RENEWED]
+
+
+def _highest_own(site: Site, federation: Federation) -> int:
+    """The highest index of this site's mask keys that it knows of, also of those that a rotation names."""
+    found, id_ = site.workspace, federation.founding.id
+    listed = [each for known in found.record.models() for each in body_of(site, known).masks]
+    own = found.record.of("rotation", sender=found.name)
+    said = [archived.read_archived(found, known.id).predicate.body for known in own]
+    said += [rotations.quoted(each, id_)[0].body for each in federation.body.rotations]
+    listed += [each.mask for each in said if isinstance(each, Rotation) and each.mask]
+    return max([certificates.FIRST, *(each.index for each in listed if each.site == found.name), *_renewed(site)])

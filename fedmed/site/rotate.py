@@ -19,4 +19,5 @@ def rotate(root: Path, now: datetime) -> Rotated:
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
         agreement.require_valid(site.workspace, consent.agreement, now)
-        return newkeys.rotate(site.workspace, consent.agreement.federation, now, masks.spare_index(site))
+        federation = consent.agreement.federation
+        return newkeys.rotate(site.workspace, federation, now, masks.spare_index(site, federation))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from fedmed.exchange.certificates import Certificate
     from fedmed.exchange.intake import Arrival
-    from fedmed.exchange.record import Record
     from fedmed.exchange.verdict import Verdict
     from fedmed.site.desk import Approved, Site
 
@@ -189,7 +189,6 @@ def _after(
 
     `has_hop`: the update that this site goes on from in a lap is among the files that have come.
     """
-    record, name = site.workspace.record, site.settings.name
     if is_last and _is_to_tune(site, consent, round_):
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is the last, and not tuned to this site")
     if is_last and not _has_test_report(site, round_):
@@ -197,22 +196,34 @@ def _after(
         return Due(look, "evaluate", f"model r{round_:04d} is the last, and no report on the test fold is sealed")
     if is_last:
         return Due("nothing left to do")
-    model = record.model(round_)
-    attempt = _attempt(record, accepted, round_)
-    is_closed = round_ <= record.answered or (consent.masks and model and masks.may_be_answered(site, model))
-    if not is_closed and not record.of("update", sender=name, round=round_, attempt=attempt):
+    if round_ < 0:
+        return Due("wait for model-r0000.fedmed", waiting="the coordinator's model-r0000.fedmed")
+    return _in_a_round(site, consent, accepted, round_, has_hop=has_hop)
+
+
+def _in_a_round(site: Site, consent: Approved, accepted: list[Arrival], round_: int, *, has_hop: bool) -> Due:
+    """Its update, and what follows; or the next model, where this site has no part in the last attempt."""
+    record, name = site.workspace.record, site.settings.name
+    attempt, listed = _newest_attempt(site, accepted, round_)
+    if why := masks.sits_out(site, round_, attempt, listed):
+        file = f"model-r{round_ + 1:04d}.fedmed"
+        return Due(f"wait for {file}", waiting=f"the coordinator's {file}: round {round_}, attempt {attempt}: {why}")
+    if not record.of("update", sender=name, round=round_, attempt=attempt):
+        model = record.model(round_)
         if model and not has_hop and (words := laps.waits_for(site, model)):
             return Due(f"wait for {words}", waiting=f"round {round_}: {words}")
         return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
-    return _behind_the_update(site, accepted, round_, attempt, masks=consent.masks and round_ >= 0)
+    return _behind_the_update(site, accepted, round_, attempt, masks=consent.masks)
 
 
-def _attempt(record: Record, accepted: list[Arrival], round_: int) -> int:
-    """The last attempt of a round, which is here or lies in the inbox."""
-    said = [each.verdict.statement for each in accepted]
-    coming = [each.predicate for each in said if each and isinstance(each.predicate, predicates.ModelPredicate)]
-    model = record.model(round_)
-    return max([model.attempt if model else 1, *(each.attempt for each in coming if each.round == round_)])
+def _newest_attempt(site: Site, accepted: list[Arrival], round_: int) -> tuple[int, list[Certificate]]:
+    """The last attempt of a round, which is here or lies in the inbox, and the mask certificates that it lists."""
+    model = site.workspace.record.model(round_)
+    said = [each.verdict.statement.predicate for each in accepted if each.verdict.statement]
+    said += [archived.read_archived(site.workspace, model.id).predicate] if model else []
+    found = [each for each in said if isinstance(each, predicates.ModelPredicate) and each.round == round_]
+    newest = max(found, key=lambda each: each.attempt, default=None)
+    return (newest.attempt, newest.body.masks) if newest else (1, [])
 
 
 def _behind_the_update(site: Site, accepted: list[Arrival], round_: int, attempt: int, *, masks: bool) -> Due:

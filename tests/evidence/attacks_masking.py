@@ -354,6 +354,19 @@ ATTACKS = (
         ),
     ),
     Attack(
+        "B11",
+        "a coordinator keeps proofs back, or signs a first attempt again for a restored site alone",
+        "FM-ROS-07, FM-MSK-10",
+        (
+            *of(
+                "federation/test_recovered_masks.py",
+                "test_a_restored_site_answers_no_second_set",
+                "test_a_round_that_a_backup_has_not_heard_of_is_not_answered_again",
+                "test_a_first_attempt_shown_to_a_restored_site_alone_opens_nothing",
+            ),
+        ),
+    ),
+    Attack(
         "C1",
         "a model that the sum does not give, or seeds that no site committed to, in the archive",
         "FM-SHR-11, FM-SHR-14",

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedmed.coordinator import desk as at_desk
-from fedmed.coordinator import masks, void
 from fedmed.coordinator import recover as at_coordinator
 from fedmed.errors import FedmedError
 from fedmed.exchange import ledger, maskkeys
@@ -19,7 +17,7 @@ from fedmed.site import status, train
 from tests.coded import code_of
 from tests.vectors import samples
 
-from . import masked_world, simulator
+from . import simulator
 from .simulator import end, predicate_of, statement_id
 
 if TYPE_CHECKING:
@@ -277,103 +275,3 @@ def test_an_invented_acknowledgement_stops_and_a_person_ends_it(simulation: Simu
     assert ends["a-lie.fedmed"] == (Outcome.REJECTED, "FM-ROS-06", 4)
     assert coordinator.aggregate(now, close=True).round == 1
     assert code_of(lambda: at_coordinator.dismiss(coordinator.root, "dd", "why", now)) == "FM-ROS-10"
-
-
-# --- masks -----------------------------------------------------------------------------------------------------------
-
-TRIO = ("aa", "bb", "cc")
-
-
-@pytest.mark.parametrize(("keys", "told"), [("lost", "a report"), ("kept", "nothing new")])
-def test_a_restored_site_answers_no_second_set(tmp_path: Path, keys: str, told: str) -> None:
-    """aa answered about all, and was restored to before that; the receipt of the coordinator holds what it likes, and
-    not the answer. Then it calls the round void, to ask about others on the same model.
-    """
-    world = masked_world.founded(tmp_path / "world", TRIO)
-    masked_world.send(world, dict.fromkeys(TRIO, 1.0))
-    site, coordinator = world.sites["aa"], world.coordinator
-    backup = world.copied_to(tmp_path / "backup").sites["aa"].root
-    masked_world.ask(world)
-    site.unmask(world.now)
-    if told == "a report":
-        coordinator.deliver(site.report(world.now), world.now)
-    put_back(site, backup)
-    if keys == "lost":
-        shutil.rmtree(site.root / "keys" / "mask")
-    for path in (site.root / "inbox").iterdir():
-        path.unlink()
-    coordinator.look(world.now)
-    bring_receipt(world)
-    found = at_site.recover(site.root, world.now)
-    assert (found.is_new, found.answered, site.workspace().record.resumes) == (True, 0, 1)
-    assert found.statements == (1 if told == "a report" else 0)
-    assert maskkeys.held(site.workspace().mask_keys) == [1 + SPARED]
-    assert list((site.root / "state" / "masked").iterdir()) == []
-    assert found.posted is not None
-    assert coordinator.judge(found.posted.read_bytes(), world.now) == ACCEPTED
-    world.carry_down()
-    assert code_of(lambda: site.unmask(world.now)) == "FM-MSK-10"
-    void.void(coordinator.root, world.now, "x")
-    world.carry_down()
-    assert code_of(lambda: masked_world.send(world, {"aa": 1.0})) == "FM-ROS-07"
-
-
-def test_a_round_that_a_backup_has_not_heard_of_is_not_answered_again(tmp_path: Path) -> None:
-    """Its second attempt lists the new keys; the first one listed those that may have answered it."""
-    world = masked_world.founded(tmp_path / "world", TRIO)
-    site, coordinator = world.sites["aa"], world.coordinator
-    backup = world.copied_to(tmp_path / "backup").sites["aa"].root
-    masked_world.play(world, dict.fromkeys(TRIO, 1.0))
-    site.masked_update(world.now, simulator.filled(1.0))
-    put_back(site, backup)
-    for path in (site.root / "inbox").glob("model-r0001*"):
-        path.unlink()
-    bring_receipt(world)
-    found = at_site.recover(site.root, world.now)
-    assert found.posted is not None
-    assert coordinator.judge(found.posted.read_bytes(), world.now) == ACCEPTED
-    void.void(coordinator.root, world.now, "x")
-    world.carry_down()
-    assert code_of(lambda: masked_world.send(world, {"aa": 1.0})) == "FM-ROS-07"
-
-
-def test_a_restored_site_masks_again_from_the_next_round(tmp_path: Path) -> None:
-    """Its old keys are thrown away; the round that lists them goes on without it, and the next one lists the new."""
-    names = (*TRIO, "dd")
-    world = masked_world.founded(tmp_path / "world", names)
-    site, coordinator = world.sites["aa"], world.coordinator
-    backup = world.copied_to(tmp_path / "backup").sites["aa"].root
-    masked_world.send(world, dict.fromkeys(names, 1.0))
-    put_back(site, backup)
-    coordinator.look(world.now)
-    bring_receipt(world)
-    found = at_site.recover(site.root, world.now)
-    assert found.posted is not None
-    assert (found.answered, maskkeys.held(site.workspace().mask_keys)) == (0, [1 + SPARED])
-    assert code_of(lambda: site.masked_update(world.now, simulator.filled(1.0))) == "FM-ROS-07"
-    data = found.posted.read_bytes()
-    fields = {"resumes": 0, "seq": 50, "prev": "0" * 64, "ack": coordinator.workspace().record.last_said}
-    lie = world.change(data, "bb", lambda p: p.update(sender=world.sites["bb"].actor, **fields))
-    assert coordinator.judge(lie, world.now)[:2] == (Outcome.REJECTED, "FM-SHR-01"), "not another site's certificate"
-    assert coordinator.judge(data, world.now) == ACCEPTED
-    masked_world.ask(world)
-    masked_world.answer(world, names[1:])
-    coordinator.aggregate(world.now)
-    world.carry_down()
-    listed = masks.listed(coordinator.workspace(), at_desk.require_started(coordinator.workspace()))
-    assert [(each.site, each.index) for each in listed] == [("aa", 1 + SPARED), *((name, 2) for name in names[1:])]
-    made = masked_world.play(world, dict.fromkeys(names, 1.0))
-    assert (made.round, sorted(each.site for each in made.parents)) == (2, sorted(names))
-
-
-def test_each_recovery_of_a_site_that_masks_counts(tmp_path: Path) -> None:
-    """A backup may be older than the recovery before: nobody can tell, so keys are never taken up again."""
-    world = masked_world.founded(tmp_path / "world", TRIO)
-    site = world.sites["aa"]
-    masked_world.send(world, {"aa": 1.0})
-    world.coordinator.look(world.now)
-    bring_receipt(world)
-    for resumes, index in ((1, 1 + SPARED), (2, 1 + 2 * SPARED)):
-        assert at_site.recover(site.root, world.now).answered == 0
-        assert site.workspace().record.resumes == resumes
-        assert maskkeys.held(site.workspace().mask_keys) == [index]
