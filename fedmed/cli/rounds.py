@@ -81,13 +81,12 @@ def train_local(
         out.say(f"the federation is over: round {trained.round} is the last")
         out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
     elif trained.body is not None and trained.body.facts is None:
-        out.say(f"round {trained.round}: was trained before; the update is masked, and tells nothing of this site")
+        out.say(f"{tables.named(trained)}: was trained before; the update is masked, and tells nothing of this site")
         tables.lines(out, trained.promises)
         out.say(f"next: bring {trained.posted} to the coordinator")
     elif trained.body is not None:
         facts = trained.body.told
-        what = "trained" if trained.is_new else "was trained before"
-        out.say(f"round {trained.round}: {what}, {tables.steps(facts)}")
+        out.say(f"{tables.named(trained)}: {tables.trained(trained)}, {tables.steps(facts)}")
         received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in facts.base_metrics)
         out.say(f"the model received, on this site's validation cases: {received or '-'}")
         tables.lines(out, trained.promises)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fedmed.reporting.hurt import Hurt
     from fedmed.site.evaluate import Evaluated
     from fedmed.site.status import Status as SiteStatus
+    from fedmed.site.train import Trained
     from fedmed.site.tune import Tuned
     from fedmed.site.unmask import Answered
 
@@ -186,17 +187,28 @@ def pooled(out: Screen, table: PooledTable) -> None:
 def asked(found: Asked) -> str:
     """Who is in the sum of a masked round, and who has answered."""
     sites = ", ".join(found.sites)
-    attempt = f", attempt {found.attempt}" if found.attempt > 1 else ""
     answers = f"{len(found.sites) - len(found.missing)} of {found.needed} answers that open it are in"
     what = "decided" if found.is_new else "was decided before"
-    return f"round {found.round}{attempt}: {what}: in the sum are {sites}; {answers}"
+    return f"{named(found)}: {what}: in the sum are {sites}; {answers}"
+
+
+def named(found: Asked | Answered | Trained) -> str:
+    """What people call a round that was begun so often."""
+    return f"round {found.round}, attempt {found.attempt}" if found.attempt > 1 else f"round {found.round}"
+
+
+def trained(found: Trained) -> str:
+    """Whether this command did it."""
+    if not found.is_trained:
+        return "was trained before, and is masked again"
+    return "trained" if found.is_new else "was trained before"
 
 
 def answered(found: Answered) -> str:
     """What a site helped to open."""
     what = "answered" if found.is_new else "was answered before"
     warning = f"\nwarning: {found.warning}" if found.warning else ""
-    return f"round {found.round}: {what}: shares for the sum of {', '.join(found.sites)}{warning}"
+    return f"{named(found)}: {what}: shares for the sum of {', '.join(found.sites)}{warning}"
 
 
 def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:
@@ -262,7 +274,8 @@ def _round(found: CoordinatorStatus | SiteStatus) -> str:
     if found.round < 0:
         return "not started" if found.rounds else "no model yet"
     early = ", stopped early" if found.is_over and found.round < found.rounds else ""
-    return f"round {found.round} of {found.rounds}" + (f"{early}, the last model" if found.is_over else "")
+    attempt = f", attempt {found.attempt}" if found.attempt > 1 and not found.is_over else ""
+    return f"round {found.round} of {found.rounds}{attempt}" + (f"{early}, the last model" if found.is_over else "")
 
 
 def best(out: Screen, found: Best | None) -> None:

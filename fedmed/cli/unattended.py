@@ -102,9 +102,10 @@ def _trained(out: Screen, begin: str, found: Any) -> None:
         return
     facts = found.body.facts
     if facts is None:
-        out.say(f"{begin} round {found.round} was trained before; the update is masked")
+        out.say(f"{begin} {tables.named(found)} was trained before; the update is masked")
         return
-    out.say(f"{begin} round {found.round}, {tables.steps(facts)}")
+    again = "" if found.is_trained else ", masked again"
+    out.say(f"{begin} {tables.named(found)}{again}, {tables.steps(facts)}")
 
 
 def _scored(out: Screen, begin: str, found: Any) -> None:

@@ -82,10 +82,10 @@ def due(
         why_open = rounds.why_open(found, running, expected, now, close=False)
         missing = ", ".join(each.site for each in expected if each.status not in ("used", "revoked"))
         step: Step = "unmask" if running.masks else "aggregate"
-        next_ = Due(f"fedmed {step}", step, f"round {round_} can close")
+        next_ = Due(f"fedmed {step}", step, f"{rounds.open_name(found)} can close")
         if why_open:
             words = rounds.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
-            next_ = Due(words, waiting=f"round {round_}: {why_open}")
+            next_ = Due(words, waiting=f"{rounds.open_name(found)}: {why_open}")
     return Due(held.remedy, held=held) if held is not None and next_.waiting else next_
 
 
@@ -138,7 +138,7 @@ def _in_a_sum(found: Workspace, running: Started, arrivals: list[Arrival]) -> Du
     asked, coming = masked.said_requests(found, open_.model, included), _acceptable(arrivals)
     lost = [site for site in masked.not_here(found, included) if ("update", site) not in coming]
     if lost:
-        words = f"the updates of {', '.join(lost)} that are in the sum of round {open_.model.round}"
+        words = f"the updates of {', '.join(lost)} that are in the sum of {rounds.open_name(found)}"
         return Due(f"ask again for {words}", waiting=words)
     if len(asked) < len(included):
         return Due("fedmed unmask", "unmask", "not every site in the sum has been asked yet")
@@ -148,9 +148,8 @@ def _in_a_sum(found: Workspace, running: Started, arrivals: list[Arrival]) -> Du
         return Due("fedmed aggregate", "aggregate", f"{running.terms.threshold} answers open the sum")
     missing = ", ".join(sorted(included.keys() - answers.keys() - new))
     words = f"{len(answers.keys() | new)} of {running.terms.threshold} answers that open the sum are in"
-    return Due(
-        f"wait for the unmask-reply of {missing}", waiting=f"round {open_.model.round}: {words}; not in: {missing}"
-    )
+    waiting = f"{rounds.open_name(found)}: {words}; not in: {missing}"
+    return Due(f"wait for the unmask-reply of {missing}", waiting=waiting)
 
 
 def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: datetime) -> Due:

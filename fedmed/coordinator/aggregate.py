@@ -98,10 +98,10 @@ def aggregate(
             screening.include(found, screening.standings(found, running), include, reason, now)  # nothing is held
             return _already(found, running, arrivals)
         if running.masks:
-            screening.include(found, masked.standings(found, running), include, reason, now)  # nothing is held
-            if close and not masked.fixed(found):
-                words = f"round {round_}: the sites in the sum have not been asked"
-                raise FedmedError("FM-MSK-07", words, next="fedmed unmask --close")
+            everyone = masked.standings(found, running)
+            screening.include(found, everyone, include, reason, now)  # nothing is held
+            if not masked.fixed(found):
+                raise _not_asked(found, running, everyone, arrivals, now, close=close)
             return _open_sum(found, running, arrivals, now, progress)
         combiner = Combiner(found, running, progress)
         if central.share(running) is None:
@@ -181,6 +181,18 @@ def _close(
         central=next_.central,
         privacy=_spent(used),
     )
+
+
+def _not_asked(
+    found: Workspace, running: Started, everyone: list[Standing], arrivals: list[Arrival], now: datetime, *, close: bool
+) -> FedmedError:
+    """Why the sites in the sum were not asked: the round is open, or `unmask` is due."""
+    _repost(found)
+    waiting, where = rounds.why_open(found, running, everyone, now, close=close), rounds.open_name(found)
+    if waiting:
+        return rounds.still_open(running, everyone, arrivals, f"{where}: {waiting}")
+    next_ = "fedmed unmask --close" if close else "fedmed unmask"
+    return FedmedError("FM-MSK-07", f"{where}: the sites in the sum have not been asked", next=next_)
 
 
 def _open_sum(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.codes.code import OK, WAITING
 from fedmed.errors import CODES, FedmedError
-from fedmed.exchange import archived, bodies, bodies_roster, fields, keys, statement
+from fedmed.exchange import archived, attempts, bodies, bodies_roster, fields, keys, statement
 from fedmed.learning import strategies
 from fedmed.learning.strategies import shares, weight_of
 from fedmed.learning.strategy import Meta
@@ -45,6 +45,12 @@ def open_round(found: Workspace) -> int:
     """The round of the newest model: the one that updates answer."""
     newest = found.record.newest("model")
     return newest.round if newest and newest.round is not None else -1
+
+
+def open_name(found: Workspace) -> str:
+    """What people call the open round, with its attempt where it is not the first."""
+    newest = found.record.newest("model")
+    return attempts.named(open_round(found), newest.attempt if newest else 1)
 
 
 def is_over(found: Workspace) -> bool:
@@ -95,7 +101,7 @@ def standing(found: Workspace, name: str, round_: int, chosen: Known | None = No
     if update is None and refused is not None:
         return Standing(name, "refused", refusal, None, 0)
     if update is None:
-        return Standing(name, "missing", "no update of this round has arrived", None, 0)
+        return Standing(name, "missing", _nothing(found, name, round_, attempt), None, 0)
     if not found.record.of("approval", sender=name):
         return Standing(name, "unapproved", "FM-TRU-07: its approval has not arrived", None, 0)
     body = update_body(found, update)
@@ -105,6 +111,13 @@ def standing(found: Workspace, name: str, round_: int, chosen: Known | None = No
         return Standing(name, "used", reason, update, 0, privacy=body.privacy)
     counts = (facts.num_cases, facts.num_patients, facts.num_steps)
     return Standing(name, "used", reason, update, *counts, body.privacy)
+
+
+def _nothing(found: Workspace, name: str, round_: int, attempt: int) -> str:
+    if attempt == 1:
+        return "no update of this round has arrived"
+    is_void = found.record.newest("update", sender=name, round=round_) is not None
+    return f"no update of attempt {attempt} has arrived" + ("; the one before is void" if is_void else "")
 
 
 def _as_private(running: Started, standing: Standing) -> Standing:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """`round` is -1 before model r0, and `fingerprint` empty before `start`; `waiting` lies in the inbox and was not
-    taken in yet. `is_over`: the newest model is the last, and perhaps not of the last round; `best` of those scored.
-    `reported` are the sites whose report on the last model and the test fold is here. From `deadline` on the round
-    closes without who is missing; empty where it waits for ever. `awaits`: which files come before the first model.
-    `central`: what its noise has cost so far. `rotating`: whose next key the next model brings. `revoked`: whose key
-    was taken back.
+    """`round` is -1 before model r0, `attempt` how often it was begun, and `fingerprint` empty before `start`;
+    `waiting` lies in the inbox and was not taken in yet. `is_over`: the newest model is the last, and perhaps not of the
+    last round; `best` of those scored. `reported` are the sites whose report on the last model and the test fold is
+    here. From `deadline` on the round closes without who is missing; empty where it waits for ever. `awaits`: which
+    files come before the first model. `central`: what its noise has cost so far. `rotating`: whose next key the next
+    model brings. `revoked`: whose key was taken back.
     """
 
     title: str
@@ -45,6 +45,7 @@ class Status:
     central: CentralBlock | None = None
     rotating: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    attempt: int = 1
 
 
 def status(root: Path, now: datetime) -> Status:
@@ -62,6 +63,7 @@ def status(root: Path, now: datetime) -> Status:
     everyone = agenda.standings(found, running)
     next_ = agenda.due(found, running, waiting, now, everyone).next
     round_, fingerprint = rounds.open_round(found), keys.spoken(federation.root)
+    newest = found.record.newest("model")
     title, last = federation.founding.title, federation.body.limits.rounds
     is_over, best = rounds.is_over(found), validation.best(found, running)
     reported = sorted(agenda.reports_on_test_fold(found)) if is_over else []
@@ -84,4 +86,5 @@ def status(root: Path, now: datetime) -> Status:
         central.said(found),
         [each.sender for each in rotations.pending(found.record, federation)],
         pins.revoked(found.record, federation),
+        newest.attempt if newest else 1,
     )

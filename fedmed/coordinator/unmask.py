@@ -50,7 +50,7 @@ def unmask(root: Path, now: datetime, *, close: bool = False) -> Asked:
             everyone = masked.standings(found, running)
             waiting = rounds.why_open(found, running, everyone, now, close=close)
             if waiting:
-                raise rounds.still_open(running, everyone, arrivals, f"round {round_}: {waiting}")
+                raise rounds.still_open(running, everyone, arrivals, f"{rounds.open_name(found)}: {waiting}")
             if close:
                 found.write_entry("unmask", "note", now, what="close", round=round_)
             included = masked.fix(found, running, everyone, now)

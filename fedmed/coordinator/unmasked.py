@@ -54,7 +54,7 @@ class Summed:
 
 
 def combine(found: Workspace, running: Started, now: datetime, progress: Progress) -> Summed:
-    """Raises FedmedError FM-MSK-07 (nobody was asked yet, or too few have answered), FM-MSK-14 (a site spoiled the
+    """Of sites that were asked. Raises FedmedError FM-MSK-07 (too few have answered), FM-MSK-14 (a site spoiled the
     sum), FM-SHR-12, FM-TEN-02, FM-TRU-11, FM-STA-*, FM-RES-*.
     """
     included, open_ = masked.fixed(found), masked.opened(found, running)
@@ -85,13 +85,10 @@ class _Seen:
 
 def _recovered(found: Workspace, running: Started, open_: Open, included: Mapping[str, str], now: datetime) -> _Seen:
     """Every seed that the sum needs. Who spoiled it is noted, so that another attempt goes without that site."""
-    round_ = open_.model.round_number
-    if not included:
-        words = f"round {round_}: the sites in the sum have not been asked"
-        raise FedmedError("FM-MSK-07", words, next="fedmed unmask")
+    where = rounds.open_name(found)
     answers = masked.replies(found, open_, included)
     if len(answers) < running.terms.threshold:
-        raise waiting(running, round_, included, answers)
+        raise waiting(running, where, included, answers)
     tables = masked.tables_of(found, open_, included)
     made = unmasking.recover(open_.context, included, tables, answers)
     guilty = [proof for proof in made.proofs if proof.fault == "dealer"]
@@ -100,9 +97,9 @@ def _recovered(found: Workspace, running: Started, open_: Open, included: Mappin
         culprits.note(found, open_.model, next(proof for proof in guilty if proof.site == site), now)
     if guilty:
         names = ", ".join(sorted({proof.site for proof in guilty}))
-        raise FedmedError("FM-MSK-14", f"round {round_}: {names} dealt shares that do not give what it committed to")
+        raise FedmedError("FM-MSK-14", f"{where}: {names} dealt shares that do not give what it committed to")
     if made.unmasking is None:
-        raise waiting(running, round_, included, answers, wrong)
+        raise waiting(running, where, included, answers, wrong)
     told = (
         f"a share of {', '.join(wrong)} is not the one that it was given, as its signed reply proves" if wrong else ""
     )
@@ -110,13 +107,13 @@ def _recovered(found: Workspace, running: Started, open_: Open, included: Mappin
 
 
 def waiting(
-    running: Started, round_: int, included: Mapping[str, str], answers: Mapping[str, object], wrong: Sequence[str] = ()
+    running: Started, where: str, included: Mapping[str, str], answers: Mapping[str, object], wrong: Sequence[str] = ()
 ) -> FedmedError:
     """FM-MSK-07 with who has not answered."""
     missing = ", ".join(masked.missing(included, answers))
     bad = f"; what {', '.join(wrong)} answered is of no use" if wrong else ""
     words = f"{len(answers)} of {running.terms.threshold} answers that open the sum are in; missing: {missing}{bad}"
-    return FedmedError("FM-MSK-07", f"round {round_}: {words}", next=f"wait for the unmask-reply of {missing}")
+    return FedmedError("FM-MSK-07", f"{where}: {words}", next=f"wait for the unmask-reply of {missing}")
 
 
 def _mean(

@@ -31,6 +31,11 @@ ANSWERED = "unmask-answered"  # what the note is called that stands in a site's 
 INCLUDED = "included"  # and that which stands in the coordinator's before every request
 
 
+def named(round_: int | None, attempt: int) -> str:
+    """How people call a round that was begun so often."""
+    return f"round {round_}, attempt {attempt}" if attempt > 1 else f"round {round_}"
+
+
 def is_over(predicate: RoundPredicate, situation: Situation) -> bool:
     """Whether a later round, or a later attempt of this one, has begun."""
     return (predicate.round, predicate.attempt) < (situation.round, situation.attempt)

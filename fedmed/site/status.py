@@ -26,10 +26,11 @@ TUNED = "tuned"  # what a note is called that says what became of fine-tuning
 
 @dataclass(frozen=True)
 class Status:
-    """`round` is that of the newest model, -1 before the first; `ack` says what became of the last update, and `lap`
-    who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps not of the last round.
-    `approved`: the sites whose approvals came with the newest model, by name; `unpinned`: those that nobody called;
-    `rotating`: who has named a next key that the federation does not have yet; `revoked`: whose key was taken back.
+    """`round` and `attempt` are those of the newest model, -1 and 1 before the first; `ack` says what became of the
+    last update, and `lap` who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps
+    not of the last round. `approved`: the sites whose approvals came with the newest model, by name; `unpinned`: those that
+    nobody called; `rotating`: who has named a next key that the federation does not have yet; `revoked`: whose key was
+    taken back.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Status:
     unpinned: list[str] = field(default_factory=list)
     rotating: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def status(root: Path, now: datetime) -> Status:
         unpinned=pins.uncalled(site.workspace, federation),
         rotating=[each.sender for each in rotations.pending(record, federation)],
         revoked=pins.revoked(record, federation),
+        attempt=attempt,
     )
 
 

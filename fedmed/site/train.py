@@ -58,7 +58,8 @@ PAYLOAD = change.PAYLOAD
 class Trained:
     """The update that is in the outbox. `is_new` is false when it had been sealed before, or the federation is over.
 
-    `behind` is the site that goes on from it in a lap. `promises`: what its patients and this hospital are promised.
+    `is_trained` is false of one that was trained for an attempt before, and only masked again. `behind` is the site
+    that goes on from it in a lap. `promises`: what its patients and this hospital are promised.
     """
 
     round: int
@@ -69,6 +70,8 @@ class Trained:
     arrivals: list[Arrival] = field(default_factory=list)
     behind: str = ""
     promises: list[str] = field(default_factory=list)
+    attempt: int = 1
+    is_trained: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ def train(
         if round_ <= site.workspace.record.answered:
             raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored")
         turn = laps.turn(site, model)
+        is_trained = True
         if consent.masks:
-            known, body = _masked(site, consent, model, turn, options, now, progress)
+            known, body, is_trained = _masked(site, consent, model, turn, options, now, progress)
         else:
             body, made, reserved = _train(site, consent, model, turn, options, progress, now)
             known = _say(site, consent, model, body, [_plain(consent, made)], now, made.kept)
@@ -120,8 +124,9 @@ def train(
         _forget(site, round_)
         posted = sealing.post(site.workspace, known)
         return Trained(
-            round_, True, False, body, posted, arrivals, turn.behind, promises.so_far(consent.recipe, body.privacy)
-        )
+            round_, True, False, body, posted, arrivals, turn.behind, promises.so_far(consent.recipe, body.privacy),
+            model.attempt, is_trained,
+        )  # fmt: skip
 
 
 def _note(site: Site, options: Options, now: datetime) -> None:
@@ -217,9 +222,9 @@ def _masked(
     options: Options,
     now: datetime,
     progress: Callable[[str, int, int], None],
-) -> tuple[Known, bodies.Update]:
+) -> tuple[Known, bodies.Update, bool]:
     """Train, or take what was trained for another attempt, and seal it behind masks: once, whatever happens. The body
-    that is given back has the facts, for this site's operator alone.
+    that is given back has the facts, for this site's operator alone. Whether it trained comes last.
 
     Raises FedmedError FM-MSK-01, -02, -04, -06, FM-SHR-*, and as `train`.
     """
@@ -229,6 +234,7 @@ def _masked(
     masked.forget(site, model.round_number)
     masks.erase_spent(site)
     found, reserved = masked.stored(site, model, masking), None
+    is_trained = found is None
     if found is None:
         body, made, reserved = _train(site, consent, model, turn, options, progress, now)
         facts = body.told
@@ -238,7 +244,7 @@ def _masked(
     once = {"context": masking.context.x, "mask": masking.own.certificate.index}
     known = _say(site, consent, model, hidden.body, hidden.contents, now, once=once)
     private.end(site, reserved, known.id, now)
-    return known, found.body
+    return known, found.body, is_trained
 
 
 def _say(
@@ -296,4 +302,5 @@ def _found(site: Site, consent: Approved, said: Known, arrivals: list[Arrival]) 
         arrivals,
         laps.behind(site, said.round_number),
         promises.so_far(consent.recipe, body.privacy if body else None),
+        said.attempt,
     )

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from fedmed.cli import tables
+from fedmed.cli.app import app
+from fedmed.coordinator import status as desk_status
 from fedmed.coordinator import unmask as asking
+from fedmed.coordinator import void
 from fedmed.errors import FedmedError
 from fedmed.site import status as bedside
+from fedmed.site import train
 from fedmed.site import unmask as answering
 from tests.federation import masked_world
 
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.federation.simulator import Hospital, Simulation
+    from tests.federation.simulator import Actor, Hospital, Simulation
 
 TRIO = ("aa", "bb", "cc")
 
@@ -56,6 +62,15 @@ def at(world: Simulation, site: Hospital) -> bedside.Status:
     return bedside.status(site.root, world.now)
 
 
+def shown(actor: Actor) -> str:
+    """What `status` prints."""
+    return CliRunner().invoke(app, ["status", "-w", str(actor.root)]).output
+
+
+def at_desk(world: Simulation) -> desk_status.Status:
+    return desk_status.status(world.coordinator.root, world.now)
+
+
 def refused(call: Callable[[], object]) -> FedmedError:
     with pytest.raises(FedmedError) as caught:
         call()
@@ -82,3 +97,63 @@ def test_what_was_answered_is_posted_again_where_nothing_later_came(second: Simu
     site.deliver(masked_world.request_for(second, "aa"), second.now)
     again = answering.unmask(site.root, second.now)
     assert (again.round, again.is_new) == (0, False)
+
+
+# --- another attempt -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def voided(world: Simulation) -> Simulation:
+    """aa and bb had sent an update, and the second attempt of round 0 has begun."""
+    masked_world.send(world, {"aa": 1.0, "bb": 1.0})
+    void.void(world.coordinator.root, world.now, "cc saw another model")
+    world.carry_down()
+    return world
+
+
+def test_the_coordinator_says_which_attempt_it_is(voided: Simulation) -> None:
+    coordinator = voided.coordinator
+    found = at_desk(voided)
+    assert (found.round, found.attempt) == (0, 2)
+    assert "round 0 of 3, attempt 2" in shown(coordinator)
+    assert [each.reason for each in found.sites] == [
+        "no update of attempt 2 has arrived; the one before is void",
+        "no update of attempt 2 has arrived; the one before is void",
+        "no update of attempt 2 has arrived",
+    ]
+    masked_world.send(voided, dict.fromkeys(TRIO, 1.0))
+    masked_world.ask(voided)
+    error = refused(lambda: coordinator.aggregate(voided.now))
+    assert (error.code, error.message.split(":")[0]) == ("FM-MSK-07", "round 0, attempt 2")
+
+
+def test_a_site_says_which_attempt_it_is(voided: Simulation) -> None:
+    site = voided.sites["aa"]
+    site.look(voided.now)
+    assert at(voided, site).attempt == 2
+    assert "round 0 of 3, attempt 2" in shown(site)
+    done = train.train(site.root, voided.now, train.Options(), lambda *_: None)
+    assert isinstance(done, train.Trained)
+    words = "was trained before, and is masked again"
+    assert (tables.named(done), tables.trained(done)) == ("round 0, attempt 2", words)
+    masked_world.send(voided, dict.fromkeys(TRIO, 1.0))
+    masked_world.ask(voided)
+    told = tables.answered(answering.unmask(site.root, voided.now))
+    assert told == "round 0, attempt 2: answered: shares for the sum of aa, bb, cc"
+
+
+# --- the coordinator's command again ---------------------------------------------------------------------------------
+
+
+def test_aggregate_behind_a_masked_model_waits_for_updates(second: Simulation) -> None:
+    """As where nothing is masked: it names who has not answered the model, which is posted again."""
+    coordinator = second.coordinator
+    (coordinator.root / "outbox" / "model-r0001.fedmed").unlink()
+    error = refused(lambda: coordinator.aggregate(second.now))
+    assert (error.code, error.exit_code) == ("FM-WAI-03", 75)
+    assert error.message.startswith("round 1: 0 of at least 3 sites are in; not in: aa (")
+    assert (coordinator.root / "outbox" / "model-r0001.fedmed").exists()
+    assert refused(lambda: coordinator.aggregate(second.now, close=True)).code == "FM-WAI-03"
+    masked_world.send(second, dict.fromkeys(TRIO, 1.0))
+    error = refused(lambda: coordinator.aggregate(second.now))
+    assert (error.code, error.next) == ("FM-MSK-07", "fedmed unmask")
