@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Status:
     """`round` is -1 before model r0, `attempt` how often it was begun, and `fingerprint` empty before `start`;
-    `waiting` lies in the inbox and was not taken in yet. `is_over`: the newest model is the last, and perhaps not of the
-    last round; `best` of those scored. `reported` are the sites whose report on the last model and the test fold is
-    here. From `deadline` on the round closes without who is missing; empty where it waits for ever. `awaits`: which
-    files come before the first model. `central`: what its noise has cost so far. `rotating`: whose next key the next
-    model brings. `revoked`: whose key was taken back.
+    `waiting` lies in the inbox and was not taken in yet. `is_over`: the newest model is the last, and perhaps not of
+    the last round; `best` of those scored. `reported` are the sites whose report on the last model and the test fold
+    is here. From `deadline` on the round closes without who is missing; empty where it waits for ever. `awaits`:
+    which files come before the first model. `central`: what its noise has cost so far. `rotating`: whose next key the
+    next model brings. `revoked`: whose key was taken back.
     """
 
     title: str

@@ -27,10 +27,10 @@ TUNED = "tuned"  # what a note is called that says what became of fine-tuning
 @dataclass(frozen=True)
 class Status:
     """`round` and `attempt` are those of the newest model, -1 and 1 before the first; `ack` says what became of the
-    last update, and `lap` who trains when, where the round is one. `is_over`: the newest model is the last, and perhaps
-    not of the last round. `approved`: the sites whose approvals came with the newest model, by name; `unpinned`: those that
-    nobody called; `rotating`: who has named a next key that the federation does not have yet; `revoked`: whose key was
-    taken back.
+    last update, and `lap` who trains when, where the round is one. `is_over`: the newest model is the last, and
+    perhaps not of the last round. `approved`: the sites whose approvals came with the newest model, by name;
+    `unpinned`: those that nobody called; `rotating`: who has named a next key that the federation does not have yet;
+    `revoked`: whose key was taken back.
     """
 
     name: str
