@@ -81,10 +81,12 @@ class Reference:
 
 @dataclass(frozen=True)
 class Verified:
-    """`owner` and `federation` (its spoken fingerprint) are empty without a federation file. `encoding` is the one that
-    its recipe asks of an update, of which small tensors take no part.
+    """`owner` and `federation` (its spoken fingerprint) are empty without a federation file. It may be of a `version`
+    behind the `approved` one (spoken, too). `encoding` is the one that its recipe asks of an update, of which small
+    tensors take no part.
 
-    That file is self-signed: it vouches only for who has compared its fingerprint with the coordinator's.
+    That file is self-signed: it vouches only for who has compared its fingerprint with the coordinator's. That a later
+    version follows the approved one is its own word, too.
     """
 
     inspected: Inspected
@@ -93,6 +95,8 @@ class Verified:
     payloads: list[tuple[str, int, str]]
     checked: list[str]
     encoding: str = ""
+    version: int = 0
+    approved: str = ""
 
 
 def inspect(path: Path, age_key: Path | None = None) -> Inspected:
@@ -147,9 +151,12 @@ def verify(path: Path, federation_path: Path | None, age_key: Path | None = None
         checked += ["approvals of sites"] if found.kind == "model" and looks_in else []
         has_tensors = found.kind in ("model", "update", "state")
         checked += ["tensor table and finite numbers"] if has_tensors and looks_in else []
-    spoken = keys.spoken(known.federation.digest) if known else ""
-    asked = known.recipe.update.encoding if known and found.kind == "update" else ""
-    return Verified(found, owner.name if owner else "", spoken, names, checked, asked)
+    if known is None:
+        return Verified(found, "", "", names, checked)
+    agreed, asked = known.federation, known.recipe.update.encoding if found.kind == "update" else ""
+    spoken, approved = keys.spoken(agreed.digest), keys.spoken(agreed.root)
+    name = owner.name if owner else ""
+    return Verified(found, name, spoken, names, checked, asked, agreed.founding.version, approved)
 
 
 def look_inside(
@@ -241,7 +248,9 @@ def _role(envelope: Envelope, known: Federation | None, later: Federation | None
         owner = succession.owner_since(known, later, envelope.signature.public_key)
     if owner is None:
         key = keys.fingerprint(envelope.signature.public_key)
-        raise FedmedError("FM-SIG-03", f"{kind}: {key} is not in the roster")
+        version = known.founding.version
+        since = "if it replaced another one since, give the newest federation file"
+        raise FedmedError("FM-SIG-03", f"{kind}: {key} is not in the roster of version {version}; {since}")
     if kind not in owner.kinds:
         raise FedmedError("FM-SIG-04", f"{owner.name} signed {kind}: expected one of {', '.join(owner.kinds)}")
     return owner

@@ -29,7 +29,8 @@ class Peer:
 @dataclass(frozen=True)
 class Fingerprints:
     """`key` is what `ssh-keygen -lf` prints, `next_key` the one that a rotation names; `join` and `federation` are what
-    people read over the phone. `peers` are the other sites. `is_revoked`: the coordinator took back the key of this
+    people read over the phone, of the version that they approved; `version` is the one in force, with the fingerprint
+    `later` where it follows that. `peers` are the other sites. `is_revoked`: the coordinator took back the key of this
     workspace.
     """
 
@@ -39,6 +40,8 @@ class Fingerprints:
     peers: list[Peer]
     next_key: str = ""
     is_revoked: bool = False
+    version: int = 0
+    later: str = ""
 
 
 def fingerprints(root: Path) -> Fingerprints:
@@ -47,6 +50,7 @@ def fingerprints(root: Path) -> Fingerprints:
     key = workspace.held_key(root, record).public_key().public_bytes_raw()
     own = next((known.id for known in record.said if known.kind == "join"), "")
     agreed = min(record.of("federation"), key=lambda known: known.seq, default=None)  # the version people compared
+    newest = record.newest("federation")
     path = workspace.next_key(root)
     next_ = keys.fingerprint(keys.load(path).public_key().public_bytes_raw()) if path.exists() else ""
     return Fingerprints(
@@ -56,6 +60,8 @@ def fingerprints(root: Path) -> Fingerprints:
         _peers(root, record, keys.fingerprint(key)),
         next_ if next_ != keys.fingerprint(key) else "",
         keys.fingerprint(key) in record.revoked,
+        newest.version if newest else 0,
+        keys.spoken(newest.id) if newest and newest != agreed else "",
     )
 
 

@@ -132,7 +132,7 @@ class Shelf:
         Raises FedmedError FM-TRU-11 when one of the two is not here, and as `inspection.verify`.
         """
         path, said = self._get(id_)
-        known = self._reference(getattr(said.predicate, "federation", None))
+        known = self._reference(getattr(getattr(said.predicate, "federation", None), "digest", ""))
         fd = files.open_regular(path)
         self._stack.callback(os.close, fd)
         with _named(path):
@@ -163,13 +163,31 @@ class Shelf:
         opened = {name: file.fileno() for name, file in clear.items()}
         return replace(taken, said=said, opened=opened, first=first)
 
-    def _reference(self, membership: object) -> Reference:
-        digest = getattr(membership, "digest", "")
-        if digest not in self._references:
-            path, _ = self._get(digest)
+    def _reference(self, digest: str) -> Reference:
+        """A version of the federation, which follows, over those between, the one whose fingerprint people compare: by
+        its own word alone any file may be a later version.
+        """
+        chain: list[tuple[Path, Reference]] = []
+        previous = digest
+        while previous and previous not in self._references:
+            path, _ = self._get(previous)
             with _named(path):
-                self._references[digest] = inspection.read_federation(path)
+                found = inspection.read_federation(path)
+            chain.append((path, found))
+            previous = found.federation.founding.previous or ""
+        for path, found in reversed(chain):
+            if previous := found.federation.founding.previous or "":
+                self._require_follows(path, self._references[previous])
+            self._references[found.federation.digest] = found
         return self._references[digest]
+
+    def _require_follows(self, path: Path, before: Reference) -> None:
+        fd = files.open_regular(path)
+        try:
+            with _named(path):
+                inspection.check(reading.reader(fd), before)
+        finally:
+            os.close(fd)
 
     def _get(self, id_: str) -> tuple[Path, Statement]:
         if id_ not in self._found:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedmed.cli.screen import Json, Screen, Workspace, plain, write
 from fedmed.errors import CODES, FedmedError
+
+if TYPE_CHECKING:
+    from fedmed.auditor.inspection import Verified
 
 keys_app = typer.Typer(help="Fingerprints, and the roster for ssh-keygen.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The workspace's own record.", no_args_is_help=True)
@@ -116,7 +119,7 @@ def verify(
     found = inspection.verify(file, federation, key)
     whose = f"{found.owner}'s key" if found.owner else f"{found.inspected.key}, an owner not checked"
     if found.federation:  # a file that anyone can have signed: who the key belongs to is its word
-        whose += f" by the federation {found.federation} (compare it with the coordinator's)"
+        whose += f" by {_whose_word(found)}"
     out.say(f"good: {found.inspected.kind} of {found.inspected.sender}, signed by {whose}")
     out.say("checked: " + "; ".join(found.checked))
     said = found.inspected
@@ -132,9 +135,19 @@ def verify(
             "recipe_encoding": found.encoding,
             "owner": found.owner,
             "federation": found.federation,
+            "version": found.version,
+            "approved": found.approved,
             "checked": found.checked,
         }
     )
+
+
+def _whose_word(found: Verified) -> str:
+    """What people compare; a later version says itself which one it follows."""
+    if found.version == 1:
+        return f"the federation {found.federation} (compare it with the coordinator's)"
+    compare = "compare both with the coordinator's: fedmed keys fingerprint"
+    return f"version {found.version}, {found.federation}, of the federation {found.approved} ({compare})"
 
 
 def explain(
@@ -178,6 +191,8 @@ def fingerprint(workspace: Workspace = Path(), as_json: Json = False) -> None:
         out.say(f"join, to read to the coordinator and to other sites: {found.join}")
     if found.federation:
         out.say(f"federation in force here: {found.federation}")
+    if found.later:
+        out.say(f"version {found.version}, which follows the one that people approved: {found.later}")
     for peer in found.peers:
         pinned = f", {'pinned' if peer.is_pinned else 'not pinned'}" if found.join else ""
         out.say(f"site {peer.name}: key {peer.key}{', revoked' if peer.is_revoked else pinned}")
