@@ -76,14 +76,11 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     FM-SHR-01 to -06, FM-KEY-*, FM-TRU-11.
     """
     found, federation, agreed = site.workspace, consent.agreement.federation, terms(consent)
-    if site.settings.absent:
-        raise FedmedError("FM-MSK-06", f"absent: expected no class, got {len(site.settings.absent)}")
     body, round_ = body_of(site, model), model.round_number
     if why := sits_out(site, round_, model.attempt, body.masks):
         next_ = f"send what is new in outbox/, and wait for model-r{round_ + 1:04d}.fedmed"
         raise FedmedError("FM-ROS-07", f"round {round_}, attempt {model.attempt}: {why}", next=next_)
-    _require_approved(site, consent, model)
-    _require_known(site, consent, agreed.colluders)
+    require_people(site, consent, model)
     mine = next((each for each in body.masks if each.site == found.name), None)
     if mine is None or body.clip is None:
         raise FedmedError("FM-SHR-03", f"model of round {model.round}: no mask certificate of this site")
@@ -92,6 +89,18 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     own = maskkeys.of(found.mask_keys, found.key, mine)
     certificates.check_all(body.masks, federation, own, _highest(site, model))
     return Masking(own, seeds.context(model.id, body.masks, agreed.threshold), agreed.quantiser(clip))
+
+
+def require_people(site: Site, consent: Approved, model: Known | None) -> None:
+    """What people must have done first: labelled every class, approved, called each other. `model` is None where it is
+    not taken in yet. Raises FedmedError FM-MSK-01, -02, -06.
+    """
+    if site.settings.absent:
+        raise FedmedError("FM-MSK-06", f"absent: expected no class, got {len(site.settings.absent)}")
+    if model is not None:
+        _require_approved(site, consent, model)
+    if pins.unpinned(site.workspace, consent.agreement.federation):  # else `status` needs no numpy
+        _require_known(site, consent, terms(consent).colluders)
 
 
 def sits_out(site: Site, round_: int, attempt: int, listed: Sequence[Certificate]) -> str:

@@ -77,6 +77,14 @@ def begin(
     return Private(taken, mechanism)
 
 
+def require_left(site: Site, consent: Approved, cases: Datalist, round_: int, checkpoint: Path) -> None:
+    """That `begin` would find enough for this round; nothing is written. Raises FedmedError FM-PRV-01 to -06."""
+    store = budget.peek(site)
+    persons = pseudonyms.persons_of(site, store, cases)
+    if _held(store, checkpoint.with_suffix(BEGUN), _planned(site, consent, persons, round_)) is None:
+        _require_affordable(site, store, persons, _wanted(site, consent, store, persons, round_))
+
+
 def block(site: Site, private: Private | None) -> PrivacyBlock | None:
     """What the update of a round says, once it is trained: a crash on the way may have cost more than was reserved.
 

@@ -93,6 +93,8 @@ def _due(site: Site, arrivals: list[Arrival], now: datetime) -> Due:
     due = status.due(site, consent, arrivals)
     if due.held is not None:
         raise due.held.error()
+    if due.refused is not None:
+        raise due.refused
     if consent is not None and (due.step or due.waiting):
         agreement.require_valid(site.workspace, consent.agreement, now)
     return due

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from fedmed.errors import FedmedError
 from fedmed.exchange import approvals, archived, bodies, bodies_reports, intake, keys, pins, predicates, rotations
 from fedmed.site import desk, laps, masks
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.certificates import Certificate
     from fedmed.exchange.intake import Arrival
+    from fedmed.exchange.record import Known
     from fedmed.exchange.verdict import Verdict
     from fedmed.site.desk import Approved, Site
 
@@ -30,7 +32,7 @@ class Status:
     last update, and `lap` who trains when, where the round is one. `is_over`: the newest model is the last, and
     perhaps not of the last round. `approved`: the sites whose approvals came with the newest model, by name;
     `unpinned`: those that nobody called; `rotating`: who has named a next key that the federation does not have yet;
-    `revoked`: whose key was taken back.
+    `revoked`: whose key was taken back. `refusal`: why the step that is due would fail.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Status:
     rotating: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     attempt: int = 1
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Due:
     """What comes next, and whose turn it is. `next` says it to a person, who may always decide otherwise.
 
     `step` is due and `why` says why. Without a step, `waiting` names what must come first, from a person or by carrier;
-    `held` is what was said of a file that a person must decide about. Without any of them nothing is left to do.
+    `held` is what was said of a file that a person must decide about, `refused` why the step that is due would fail.
+    Without any of them nothing is left to do.
     """
 
     next: str
@@ -65,15 +69,16 @@ class Due:
     why: str = ""
     waiting: str = ""
     held: Verdict | None = None
+    refused: FedmedError | None = None
 
 
 def status(root: Path, now: datetime) -> Status:
     site = desk.peek(root)
     consent = desk.approved(site)
     waiting = intake.look_at_all(site.workspace, desk.terms(consent), now)
-    next_ = due(site, consent, waiting).next
+    next_ = due(site, consent, waiting)
     if consent is None:
-        return Status(site.settings.name, "", "", -1, 0, False, False, "", waiting, next_)
+        return Status(site.settings.name, "", "", -1, 0, False, False, "", waiting, next_.next)
     record = site.workspace.record
     model = record.newest("model")
     round_ = -1 if model is None or model.round is None else model.round
@@ -90,7 +95,7 @@ def status(root: Path, now: datetime) -> Status:
         update_sent=sent,
         ack=_ack(site) if round_ or consent.recipe.data.pools else "",
         waiting=waiting,
-        next=next_,
+        next=next_.next,
         lap=list(model.order) if model else [],
         is_over=model is not None and model.last,
         approved=_approved(site, consent),
@@ -98,6 +103,7 @@ def status(root: Path, now: datetime) -> Status:
         rotating=[each.sender for each in rotations.pending(record, federation)],
         revoked=pins.revoked(record, federation),
         attempt=attempt,
+        refusal=str(next_.refused or ""),
     )
 
 
@@ -135,6 +141,13 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
     """`arrivals` are the files of the inbox, looked at or taken in. Raises FedmedError FM-TRU-11."""
     if consent is None:
         return _before_consent(site, arrivals)
+    if _is_revoked(site, arrivals):
+        words = f"{site.settings.name}: the coordinator has revoked this workspace's key"
+        return _refused(FedmedError("FM-ROS-11", words))
+    return _with_consent(site, consent, arrivals)
+
+
+def _with_consent(site: Site, consent: Approved, arrivals: list[Arrival]) -> Due:
     known = site.workspace.record.newest("model")
     before = -1 if known is None else known.round_number
     held = _held(arrivals, before)
@@ -152,6 +165,18 @@ def due(site: Site, consent: Approved | None, arrivals: list[Arrival]) -> Due:
     has_hop = any(each.verdict.statement and each.verdict.statement.kind == "update" for each in accepted)
     is_last = _is_last(site, accepted, round_)
     return _after(site, consent, accepted, round_, is_last=is_last, is_new=round_ > before, has_hop=has_hop)
+
+
+def _refused(error: FedmedError) -> Due:
+    return Due(error.next, waiting=error.message, refused=error)
+
+
+def _is_revoked(site: Site, arrivals: list[Arrival]) -> bool:
+    """This workspace itself, also by a file that is not taken in yet."""
+    said = [each.verdict.statement.predicate for each in arrivals if each.verdict.statement]
+    coming = [each.body.key for each in said if isinstance(each, predicates.RevocationPredicate)]
+    own = keys.fingerprint(site.workspace.public_key)
+    return own in site.workspace.record.revoked or own in coming
 
 
 def _before_consent(site: Site, arrivals: list[Arrival]) -> Due:
@@ -215,8 +240,24 @@ def _in_a_round(site: Site, consent: Approved, accepted: list[Arrival], round_: 
         model = record.model(round_)
         if model and not has_hop and (words := laps.waits_for(site, model)):
             return Due(f"wait for {words}", waiting=f"round {round_}: {words}")
-        return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
+        return _to_train(site, consent, model, round_)
     return _behind_the_update(site, accepted, round_, attempt, masks=consent.masks)
+
+
+def _to_train(site: Site, consent: Approved, model: Known | None, round_: int) -> Due:
+    """`train-local`, where it would not refuse to begin."""
+    try:
+        if consent.masks:
+            masks.require_people(site, consent, model)
+        is_trained = consent.masks and site.workspace.record.of("update", sender=site.settings.name, round=round_)
+        if consent.recipe.dp is not None and not is_trained:
+            from fedmed.site import private, rounds, train  # noqa: PLC0415 - numpy, which `status` else needs not
+
+            cases = rounds.require_cases(site, consent)
+            private.require_left(site, consent, cases, round_, train.checkpoint(site, round_))
+    except FedmedError as error:
+        return _refused(error)
+    return Due("fedmed train-local", "train-local", f"model r{round_:04d} is not answered yet")
 
 
 def _newest_attempt(site: Site, accepted: list[Arrival], round_: int) -> tuple[int, list[Certificate]]:
@@ -238,7 +279,8 @@ def _behind_the_update(site: Site, accepted: list[Arrival], round_: int, attempt
     coming = [each for each in said if each and isinstance(each.predicate, predicates.UnmaskRequestPredicate)]
     if coming or record.of("unmask-request", round=round_, attempt=attempt):
         return Due("fedmed unmask", "unmask", f"the coordinator asks for shares of the masks of round {round_}")
-    files_ = f"unmask-request-r{round_:04d}-{site.settings.name}.fedmed, or {file}"
+    again = f"-a{attempt}" if attempt > 1 else ""
+    files_ = f"unmask-request-r{round_:04d}{again}-{site.settings.name}.fedmed, or {file}"
     return Due(f"wait for {files_}", waiting=f"the coordinator's {files_}")
 
 

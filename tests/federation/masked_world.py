@@ -23,15 +23,21 @@ MASKED = {"masking": "dm2", "clip": {"norm": CLIP}}
 
 
 def founded(
-    root: Path, names: tuple[str, ...] = NAMES, *, strategy: Any = None, encryption: str = "none", **aggregation: Any
+    root: Path,
+    names: tuple[str, ...] = NAMES,
+    *,
+    strategy: Any = None,
+    encryption: str = "none",
+    called: tuple[str, ...] | None = None,
+    **aggregation: Any,
 ) -> Simulation:
-    """All have approved, and model r0 lies in every inbox."""
+    """All have approved, all, or those in `called`, were called by everybody, and model r0 lies in every inbox."""
     limits = {"rounds": 3, "min_sites": 3, "deadline_days": 7, "max_num_cases": 100, "encryption": encryption}
     world = Simulation(root, names).found(strategy=strategy, aggregation={**MASKED, **aggregation}, **limits)
     world.coordinator.aggregate(world.now)
     world.carry_down()
     for name in names:
-        call(world, name, names)
+        call(world, name, names if called is None else called)
     return world
 
 

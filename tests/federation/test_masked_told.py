@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from fedmed.cli import tables
 from fedmed.cli.app import app
+from fedmed.coordinator import revoke, void
 from fedmed.coordinator import status as desk_status
 from fedmed.coordinator import unmask as asking
-from fedmed.coordinator import void
 from fedmed.errors import FedmedError
+from fedmed.site import run, train
 from fedmed.site import status as bedside
-from fedmed.site import train
 from fedmed.site import unmask as answering
 from tests.federation import masked_world
 
@@ -138,6 +138,7 @@ def test_a_site_says_which_attempt_it_is(voided: Simulation) -> None:
     assert (tables.named(done), tables.trained(done)) == ("round 0, attempt 2", words)
     masked_world.send(voided, dict.fromkeys(TRIO, 1.0))
     masked_world.ask(voided)
+    assert at(voided, site).next == "fedmed unmask"
     told = tables.answered(answering.unmask(site.root, voided.now))
     assert told == "round 0, attempt 2: answered: shares for the sum of aa, bb, cc"
 
@@ -157,3 +158,41 @@ def test_aggregate_behind_a_masked_model_waits_for_updates(second: Simulation) -
     masked_world.send(second, dict.fromkeys(TRIO, 1.0))
     error = refused(lambda: coordinator.aggregate(second.now))
     assert (error.code, error.next) == ("FM-MSK-07", "fedmed unmask")
+
+
+# --- a step that would be refused ------------------------------------------------------------------------------------
+
+
+def test_a_site_that_was_revoked_is_told_so(world: Simulation) -> None:
+    """Also before the file is taken in. Another one goes on."""
+    said = revoke.revoke(world.coordinator.root, "aa", 1, "stolen", world.now).posted
+    for name in ("aa", "bb"):
+        world.sites[name].deliver(said.read_bytes(), world.now)
+    site = world.sites["aa"]
+    for look in (at, lambda *found: site.look(world.now) and at(*found)):
+        found = look(world, site)
+        assert (found.next, found.refusal[:9]) == (
+            "call the coordinator, and keep this workspace as it is",
+            "FM-ROS-11",
+        )
+    assert "not possible now: FM-ROS-11 aa: the coordinator has revoked" in shown(site)
+    assert refused(lambda: run.plan(site.root, world.now)).code == "FM-ROS-11"
+    assert (at(world, world.sites["bb"]).next, at(world, world.sites["bb"]).refusal) == ("fedmed train-local", "")
+
+
+def test_who_has_called_too_few_is_told_before_training(tmp_path: Path) -> None:
+    world = with_cases(masked_world.founded(tmp_path / "world", TRIO, called=()))
+    site = world.sites["aa"]
+    for _ in ("in the inbox", "taken in"):
+        found = at(world, site)
+        assert (found.next, found.refusal[:9]) == ("call these hospitals, and then: fedmed keys pin bb cc", "FM-MSK-02")
+        site.look(world.now)
+    assert refused(lambda: run.plan(site.root, world.now)).code == "FM-MSK-02"
+    masked_world.call(world, "aa", ["bb"])
+    assert at(world, site).next == "fedmed train-local", "one may collude"
+
+
+def test_the_request_that_is_awaited_has_the_name_of_its_attempt(voided: Simulation) -> None:
+    site = voided.sites["aa"]
+    masked_world.send(voided, {"aa": 1.0})
+    assert at(voided, site).next == "wait for unmask-request-r0000-a2-aa.fedmed, or model-r0001.fedmed"

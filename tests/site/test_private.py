@@ -19,7 +19,7 @@ from fedmed.errors import FedmedError
 from fedmed.exchange import archived
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
-from fedmed.site import approve, budget, desk, partition, private, pseudonyms, recover, spent, train
+from fedmed.site import approve, budget, desk, partition, private, pseudonyms, recover, spent, status, train
 from fedmed.site.train import Options
 from tests import small, tables
 from tests.coded import code_of
@@ -194,6 +194,11 @@ def test_what_is_spent_is_refused_before_anything_is_trained(ready: small.Federa
     assert code_of(lambda: trained(ready.site("aa"))) == "FM-PRV-04"
     assert store_of(ready.site("aa")).reserved == {}
     assert not (ready.site("aa") / "state" / "checkpoints" / "r0000-a1.safetensors").exists()
+    told_by = status.status(ready.site("aa"), small.now())
+    assert (told_by.next, told_by.refusal[:9]) == ("fedmed privacy status", "FM-PRV-04")
+    with_budget(ready.site("aa"), ready.root / "budget-aa", max_epsilon=10)
+    told_by = status.status(ready.site("aa"), small.now())
+    assert (told_by.next, told_by.refusal) == ("fedmed train-local", "")
 
 
 @pytest.mark.slow
@@ -372,6 +377,7 @@ def test_a_killed_round_goes_on_when_the_target_has_nothing_left(
     with pytest.raises(KeyboardInterrupt):
         train.train(site, small.now(), Options(device="cpu"), killed)
     monkeypatch.setattr(private, "_noise", lambda *_: None)
+    assert status.status(site, small.now()).next == "fedmed train-local"
     trained(site)
     (found,) = store_of(site).reserved.values()
     assert found.sealed
