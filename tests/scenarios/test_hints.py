@@ -57,7 +57,9 @@ def test_a_remedy_that_is_a_command_can_be_run(
         place = small.joined(torch_world.root / "joined").coordinator
     if code == "FM-USE-02":
         training_fedmed.ok("partition", cwd=place)
-    remedy = CODES[code].remedy.replace("FILE", "inbox/model-r0000.fedmed").replace("DIR", "aa")
+    remedy = CODES[code].remedy
+    for word, meant in (("FILE", "inbox/model-r0000.fedmed"), ("DIR", "aa"), ("NAME", "coordinator")):
+        remedy = remedy.replace(word, meant)
     assert re.fullmatch(r"fedmed [a-zA-Z0-9./ -]+", remedy), "a command and nothing else"
     words = shlex.split(remedy)[1:]
     if code == "FM-TRU-07":
