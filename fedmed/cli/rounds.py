@@ -80,15 +80,13 @@ def train_local(
     elif trained.over:
         out.say(f"the federation is over: round {trained.round} is the last")
         out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
-    elif trained.body is not None and trained.body.facts is None:
+    elif trained.body is not None and trained.facts is None:
         out.say(f"{tables.named(trained)}: was trained before; the update is masked, and tells nothing of this site")
         tables.lines(out, trained.promises)
         out.say(f"next: bring {trained.posted} to the coordinator")
-    elif trained.body is not None:
-        facts = trained.body.told
-        out.say(f"{tables.named(trained)}: {tables.trained(trained)}, {tables.steps(facts)}")
-        received = ", ".join(f"{row.metric} {screen.number(row.mean)}" for row in facts.base_metrics)
-        out.say(f"the model received, on this site's validation cases: {received or '-'}")
+    elif trained.body is not None and trained.facts is not None:
+        out.say(f"{tables.named(trained)}: {tables.trained(trained)}, {tables.steps(trained.facts)}")
+        out.say(tables.received(trained.facts, is_masked=trained.body.masked is not None))
         tables.lines(out, trained.promises)
         behind = f", for {trained.behind}, who goes on from it" if trained.behind else ""
         out.say(f"next: bring {trained.posted} to the coordinator{behind}")

@@ -48,6 +48,14 @@ def steps(facts: UpdateFacts) -> str:
     return f"{facts.num_steps} steps on {facts.num_cases} cases, loss {loss}"
 
 
+def received(facts: UpdateFacts, *, is_masked: bool) -> str:
+    """How good the model is that this round began with."""
+    if is_masked:
+        return "the update is masked and tells none of that; the model received is scored by fedmed evaluate alone"
+    scores = ", ".join(f"{row.metric} {number(row.mean)}" for row in facts.base_metrics)
+    return f"the model received, on this site's validation cases: {scores or '-'}"
+
+
 def shares(out: Screen, made: Aggregated) -> None:
     out.say(
         f"model r{made.round:04d} {'made' if made.is_new else 'was made before'}{', the last' if made.last else ''}"

@@ -100,7 +100,7 @@ def _trained(out: Screen, begin: str, found: Any) -> None:
     if found.body is None:  # a later model came in the meantime, and it is the last
         out.say(f"{begin} the federation is over, round {found.round} is the last")
         return
-    facts = found.body.facts
+    facts = found.facts
     if facts is None:
         out.say(f"{begin} {tables.named(found)} was trained before; the update is masked")
         return

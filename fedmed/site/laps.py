@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Turn:
-    """`before` is the update to go on from, None for the first of a lap and outside of laps; `behind` the site that
-    goes on from here, empty for the last and outside of laps.
-    """
+    """`before` is the update to go on from, None for the first of a lap and outside of laps."""
 
     before: Known | None = None
-    behind: str = ""
 
     @property
     def chain(self) -> str | None:
@@ -32,13 +29,13 @@ def turn(site: Site, model: Known) -> Turn:
     """Raises FedmedError FM-CYC-01 while the update of the site before is not here."""
     if not model.order:
         return Turn()
-    first, behind_ = laps.neighbours(model.order, site.workspace.name)
+    first, _ = laps.neighbours(model.order, site.workspace.name)
     if waiting := waits_for(site, model):
         file = f"update-r{model.round_number:04d}-{first}.fedmed"
         next_ = f"put {file}, from the coordinator or from {first}, into inbox/ and run the command again"
         raise FedmedError("FM-CYC-01", f"round {model.round}: waits for {waiting}", next=next_)
     before = site.workspace.record.newest("update", sender=first, round=model.round) if first else None
-    return Turn(before, behind_)
+    return Turn(before)
 
 
 def waits_for(site: Site, model: Known) -> str:

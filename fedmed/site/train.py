@@ -59,7 +59,8 @@ class Trained:
     """The update that is in the outbox. `is_new` is false when it had been sealed before, or the federation is over.
 
     `is_trained` is false of one that was trained for an attempt before, and only masked again. `behind` is the site
-    that goes on from it in a lap. `promises`: what its patients and this hospital are promised.
+    that goes on from it in a lap. `promises`: what its patients and this hospital are promised. `body` is what was
+    sealed; `facts` are of the training, and of a masked update at hand only where it was sealed just now.
     """
 
     round: int
@@ -72,6 +73,7 @@ class Trained:
     promises: list[str] = field(default_factory=list)
     attempt: int = 1
     is_trained: bool = True
+    facts: bodies.UpdateFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -114,19 +116,16 @@ def train(
         if round_ <= site.workspace.record.answered:
             raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored")
         turn = laps.turn(site, model)
-        is_trained = True
-        if consent.masks:
-            known, body, is_trained = _masked(site, consent, model, turn, options, now, progress)
-        else:
+        if not consent.masks:
             body, made, reserved = _train(site, consent, model, turn, options, progress, now)
             known = _say(site, consent, model, body, [_plain(consent, made)], now, made.kept)
             private.end(site, reserved, known.id, now)
+            facts, is_trained = body.facts, True
+        else:
+            known, facts, is_trained = _masked(site, consent, model, turn, options, now, progress)
         _forget(site, round_)
-        posted = sealing.post(site.workspace, known)
-        return Trained(
-            round_, True, False, body, posted, arrivals, turn.behind, promises.so_far(consent.recipe, body.privacy),
-            model.attempt, is_trained,
-        )  # fmt: skip
+        found = _found(site, consent, known, arrivals)
+        return replace(found, is_new=True, is_trained=is_trained, facts=facts)
 
 
 def _note(site: Site, options: Options, now: datetime) -> None:
@@ -222,9 +221,9 @@ def _masked(
     options: Options,
     now: datetime,
     progress: Callable[[str, int, int], None],
-) -> tuple[Known, bodies.Update, bool]:
-    """Train, or take what was trained for another attempt, and seal it behind masks: once, whatever happens. The body
-    that is given back has the facts, for this site's operator alone. Whether it trained comes last.
+) -> tuple[Known, bodies.UpdateFacts, bool]:
+    """Train, or take what was trained for another attempt, and seal it behind masks: once, whatever happens. The facts
+    are given back for this site's operator alone. Whether it trained comes last.
 
     Raises FedmedError FM-MSK-01, -02, -04, -06, FM-SHR-*, and as `train`.
     """
@@ -244,7 +243,7 @@ def _masked(
     once = {"context": masking.context.x, "mask": masking.own.certificate.index}
     known = _say(site, consent, model, hidden.body, hidden.contents, now, once=once)
     private.end(site, reserved, known.id, now)
-    return known, found.body, is_trained
+    return known, found.body.told, is_trained
 
 
 def _say(
@@ -303,4 +302,5 @@ def _found(site: Site, consent: Approved, said: Known, arrivals: list[Arrival]) 
         laps.behind(site, said.round_number),
         promises.so_far(consent.recipe, body.privacy if body else None),
         said.attempt,
+        facts=body.facts if body else None,
     )

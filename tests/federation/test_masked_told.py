@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
+from fedmed.auditor import inspection
 from fedmed.cli import tables
 from fedmed.cli.app import app
 from fedmed.coordinator import revoke, void
@@ -141,6 +142,26 @@ def test_a_site_says_which_attempt_it_is(voided: Simulation) -> None:
     assert at(voided, site).next == "fedmed unmask"
     told = tables.answered(answering.unmask(site.root, voided.now))
     assert told == "round 0, attempt 2: answered: shares for the sum of aa, bb, cc"
+
+
+def test_what_is_told_of_a_masked_update_is_what_was_sealed(voided: Simulation) -> None:
+    """And what was trained is this site's own to see, beside it."""
+    site = voided.sites["aa"]
+    site.look(voided.now)
+    done = train.train(site.root, voided.now, train.Options(), lambda *_: None)
+    assert isinstance(done, train.Trained)
+    assert done.posted is not None
+    assert done.body == inspection.inspect(done.posted).statement.predicate.body
+    assert done.body is not None
+    assert done.body.facts is None
+    assert done.body.masked is not None
+    assert done.facts is not None
+    assert done.facts.num_steps > 0
+    told = tables.received(done.facts, is_masked=True)
+    assert told == "the update is masked and tells none of that; the model received is scored by fedmed evaluate alone"
+    again = train.train(site.root, voided.now, train.Options(), lambda *_: None)
+    assert isinstance(again, train.Trained)
+    assert (again.body, again.facts, again.is_new) == (done.body, None, False)
 
 
 # --- the coordinator's command again ---------------------------------------------------------------------------------
