@@ -60,11 +60,16 @@ def _again(code: str, message: str, next_: str, local: str) -> FedmedError:
 
 @contextmanager
 def about(path: Path) -> Iterator[None]:
-    """What is refused inside names this file in its remedy: a hint can be run as it is printed."""
+    """What is refused inside names this file in its remedy: a hint can be run as it is printed, and who gave several
+    files sees which one is none. The message, which is logged, does not name it.
+    """
     try:
         yield
     except FedmedError as error:
-        error.next = error.next.replace("FILE", shlex.quote(str(path)))
+        name = shlex.quote(str(path))
+        error.next = error.next.replace("FILE", name)
+        if error.code in ("FM-FRM-01", "FM-WAI-04"):
+            error.next = f"{name}: {error.next}"
         raise
 
 

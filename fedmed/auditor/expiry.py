@@ -36,9 +36,8 @@ def warnings(root: Path, now: datetime) -> list[str]:
         since = [each.time for each in entries if each.event == "founded" or each.facts.get("what") == KEY][-1]
         left = _words(statement.to_time(statement.from_time(since) + KEY_LIFE), now)
         if agreed and left and not (model and model.last):
-            found.append(
-                f"this workspace's key has been in use since {since}; replace it before {left}: fedmed keys rotate"
-            )
+            command = "fedmed keys rotate -w HERE"
+            found.append(f"this workspace's key has been in use since {since}; replace it before {left}: {command}")
     except Exception:  # noqa: BLE001 - whatever is wrong here, the command itself says it, with its own words
         return []
     return found

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fedmed import files
+from fedmed.auditor import keyring
 from fedmed.errors import FedmedError, about
 from fedmed.exchange import (
     admission,
@@ -16,7 +17,6 @@ from fedmed.exchange import (
     artifact,
     bodies,
     decrypting,
-    examining,
     federation,
     keys,
     laps,
@@ -109,7 +109,8 @@ def inspect(path: Path, age_key: Path | None = None) -> Inspected:
         _role(envelope, None)
         said = _stated(envelope, None)
         if age_key is not None and said.hides:
-            said = _told(fd, envelope, said, age_key)
+            with keyring.opened_by(said):
+                said = _told(fd, envelope, said, age_key)
         return _inspected(fd, envelope, said)
 
 
@@ -135,7 +136,8 @@ def verify(path: Path, federation_path: Path | None, age_key: Path | None = None
     with _opened(path) as fd:
         envelope, said, owner = check(reading.reader(fd), known)
         if is_open := said.is_encrypted and known is not None and age_key is not None:
-            said, _ = look_inside(path, age_key, envelope, said, known)
+            with keyring.opened_by(said):
+                said, _ = look_inside(path, age_key, envelope, said, known)
         found = _inspected(fd, envelope, said)
     names = [
         (part.name, part.bytes, found.statement.digest_of(part.name)) for part in found.statement.predicate.payload
@@ -200,8 +202,7 @@ def read_federation(path: Path) -> Reference:
     """Raises FedmedError FM-FRM-*, FM-SIG-*, FM-RCP-*, FM-TEN-01."""
     from fedmed import recipe  # noqa: PLC0415 - `inspect` needs none
 
-    with about(path):
-        data, envelope, said = examining.open_self_signed(path, "federation")
+    data, envelope, said = keyring.federation_file(path)
     chosen, tensors = (artifact.payload_bytes(data, envelope, said, name) for name in ("recipe.json", "tensors.json"))
     found = federation.from_statement(said, envelope.id)
     return Reference(found, recipe.from_bytes(chosen), shapes.table_from_bytes(tensors))

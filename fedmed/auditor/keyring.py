@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.errors import FedmedError, about
-from fedmed.exchange import examining, federation, keys, pins, workspace
+from fedmed.exchange import agekeys, examining, federation, keys, pins, workspace
 from fedmed.exchange.ledger import Ledger
 from fedmed.exchange.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from fedmed.exchange.artifact import Envelope
+    from fedmed.exchange.statement import Statement
+
+_NO_FEDERATION = ("FM-FRM-01", "FM-SIG-04")
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,61 @@ def allowed_signers(root: Path, federation_path: Path | None) -> str:
             raise FedmedError("FM-FED-03", "no federation is in force here")
         path = root / "archive" / f"{agreed.id}.fedmed"
         revoked = {keys.fingerprint_of(each.payload): each.created for each in reversed(record.of("revocation"))}
-    with about(path):
-        _, envelope, said = examining.open_self_signed(path, "federation")
+    _, envelope, said = federation_file(path)
     return federation.allowed_signers(federation.from_statement(said, envelope.id), said.predicate.created, revoked)
 
 
-def _record(root: Path) -> Record:
+def federation_file(path: Path) -> tuple[bytes, Envelope, Statement]:
+    """The one that somebody names. Raises FedmedError as `examining.open_self_signed`."""
+    try:
+        with about(path):
+            return examining.open_self_signed(path, "federation")
+    except FedmedError as error:
+        if error.code in _NO_FEDERATION:
+            error.next = f"{shlex.quote(str(path))}: give a federation file, such as federation-v0001.fedmed"
+        raise
+
+
+def age_key(root: Path | None, path: Path | None) -> Path | None:
+    """The key that somebody names as that of a recipient, else that of the workspace `root`.
+
+    Raises FedmedError FM-KEY-01, FM-KEY-02, FM-SET-01.
+    """
+    if path is None:
+        if root is not None:
+            _require_workspace(root)
+        return None if root is None else root / "keys" / "age.key"
+    try:
+        agekeys.load(path)
+    except FedmedError as error:  # no key of a workspace here is at fault
+        name = shlex.quote(str(path))
+        error.next = f"chmod 600 {name}" if error.code == "FM-KEY-01" else "give keys/age.key of a recipient: --age-key"
+        raise
+    return path
+
+
+@contextmanager
+def opened_by(said: Statement) -> Iterator[None]:
+    """What does not open with the key that was given is told as that: its bytes are those that were signed.
+
+    Raises FedmedError FM-AGE-02.
+    """
+    try:
+        yield
+    except FedmedError as error:
+        if error.code != "FM-AGE-02":
+            raise
+        names = ", ".join([said.sender, *(each.name for each in getattr(said.predicate, "recipients", ()))])
+        message = f"{said.kind} of {said.sender}: the age key given is not one of those that it is encrypted to"
+        next_ = f"give the age key of one of {names}: its workspace as -w, or its keys/age.key as --age-key"
+        raise FedmedError("FM-AGE-02", message, next=next_, local=error.local) from error
+
+
+def _require_workspace(root: Path) -> None:
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
+
+
+def _record(root: Path) -> Record:
+    _require_workspace(root)
     return Record(Ledger(root / "state" / "ledger.jsonl").entries)

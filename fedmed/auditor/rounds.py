@@ -190,7 +190,8 @@ def _require_readable(found: _Round, round_: int) -> None:
     if closed:
         held = "signatures, the digests of ciphertexts, and that the files name each other, hold"
         words = f"round {round_}: {len(closed)} of {len(found.files)} files are encrypted and were not opened; {held}"
-        next_ = f"fedmed ledger audit --round {round_} --age-key FILE, with keys/age.key of the coordinator"
+        command = f"fedmed ledger audit --round {round_} --age-key FILE -w HERE"
+        next_ = f"give keys/age.key of the coordinator, which opens all of them: {command}"
         raise FedmedError("FM-SHR-15", words, next=next_)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fedmed.exchange.artifact import Envelope
     from fedmed.exchange.statement import Statement
 
+_NOTHING = "give a workspace, or a folder with its archived files, as -w"
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -111,6 +113,8 @@ class Shelf:
             except FedmedError:
                 continue
             found[inspected.id] = (path, inspected.statement)
+        if not found:
+            raise FedmedError("FM-SET-01", "expected a workspace or an archive, found no signed file", next=_NOTHING)
         return found
 
     def models(self, round_: int) -> list[str]:

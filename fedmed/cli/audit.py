@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedmed.cli.screen import Json, Screen, Workspace, plain, write
+from fedmed.cli.screen import Json, Screen, Workspace, in_this_workspace, plain, write
 from fedmed.errors import CODES, FedmedError
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def inspect(
 
     Example: fedmed inspect inbox/update-r0003-st-olav.fedmed
     """
-    from fedmed.auditor import inspection  # noqa: PLC0415
+    from fedmed.auditor import inspection, keyring  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    key = _key_of(workspace, age_key)
+    key = keyring.age_key(workspace, age_key)
     found = inspection.inspect(file, key)
     predicate = found.statement.predicate
     out.say(f"{found.kind} of {found.sender}, id {found.id}")
@@ -72,19 +72,18 @@ def inspect(
     if found.statement.hides and key is None:
         out.say("what it tells is encrypted: a recipient sees it with fedmed inspect FILE -w WORKSPACE")
     body = plain(predicate.body) or {}
-    for key, value in {**body, **(body.pop("facts", None) or {})}.items():
-        out.say(f"  {key}: {_words(value)}")
+    facts = body.pop("facts", None) or {}
+    for name, value in {**body, **facts}.items():
+        out.say(f"  {name}: {_words(value)}")
     out.result(found)
 
 
-def _key_of(workspace: Path | None, age_key: Path | None) -> Path | None:
-    return age_key or (workspace / "keys" / "age.key" if workspace else None)
+def _audit_key(workspace: Path, age_key: Path | None) -> Path | None:
+    """That of a workspace, if none is given; an archive that somebody was given has none."""
+    from fedmed.auditor import keyring  # noqa: PLC0415
 
-
-def _own_key(workspace: Path) -> Path | None:
-    """That of a workspace; an archive that somebody was given has none."""
     path = workspace / "keys" / "age.key"
-    return path if path.exists() else None
+    return keyring.age_key(None, age_key) or (path if path.exists() else None)
 
 
 def _words(value: Any) -> str:
@@ -110,10 +109,10 @@ def verify(
 
     Example: fedmed verify update-r0003-st-olav.fedmed --federation federation-v0001.fedmed
     """
-    from fedmed.auditor import inspection  # noqa: PLC0415
+    from fedmed.auditor import inspection, keyring  # noqa: PLC0415
 
     out = Screen(as_json=as_json)
-    key = _key_of(workspace, age_key)
+    key = keyring.age_key(workspace, age_key)
     if key is not None and federation is None:
         raise FedmedError("FM-USE-01", "what is encrypted is held against the federation: expected --federation FILE")
     found = inspection.verify(file, federation, key)
@@ -160,18 +159,21 @@ def explain(
     """
     out = Screen(as_json=as_json)
     chosen = {code.upper(): CODES[code.upper()]} if code.upper() in CODES else CODES
+    remedies = {name: in_this_workspace(row.remedy, []) for name, row in chosen.items()}
     if code and code.upper() not in CODES:
         raise FedmedError("FM-USE-01", f"{code[:40]!r}: not a code of fedmed", next="fedmed explain")
     if code:
         row = CODES[code.upper()]
         out.say(f"{code.upper()}: {row.meaning}")
         out.say(f"exit code {row.exit}")
-        out.say(f"next: {row.remedy}")
+        out.say(f"next: {remedies[code.upper()]}")
     else:
         out.table(
             "codes", ["code", "exit ", "meaning"], [[name, str(row.exit), row.meaning] for name, row in CODES.items()]
         )
-    out.result({name: {"exit": row.exit, "meaning": row.meaning, "next": row.remedy} for name, row in chosen.items()})
+    out.result(
+        {name: {"exit": row.exit, "meaning": row.meaning, "next": remedies[name]} for name, row in chosen.items()}
+    )
 
 
 @keys_app.command("fingerprint")
@@ -224,7 +226,7 @@ def ledger_verify(workspace: Workspace = Path(), age_key: AgeKey = None, as_json
 
     out = Screen(as_json=as_json)
     with out.progress() as step:
-        key = age_key or _own_key(workspace)
+        key = _audit_key(workspace, age_key)
         audit = books.verify(workspace, lambda done, total: step("reading the archive", done, total), key)
     laps = f", {audit.laps} laps from hand to hand" if audit.laps else ""
     out.say(f"unbroken: {audit.entries} entries, {audit.archived} archived files whole{laps}")
@@ -254,7 +256,7 @@ def ledger_audit(
 
     out = Screen(as_json=as_json)
     with out.progress() as step:
-        found = rounds.audit(workspace, round_, step, age_key or _own_key(workspace))
+        found = rounds.audit(workspace, round_, step, _audit_key(workspace, age_key))
     out.say(f"round {found.round}: its files give the model r{found.round + 1:04d}, bit for bit")
     out.say(f"made of the updates of {', '.join(found.sites)}")
     if found.revoked:

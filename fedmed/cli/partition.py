@@ -11,7 +11,7 @@ import typer
 from fedmed.cli import division, screen
 from fedmed.cli.division import HowName
 from fedmed.cli.screen import Json, Screen
-from fedmed.errors import FedmedError
+from fedmed.errors import CODES, FedmedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +90,9 @@ def partition(
     _show(shown, found, values)
     if out is not None:
         shown.say(f"written: {out / 'partition.csv'}, {out / 'partition.png'}, and a cases.json for each site")
+    elif found.too_few:
+        shown.say(f"nothing can be trained here: FM-PRV-06 {found.too_few}")
+        shown.say(f"next: {CODES['FM-PRV-06'].remedy}")
     else:
         shown.say(f"next: {screen.hint('train-local', workspace or Path())}")
     shown.result(found)

@@ -79,7 +79,7 @@ def train_local(
         out.say(f"next: {screen.hint('evaluate', workspace)}")
     elif trained.over:
         out.say(f"the federation is over: round {trained.round} is the last")
-        out.say(f"next: {_step(bedside.status(workspace, screen.now()).next, workspace)}")
+        out.say(f"next: {screen.step(bedside.status(workspace, screen.now()).next, workspace)}")
     elif trained.body is not None and trained.facts is None:
         out.say(f"{tables.named(trained)}: was trained before; the update is masked, and tells nothing of this site")
         tables.lines(out, trained.promises)
@@ -184,7 +184,7 @@ def unmask(
         raise FedmedError("FM-USE-01", "--close is for the coordinator")
     answered = answering.unmask(workspace, screen.now(), consent=consent or "")
     tables.warn(out, answered.arrivals)
-    out.say(tables.answered(answered))
+    tables.lines(out, tables.answered(answered))
     out.say(f"next: bring {answered.posted} to the coordinator")
     out.result(answered)
 
@@ -247,11 +247,6 @@ def status(workspace: Workspace = Path(), as_json: Json = False) -> None:
 
         found = bedside.status(workspace, screen.now())
         tables.site_status(out, found)
-    next_ = _step(found.next, workspace)
+    next_ = screen.step(found.next, workspace)
     out.say(f"next: {next_}")
     out.result(dataclasses.replace(found, next=next_))
-
-
-def _step(next_: str, workspace: Path) -> str:
-    """What comes next by a status; where it is a command, that in the same workspace."""
-    return screen.hint(next_.removeprefix("fedmed "), workspace) if next_.startswith("fedmed ") else next_

@@ -44,7 +44,9 @@ OPENS_A_WORKSPACE = (
     "keys",
     "ledger",
     "cache",
+    "privacy",
 )
+HERE = " -w HERE"  # in a remedy: of the command that is meant for the same workspace, in the middle of a sentence
 _warnings: list[str] = []  # of the one command of this process
 
 
@@ -133,11 +135,13 @@ def fail(error: FedmedError, *, as_json: bool, arguments: Sequence[str]) -> None
 
 
 def in_this_workspace(next_: str, arguments: Sequence[str]) -> str:
-    """A hint that is a command names the workspace that the failed command named."""
-    if not next_.startswith(tuple(f"fedmed {command}" for command in OPENS_A_WORKSPACE)) or next_.endswith(" --help"):
-        return next_
+    """A hint names the workspace that the failed command named: behind a command, and in prose where it says HERE."""
     folder = workspace_in(arguments)
-    return f"{next_} -w {shlex.quote(folder)}" if folder else next_
+    option = f" -w {shlex.quote(folder)}" if folder else ""
+    if HERE in next_:
+        return next_.replace(HERE, option)
+    is_command = next_.startswith(tuple(f"fedmed {command}" for command in OPENS_A_WORKSPACE))
+    return next_ + option if is_command and not next_.endswith(" --help") else next_
 
 
 def workspace_in(arguments: Sequence[str]) -> str:
@@ -154,7 +158,8 @@ def warn_of_expiry(arguments: Sequence[str]) -> None:
         return
     from fedmed.auditor import expiry  # noqa: PLC0415 - `--help` needs none
 
-    _warnings.extend(expiry.warnings(Path(workspace_in(arguments)), now()))
+    found = expiry.warnings(Path(workspace_in(arguments)), now())
+    _warnings.extend(in_this_workspace(warning, arguments) for warning in found)
     for warning in _warnings:
         write(f"warning: {visible(warning)}\n", stream(stderr=True))
 
@@ -173,7 +178,12 @@ def sizes(text: str, sites: int | None) -> list[float]:
 
 def hint(command: str, workspace: Path) -> str:
     """The command to run next in the same workspace."""
-    return in_this_workspace(f"fedmed {command}", [] if workspace == Path() else ["-w", str(workspace)])
+    return step(f"fedmed {command}", workspace)
+
+
+def step(next_: str, workspace: Path) -> str:
+    """What comes next, as a status says it; where a command is in it, that in the same workspace."""
+    return in_this_workspace(next_, [] if workspace == Path() else ["-w", str(workspace)])
 
 
 def plain(found: Any) -> Any:

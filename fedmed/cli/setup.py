@@ -10,7 +10,7 @@ import typer
 
 from fedmed.cli import screen
 from fedmed.cli.screen import Json, Screen, Workspace
-from fedmed.errors import FedmedError
+from fedmed.errors import CODES, FedmedError
 
 if TYPE_CHECKING:
     from fedmed.recipe import Recipe
@@ -193,7 +193,8 @@ def approve(
         by = str(typer.prompt("your name", err=True))
     consent = action.approve(workspace, screen.now(), by=by, ask=ask, typed=fingerprint)
     out.say(f"{consent.title}: {'approved' if consent.is_new else 'was approved before'} by {consent.by}")
-    out.say(f"next: bring {consent.posted} to the coordinator, and run {screen.hint('partition', workspace)}")
+    first = f"{CODES['FM-PRV-01'].remedy}; then run" if consent.needs_budget else "run"
+    out.say(f"next: bring {consent.posted} to the coordinator, and {first} {screen.hint('partition', workspace)}")
     out.result(consent)
 
 

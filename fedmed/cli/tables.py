@@ -212,11 +212,11 @@ def trained(found: Trained) -> str:
     return "trained" if found.is_new else "was trained before"
 
 
-def answered(found: Answered) -> str:
-    """What a site helped to open."""
+def answered(found: Answered) -> list[str]:
+    """What a site helped to open, and in a line of its own what the operator should know."""
     what = "answered" if found.is_new else "was answered before"
-    warning = f"\nwarning: {found.warning}" if found.warning else ""
-    return f"{named(found)}: {what}: shares for the sum of {', '.join(found.sites)}{warning}"
+    warning = [f"warning: {found.warning}"] if found.warning else []
+    return [f"{named(found)}: {what}: shares for the sum of {', '.join(found.sites)}", *warning]
 
 
 def coordinator_status(out: Screen, found: CoordinatorStatus) -> None:

@@ -35,7 +35,7 @@ def run(
     tables.warn(out, found.arrivals)
     due = found.due
     is_over = not due.step and not due.waiting
-    next_ = "" if is_over else _next(due.next, workspace)
+    next_ = "" if is_over else screen.step(due.next, workspace)
     if due.step:
         out.say(f"would do {due.step}: {due.why}; and then what is due")
     elif is_over:
@@ -74,11 +74,6 @@ def _run(out: Screen, workspace: Path, device: str) -> desk.Standing | bedside.S
 
 def _time(done: desk.Done | bedside.Done) -> str:
     return done.time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _next(words: str, workspace: Path) -> str:
-    command = words.removeprefix("fedmed ")
-    return screen.hint(command, workspace) if command != words else words
 
 
 def _partitioned(out: Screen, begin: str, found: Any) -> None:
@@ -136,7 +131,7 @@ def _asked(out: Screen, begin: str, found: Any) -> None:
 
 
 def _answered(out: Screen, begin: str, found: Any) -> None:
-    out.say(f"{begin} {tables.answered(found)}")
+    tables.lines(out, [f"{begin} {line}" for line in tables.answered(found)])
 
 
 def _relayed(out: Screen, begin: str, found: Any) -> None:

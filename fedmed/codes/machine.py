@@ -53,7 +53,7 @@ CODES: dict[str, Code] = {
     "FM-WAI-03": Code(
         WAITING,
         "the round waits for sites",
-        "wait, or close the round without them: fedmed aggregate --close",
+        "wait, or close the round without them: fedmed aggregate --close -w HERE",
     ),
     "FM-WAI-04": Code(WAITING, "the file is incomplete", "copy the file again"),
     "FM-WAI-05": Code(WAITING, "the file is early", "it is kept and used when its time comes"),

@@ -13,7 +13,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-02": Code(
         TRUST,
         "more sites than may collude are not confirmed by this operator",
-        "call each of these hospitals, compare the fingerprint of its join, and run: fedmed keys pin SITE",
+        "call each of these hospitals, compare the fingerprint of its join, and run: fedmed keys pin SITE -w HERE",
     ),
     "FM-MSK-03": Code(
         PROTOCOL,
@@ -63,7 +63,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-12": Code(
         TRUST,
         "after a first answer on this model a request asks about another set of sites, and proves no reason",
-        "ask the coordinator why; if the reason is good: fedmed unmask --consent REASON",
+        "ask the coordinator why; if the reason is good: fedmed unmask --consent REASON -w HERE",
     ),
     "FM-MSK-13": Code(
         TRUST,
@@ -73,7 +73,7 @@ CODES: dict[str, Code] = {
     "FM-MSK-14": Code(
         PROTOCOL,
         "a site spoiled a sum, as its signed files prove",
-        "open the next attempt without that site: fedmed aggregate --void REASON",
+        "open the next attempt without that site: fedmed aggregate --void REASON -w HERE",
     ),
     "FM-MSK-15": Code(
         PROTOCOL,

@@ -26,7 +26,8 @@ CODES: dict[str, Code] = {
     "FM-PRV-04": Code(
         PRIVACY,
         "the privacy budget does not have what this round would spend",
-        "fedmed privacy status",
+        "see what spent it: fedmed privacy status -w HERE. The hospital may raise privacy.max_epsilon in fedmed.yaml,"
+        " to 10 at most; else tell the coordinator to go on without this site",
     ),
     "FM-PRV-05": Code(
         PRIVACY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedmed.codes.code import CONFIG, DATA, PROTOCOL, TRUST, USAGE, WAITING, Code
 
+_HELD = "call the site; then fedmed aggregate --include SITE --reason WHY -w HERE, or ask it for train-local --again"
 CODES: dict[str, Code] = {
     "FM-FRM-01": Code(
         PROTOCOL, "not a fedmed file", "give a *.fedmed file; if it is one, copy it again from the sender"
@@ -63,18 +64,18 @@ CODES: dict[str, Code] = {
     "FM-SCR-01": Code(
         WAITING,
         "an update is held: its norm is far above the median of the round",
-        "call the site; then fedmed aggregate --include SITE --reason WHY, or ask it for fedmed train-local --again",
+        _HELD,
     ),
     "FM-SCR-02": Code(
         WAITING,
         "an update is held: it points away from the others of the round",
-        "call the site; then fedmed aggregate --include SITE --reason WHY, or ask it for fedmed train-local --again",
+        _HELD,
     ),
     "FM-SCR-03": Code(USAGE, "the site to include has no held update in the open round", "fedmed status"),
     "FM-STR-01": Code(
         WAITING,
         "fewer updates are in than the recipe's strategy needs",
-        "ask the sites that are named for their files: fedmed status",
+        "ask the sites that are named for their files: fedmed status -w HERE",
     ),
     "FM-STR-02": Code(
         CONFIG,
@@ -117,7 +118,7 @@ CODES: dict[str, Code] = {
     "FM-STA-01": Code(
         TRUST,
         "what this workspace remembered of a round is missing or damaged",
-        "restore archive/ from a backup of this workspace; fedmed ledger verify says whether it is whole",
+        "restore archive/ from a backup of this workspace; fedmed ledger verify -w HERE says whether it is whole",
     ),
     "FM-STA-02": Code(
         PROTOCOL,
@@ -143,7 +144,7 @@ CODES: dict[str, Code] = {
     "FM-PER-02": Code(
         DATA,
         "the personal model of this site, which its validation cases chose, is missing or damaged",
-        "make it again with: fedmed train-local",
+        "make it again with: fedmed train-local -w HERE",
     ),
     # normalisation
     "FM-NRM-01": Code(
@@ -154,12 +155,12 @@ CODES: dict[str, Code] = {
     "FM-NRM-02": Code(
         DATA,
         "the recipe has images normalised by fitted numbers, and there are none here",
-        "have them fitted first: fedmed train-local",
+        "have them fitted first: fedmed train-local -w HERE",
     ),
     "FM-NRM-03": Code(
         DATA,
         "a channel has no grey values to normalise by, or none that can be told in a file",
-        "look at the images of that channel: fedmed partition, and logs/local.log",
+        "look at the images of that channel: fedmed partition -w HERE, and logs/local.log",
     ),
     "FM-NRM-04": Code(
         PROTOCOL,

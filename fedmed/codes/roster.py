@@ -44,7 +44,7 @@ CODES: dict[str, Code] = {
     "FM-ROS-09": Code(
         TRUST,
         "this workspace signed a later model or federation than it has",
-        "put a copy of the file that is named, from a site's inbox/ or archive/, into inbox/ and run: fedmed recover",
+        "put a copy of the file that is named, from a site's inbox/ or archive/, into inbox/: fedmed recover -w HERE",
     ),
     "FM-ROS-10": Code(
         USAGE,

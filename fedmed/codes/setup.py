@@ -52,11 +52,11 @@ CODES: dict[str, Code] = {
     "FM-FED-04": Code(
         CONFIG,
         "the recipe freezes batch norm, and there are no trained weights to freeze",
-        "give weights that were trained before: fedmed start --weights FILE",
+        "give weights that were trained before: fedmed start --weights FILE -w HERE",
     ),
     "FM-FED-05": Code(
         CONFIG,
         "the initial weights are not those with which the federation was begun",
-        "give the same weights as before: fedmed start --weights FILE, or without it if it was begun without",
+        "give the same weights as before: fedmed start --weights FILE -w HERE, or without it if it was begun without",
     ),
 }

@@ -50,7 +50,7 @@ CODES: dict[str, Code] = {
     "FM-TRU-06": Code(
         TRUST,
         "this workspace went back in time, as after a restored backup",
-        "call the other side; with its receipt (there: fedmed recover --for NAME) in inbox/, run: fedmed recover",
+        "call the other side; with its receipt (there: fedmed recover --for NAME) in inbox/: fedmed recover -w HERE",
     ),
     "FM-TRU-07": Code(TRUST, "the site has not approved the federation", "fedmed approve"),
     "FM-TRU-08": Code(
@@ -75,7 +75,9 @@ CODES: dict[str, Code] = {
         TRUST, "a join has another fingerprint than the one given", "ask the site to read its fingerprint again"
     ),
     "FM-TIM-01": Code(
-        TRUST, "the file has expired", "ask the sender for a new one, or fedmed train-local --accept-expired REASON"
+        TRUST,
+        "the file has expired",
+        "ask the sender for a new one, or fedmed train-local --accept-expired REASON -w HERE",
     ),
     "FM-TIM-02": Code(
         TRUST,

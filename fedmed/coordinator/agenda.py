@@ -172,7 +172,7 @@ def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: 
 def _without(running: Started, expected: list[Standing]) -> str:
     """What a person can do where a site stays silent and enough are in."""
     command = "unmask" if running.masks else "aggregate"
-    return f"; fedmed {command} --close goes on without" if rounds.is_enough(running, expected) else ""
+    return f"; fedmed {command} --close -w HERE goes on without" if rounds.is_enough(running, expected) else ""
 
 
 def _new_updates(found: Workspace, arrivals: list[Arrival]) -> list[statement.Statement]:

@@ -137,7 +137,7 @@ def tables_of(found: Workspace, open_: Open, included: Mapping[str, str]) -> dic
     """What the sites in the sum dealt. Raises FedmedError FM-WAI-03 where updates of them are not here, FM-TRU-11."""
     if lost := ", ".join(not_here(found, included)):
         words = f"{rounds.open_name(found)}: in the sum and not here are the updates of {lost}"
-        next_ = f"ask {lost} for the same file again, or begin the round again: fedmed aggregate --void REASON"
+        next_ = f"ask {lost} for the same file again, or begin the round again: fedmed aggregate --void REASON -w HERE"
         raise FedmedError("FM-WAI-03", words, next=next_)
     return {site: table_of(found, open_, update) for site, update in included.items()}
 

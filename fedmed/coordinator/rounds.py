@@ -256,7 +256,7 @@ def still_open(running: Started, everyone: list[Standing], arrivals: list[Arriva
         waiting += f"; refused in the inbox: {refused}, fedmed status says why"
     next_ = "" if is_enough(running, everyone) else "ask the sites that are named for their files"
     if running.masks and not next_:
-        next_ = "wait, or decide without them: fedmed unmask --close"
+        next_ = "wait, or decide without them: fedmed unmask --close -w HERE"
     limit = running.agreement.federation.body.limits.min_sites
     code = "FM-STR-01" if limit <= _usable(everyone) < least(running) else "FM-WAI-03"
     return FedmedError(code, waiting, next=about_held(running, everyone) or next_)
@@ -277,9 +277,9 @@ def about_held(running: Started, everyone: list[Standing]) -> str:
     if not names:
         return ""
     include = " ".join(f"--include {name}" for name in names)
-    words = f"call {', '.join(names)}; what is right counts with: fedmed aggregate {include} --reason WHY"
+    words = f"call {', '.join(names)}; what is right counts with: fedmed aggregate {include} --reason WHY -w HERE"
     if is_enough(running, everyone):
-        return f"{words}; to close without: fedmed aggregate --close"
+        return f"{words}; to close without: fedmed aggregate --close -w HERE"
     return f"{words}; what is wrong comes again with: fedmed train-local --again"
 
 

@@ -63,12 +63,15 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Consent:
-    """What was agreed to, by whom, and the file that says so."""
+    """What was agreed to, by whom, and the file that says so. `needs_budget`: before there are cases fedmed.yaml must
+    name the hospital's budget store.
+    """
 
     title: str
     by: str
     is_new: bool
     posted: Path
+    needs_budget: bool = False
 
 
 LEAVES = (
@@ -174,7 +177,7 @@ def approve(
             if typed is not None and keys.normalise_spoken(typed) not in versions:
                 words = "the fingerprint typed is not that of the federation approved here"
                 raise FedmedError("FM-TRU-01", words + keys.misread(typed))
-            return _say_again(found, consent.agreement.federation, by, now)
+            return _say_again(site, consent.agreement.federation, consent.recipe, by, now)
         proposals = [_with_budget(site, each) for each in _proposals(found)]
         told = ask(proposals)
         matching = [each for each in proposals if each.statement_id[: keys.SPOKEN] == keys.normalise_spoken(told)]
@@ -186,7 +189,7 @@ def approve(
         known = intake.to_known(chosen.statement_id, chosen.said, "accepted", found.name)
         floor = min(chosen.said.predicate.created, statement.to_time(now))
         intake.keep(found, chosen.data, known, "approve", now, floor=floor, by=by)
-        return _say_again(found, chosen.federation, by, now)
+        return _say_again(site, chosen.federation, chosen.recipe, by, now)
 
 
 def _with_budget(site: Site, proposal: Proposal) -> Proposal:
@@ -247,15 +250,17 @@ def _check(chosen: Proposal, now: datetime) -> None:
         raise FedmedError("FM-TIM-01", f"the federation expired {chosen.federation.expires}", next=next_)
 
 
-def _say_again(found: Workspace, agreed: Federation, by: str, now: datetime) -> Consent:
+def _say_again(site: Site, agreed: Federation, chosen: Recipe, by: str, now: datetime) -> Consent:
     """Seal the approval, or post the one that was sealed."""
+    found = site.workspace
     known = found.record.newest("approval")
     is_new = known is None
     if known is None:
         known = _say_approval(found, agreed, by, now)
     body = archived.read_archived(found, known.id).predicate.body
     signed_by = body.by if isinstance(body, bodies_roster.Approval) else by
-    return Consent(agreed.founding.title, signed_by, is_new, sealing.post(found, known))
+    needs_budget = chosen.dp is not None and site.settings.privacy is None
+    return Consent(agreed.founding.title, signed_by, is_new, sealing.post(found, known), needs_budget)
 
 
 def _say_approval(found: Workspace, agreed: Federation, by: str, now: datetime) -> Known:

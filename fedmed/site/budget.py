@@ -231,7 +231,7 @@ def peek(site: Site) -> Store:
 
 
 def _not_there() -> FedmedError:
-    next_ = f"{CODES['FM-PRV-02'].remedy}; if there never was a store: fedmed partition"
+    next_ = f"{CODES['FM-PRV-02'].remedy}; if there never was a store: fedmed partition -w HERE"
     return FedmedError("FM-PRV-02", "privacy.budget_dir: no store is there", next=next_)
 
 

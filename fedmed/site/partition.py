@@ -33,7 +33,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Partitioned:
-    """`excluded` counts cases by code; `changes` compares with the cases.json before, as +14 -2."""
+    """`excluded` counts cases by code; `changes` compares with the cases.json before, as +14 -2. `too_few`: why these
+    patients cannot be trained on with the recipe's `dp`.
+    """
 
     shares: list[Share]
     excluded: Mapping[str, int]
@@ -41,6 +43,7 @@ class Partitioned:
     changes: str
     seed: int
     grouped_by: str
+    too_few: str = ""
 
 
 def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | None = None) -> Partitioned:
@@ -76,7 +79,17 @@ def partition(root: Path, now: datetime, progress: Callable[[int, int], None] | 
         changes = datalist.changes(before, cases)
         excluded, seed = cases.header.excluded, consent.recipe.seed
         notes = [*found.notes, *_parted(cases)]
-        return Partitioned([share], excluded, notes, changes, seed, grouped_by(consent.recipe))
+        return Partitioned(
+            [share], excluded, notes, changes, seed, grouped_by(consent.recipe), _too_few(consent.recipe, found, cases)
+        )
+
+
+def _too_few(chosen: recipe.Recipe, found: Found, cases: Datalist) -> str:
+    if chosen.dp is None:
+        return ""
+    from fedmed.site import private  # noqa: PLC0415 - numbers, which most federations need not for this
+
+    return private.too_few(chosen.dp, len({found.persons[case.patient] for case in datalist.cases(cases, "training")}))
 
 
 def _parted(cases: Datalist) -> list[str]:

@@ -122,6 +122,14 @@ def declared(num_patients: int) -> int:
     return unit * ((2 * num_patients + unit) // (2 * unit))
 
 
+def too_few(asked: DP, num_patients: int) -> str:
+    """Why nothing can be trained with so many training patients; empty where it can."""
+    number = declared(num_patients)
+    if number >= asked.patients_per_step:
+        return ""
+    return f"expected at least {asked.patients_per_step} training patients, got about {number}"
+
+
 def cap(site: Site) -> float:
     """The most that any patient of this hospital may spend, over everything."""
     if site.settings.privacy is None:
@@ -159,9 +167,8 @@ def _planned(site: Site, consent: Approved, persons: Sequence[str], round_: int)
     if asked is None or training.local_steps is None:
         raise ValueError("a recipe with dp has local_steps")
     number, federation = declared(len(persons)), consent.agreement.federation
-    if number < asked.patients_per_step:
-        message = f"expected at least {asked.patients_per_step} training patients, got about {number}"
-        raise FedmedError("FM-PRV-06", message)
+    if words := too_few(asked, len(persons)):
+        raise FedmedError("FM-PRV-06", words)
     return Reserved(
         id=budget.new_id(),
         workspace=site.workspace.name,
@@ -188,7 +195,8 @@ def _wanted(site: Site, consent: Approved, store: budget.Store, persons: Sequenc
     if noise is None:
         spent = accounting.epsilon(_of_federation(store, planned.federation), asked.delta)
         message = f"this federation's target is epsilon {asked.target_epsilon:g}, and {spent:.2f} of it is spent"
-        raise FedmedError("FM-PRV-04", f"{message}; rounds left: 0")
+        next_ = "nothing at this site: tell the coordinator to go on without it; what was spent: fedmed privacy status"
+        raise FedmedError("FM-PRV-04", f"{message}; rounds left: 0", next=f"{next_} -w HERE")
     return replace(planned, noise_multiplier=noise)
 
 

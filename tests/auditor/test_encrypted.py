@@ -87,7 +87,10 @@ def test_without_it_is_said_what_could_be_checked(world: Simulation, archive: Pa
         rounds.audit(archive, 0, quiet, key_of(world, who) if who else None)
     assert (refused.value.code, refused.value.exit_code) == ("FM-SHR-15", 5)
     assert refused.value.message.startswith(f"round 0: {closed} of 5 files are encrypted and were not opened")
-    assert refused.value.next == ("fedmed ledger audit --round 0 --age-key FILE, with keys/age.key of the coordinator")
+    assert refused.value.next == (
+        "give keys/age.key of the coordinator, which opens all of them: "
+        "fedmed ledger audit --round 0 --age-key FILE -w HERE"
+    )
 
 
 def forged(world: Simulation, archive: Path, kind: str, sender: str, change: Any, plaintext: bytes = b"") -> None:
@@ -255,3 +258,37 @@ def test_a_key_file_that_is_not_there(world: Simulation, archive: Path, tmp_path
             assert isinstance(done.exception, FedmedError)
             codes[name, words[0]] = done.exception.code
     assert set(codes.values()) <= {"FM-KEY-01", "FM-KEY-02"}, codes
+
+
+def refused(*words: object) -> FedmedError:
+    done = ran(*words)
+    assert isinstance(done.exception, FedmedError), done.output
+    return done.exception
+
+
+def test_what_somebody_named_is_what_the_advice_is_about(world: Simulation, update: Path, tmp_path: Path) -> None:
+    """Not a workspace's own keys, nor the sender's file, where a path was mistyped."""
+    outbox, signing = world.coordinator.root / "outbox", world.root / "aa" / "keys" / "signing.key"
+    assert signing.exists()
+    for words in (("inspect", update), ("verify", update, "-f", outbox / "federation-v0001.fedmed")):
+        for path in (tmp_path / "nowhere", signing):
+            error = refused(*words, "--age-key", path)
+            assert (error.code, error.next) == ("FM-KEY-02", "give keys/age.key of a recipient: --age-key")
+        error = refused(*words, "-w", tmp_path)
+        assert error.code == "FM-SET-01"
+        for by in (("--age-key", key_of(world, "cc")), ("-w", world.root / "cc")):
+            error = refused(*words, *by)
+            assert error.code == "FM-AGE-02"
+            assert error.next.startswith("give the age key of one of bb, coordinator: ")
+    key = tmp_path / "open key"
+    key.write_bytes(key_of(world).read_bytes())
+    key.chmod(0o644)
+    assert refused("inspect", update, "--age-key", key).next == f"chmod 600 '{key}'"
+
+
+def test_another_file_in_the_place_of_the_federation(world: Simulation, update: Path, tmp_path: Path) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("no signed file\n" * 100)
+    for path in (update, world.root / "aa" / "outbox" / "join-aa.fedmed", other, tmp_path / "nowhere"):
+        for words in (("verify", update, "-f", path), ("keys", "allowed-signers", "-f", path)):
+            assert refused(*words).next == f"{path}: give a federation file, such as federation-v0001.fedmed"

@@ -52,7 +52,7 @@ def test_a_key_from_60_days_before_it_is_a_year_old(simulation: Simulation) -> N
         "model r0000 expires 2031-08-28T08:00:00Z (over): its round has to close before"
     ]
     _, key = expiry.warnings(root, START + timedelta(days=305))
-    words = "replace it before 2032-02-29T08:00:00Z (in 60 days): fedmed keys rotate"
+    words = "replace it before 2032-02-29T08:00:00Z (in 60 days): fedmed keys rotate -w HERE"
     assert key == f"this workspace's key has been in use since 2031-03-01T08:00:00Z; {words}"
     now = START + timedelta(days=100)
     Ledger(root / "state" / "ledger.jsonl").append("keys rotate", "note", now, what="key", key="another")

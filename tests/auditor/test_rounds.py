@@ -132,7 +132,7 @@ def test_what_is_missing_is_told(archive: Path) -> None:
     assert code_of(lambda: rounds.audit(archive, 1, quiet)) == "FM-TRU-11"
     assert code_of(lambda: rounds.audit(archive, 0, quiet)) == "ok"
     assert code_of(lambda: rounds.audit(archive, 2, quiet)) == "FM-SHR-13"
-    assert code_of(lambda: rounds.audit(archive / "nowhere", 0, quiet)) == "FM-SHR-13"
+    assert code_of(lambda: rounds.audit(archive / "nowhere", 0, quiet)) == "FM-SET-01"
 
 
 def test_two_models_of_one_round_are_told(archive: Path, world: small.Federation) -> None:

@@ -46,7 +46,7 @@ def test_a_round_from_nobody_to_everybody(world: small.Federation) -> None:
     assert f"deadline {ends}: from then on" in CliRunner().invoke(app, ["status", "-w", str(world.coordinator)]).output
     for name, next_ in (
         ("bb", "wait for aa, cc"),
-        ("aa", "wait for cc; fedmed aggregate --close goes on without"),
+        ("aa", "wait for cc; fedmed aggregate --close -w HERE goes on without"),
         ("cc", "fedmed aggregate"),
     ):
         small.seal_update(world.site(name))

@@ -159,7 +159,7 @@ def test_a_site_whose_key_was_revoked_counts_among_those_that_may_collude(sealed
     with pytest.raises(FedmedError, match=r"at most 1 .* got dd, ee") as caught:
         site.masked_update(sealed.now, filled(1.0))
     assert caught.value.code == "FM-MSK-02"
-    assert caught.value.next == "call these hospitals, and then: fedmed keys pin ee"
+    assert caught.value.next == "call these hospitals, and then: fedmed keys pin ee -w HERE"
     assert code_of(lambda: call(sealed, "aa", ["dd"])) == "FM-ROS-04"
     call(sealed, "aa", ["ee"])
     assert ward.status(site.root, sealed.now).next == "fedmed train-local"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,8 +141,10 @@ def test_a_site_says_which_attempt_it_is(voided: Simulation) -> None:
     masked_world.send(voided, dict.fromkeys(TRIO, 1.0))
     masked_world.ask(voided)
     assert at(voided, site).next == "fedmed unmask"
-    told = tables.answered(answering.unmask(site.root, voided.now))
-    assert told == "round 0, attempt 2: answered: shares for the sum of aa, bb, cc"
+    told = answering.unmask(site.root, voided.now)
+    words = "round 0, attempt 2: answered: shares for the sum of aa, bb, cc"
+    assert tables.answered(told) == [words]
+    assert tables.answered(replace(told, warning="dd: missing")) == [words, "warning: dd: missing"], "one line each"
 
 
 def test_what_is_told_of_a_masked_update_is_what_was_sealed(voided: Simulation) -> None:
@@ -205,7 +208,10 @@ def test_who_has_called_too_few_is_told_before_training(tmp_path: Path) -> None:
     site = world.sites["aa"]
     for _ in ("in the inbox", "taken in"):
         found = at(world, site)
-        assert (found.next, found.refusal[:9]) == ("call these hospitals, and then: fedmed keys pin bb cc", "FM-MSK-02")
+        assert (found.next, found.refusal[:9]) == (
+            "call these hospitals, and then: fedmed keys pin bb cc -w HERE",
+            "FM-MSK-02",
+        )
         site.look(world.now)
     assert refused(lambda: run.plan(site.root, world.now)).code == "FM-MSK-02"
     masked_world.call(world, "aa", ["bb"])

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import typer
 
-from fedmed.cli import app
+from fedmed.cli import app, screen
 from fedmed.errors import CODES
 from tests import small
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.command import Fedmed, Ran
 
 COMMAND = re.compile(r"(?<!\.)fedmed [a-z][a-z-]*(?: [a-z][a-z-]*)?(?: --[a-z][a-z-]*)*")
@@ -67,6 +66,21 @@ def test_a_remedy_that_is_a_command_can_be_run(
         words += ["--by", "Test", "--fingerprint", read]  # it asks a person: test_output has the terminal
     ran = training_fedmed.run(*words, cwd=place)
     assert ran.code == 0, f"{remedy}: {ran.err}"
+
+
+@pytest.mark.parametrize("words", [[], ["-w", "ward/a b"], ["--workspace=ward/a b"]])
+def test_a_command_in_a_sentence_is_for_the_same_workspace_where_it_says_so(words: list[str]) -> None:
+    """And never for the other side's."""
+    option = " -w 'ward/a b'" if words else ""
+    told = {code: screen.in_this_workspace(row.remedy, ["unmask", *words]) for code, row in CODES.items()}
+    assert told["FM-MSK-02"].endswith(f" fedmed keys pin SITE{option}")
+    assert told["FM-PRV-04"].startswith(f"see what spent it: fedmed privacy status{option}. ")
+    assert told["FM-TRU-06"].endswith(f"(there: fedmed recover --for NAME) in inbox/: fedmed recover{option}")
+    assert told["FM-MSK-07"].endswith("each site that it asks: fedmed unmask")
+    assert screen.in_this_workspace("fedmed privacy status", words) == f"fedmed privacy status{option}"
+    assert screen.step("wait; fedmed unmask --close -w HERE goes on", Path()) == "wait; fedmed unmask --close goes on"
+    assert not [code for code, words in told.items() if "HERE" in words]
+    assert all(COMMAND.search(row.remedy.split(screen.HERE)[0]) for row in CODES.values() if screen.HERE in row.remedy)
 
 
 def test_usage(fedmed: Fedmed, world: small.Federation) -> None:

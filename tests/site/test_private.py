@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from fedmed.cli.app import app
 from fedmed.coordinator import aggregate, start
 from fedmed.coordinator import recover as vouched
-from fedmed.errors import FedmedError
+from fedmed.errors import CODES, FedmedError
 from fedmed.exchange import archived
 from fedmed.learning import accounting
 from fedmed.learning.accounting import Event
@@ -510,7 +510,7 @@ def test_the_command_line_says_what_is_left(ready: small.Federation) -> None:
     assert done.exception.message == (
         "epsilon 0.00 of 1.5 is spent and 1.50 left, with this round it would be 6.15; rounds left: 0"
     )
-    assert done.exception.next == "fedmed privacy status"
+    assert done.exception.next.startswith("see what spent it: fedmed privacy status -w HERE")
     shown = CliRunner().invoke(app, ["privacy", "status", "-w", str(site)])
     assert shown.exit_code == 0
     assert "epsilon 0.00 of 1.5 is spent" in shown.output
@@ -547,6 +547,9 @@ def test_approve_says_what_leaves_and_what_it_will_cost(ready: small.Federation,
     del bare["privacy"]
     (ready.site("bb") / "fedmed.yaml").write_text(yaml.safe_dump(bare))
     assert "no budget store is named yet" in spent.outlook(desk.peek(ready.site("bb")), chosen)
+    for name, first in (("aa", ", and run"), ("bb", f", and {CODES['FM-PRV-01'].remedy}; then run")):
+        told = CliRunner().invoke(app, ["approve", "-w", str(ready.site(name)), "--by", "T"]).stdout
+        assert told.endswith(f"to the coordinator{first} fedmed partition -w {ready.site(name)}\n")
 
 
 def test_patients_that_the_store_has_never_heard_of(ready: small.Federation) -> None:
@@ -557,6 +560,10 @@ def test_patients_that_the_store_has_never_heard_of(ready: small.Federation) -> 
 def test_too_few_patients_for_a_step(tmp_path: Path) -> None:
     few = world(tmp_path / "world", PATIENTS[:5])
     assert code_of(lambda: trained(few.site("aa"))) == "FM-PRV-06"
+    done = CliRunner().invoke(app, ["partition", "-w", str(few.site("aa"))])
+    told, next_ = done.stdout.splitlines()[-2:]
+    assert told.startswith("nothing can be trained here: FM-PRV-06 expected at least ")
+    assert next_ == f"next: {CODES['FM-PRV-06'].remedy}", "and not train-local, which would be refused"
 
 
 @pytest.mark.parametrize(("patients", "expected"), [(7, 7), (36, 36), (99, 99), (104, 100), (105, 110), (4987, 5000)])
