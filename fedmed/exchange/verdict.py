@@ -53,8 +53,11 @@ class Verdict:
 
     @property
     def remedy(self) -> str:
-        """What its code asks for, of the sender by name."""
-        return CODES[self.code].remedy.replace("NAME", self.statement.sender if self.statement else "NAME")
+        """What its code asks for; by name, where it is done here for the sender and not there for this workspace."""
+        remedy = CODES[self.code].remedy
+        if self.code != "FM-ROS-05" or self.statement is None:
+            return remedy
+        return remedy.replace("NAME", self.statement.sender)
 
     def error(self) -> FedmedError:
         return FedmedError(self.code, self.message, next=self.remedy)
