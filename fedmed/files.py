@@ -51,6 +51,13 @@ def open_regular(path: Path) -> int:
     return fd
 
 
+def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """What a person can see for himself of a file that was refused; no path."""
+    if isinstance(error, UnicodeDecodeError):
+        return "no text in UTF-8"
+    return "a symbolic link" if error.errno == errno.ELOOP else os.strerror(error.errno or 0).lower()
+
+
 def read_chunks(fd: int, offset: int, size: int) -> Iterator[bytes]:
     """`size` bytes from `offset` on, in pieces of at most CHUNK; stops early only at the end of the file."""
     end = offset + size

@@ -263,7 +263,9 @@ def load(path: Path) -> Recipe:
     try:
         text = files.read_bounded(path, MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise FedmedError("FM-RCP-01", f"{path.name}: cannot be read", local=str(error)) from error
+        next_ = "give the recipe itself: a YAML file, as those in recipes/"
+        message = f"{path.name}: cannot be read: {files.why_unreadable(error)}"
+        raise FedmedError("FM-RCP-01", message, next=next_, local=str(error)) from error
     return parse(read_mapping(text, name=path.name, area="RCP"), path.name)
 
 

@@ -69,7 +69,9 @@ def validate(data: dict[str, Any], model: type[Model], *, name: str, area: str) 
             place, shown = f"{place}.name", f", got {fault['ctx']['tag']!r}"
         message = f"{name}: {place}: {_in_words(fault)}"
         if area == "SET":  # local settings hold paths, and a path may name a person
-            raise FedmedError(f"FM-{area}-03", message, local=shown.removeprefix(", ")) from error
+            is_safe = isinstance(got, int | float) and fault["type"] != "string_type"  # no name of digits
+            told = message + shown if is_safe else message
+            raise FedmedError(f"FM-{area}-03", told, local=shown.removeprefix(", ")) from error
         raise FedmedError(f"FM-{area}-03", message + shown) from error
 
 

@@ -215,6 +215,16 @@ def test_what_is_no_recipe_file(tmp_path, data):
     assert caught.value.code == "FM-RCP-01"
 
 
+def test_why_a_recipe_cannot_be_read(tmp_path):
+    link, folder = tmp_path / "link.yaml", tmp_path / "folder.yaml"
+    link.symlink_to(FOLDER / "heart-disease-table.yaml")
+    folder.mkdir()
+    for path, why in ((link, "a symbolic link"), (tmp_path / "none.yaml", "no such file or directory"), (folder, "")):
+        with pytest.raises(FedmedError, match=f"{path.name}: cannot be read: {why}") as caught:
+            recipes.load(path)
+        assert caught.value.next.startswith("give the recipe itself"), "there is no line that could be named"
+
+
 def test_a_recipe_that_travels_has_one_form():
     chosen = recipes.load(FOLDER / "tumour-segmentation-mr.small.yaml")
     data = recipes.to_bytes(chosen)

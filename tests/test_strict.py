@@ -107,6 +107,17 @@ def test_a_value_outside_its_bounds(text: str) -> None:
     assert code_of(lambda: read(text)) == "FM-SET-03"
 
 
+def test_only_a_number_where_one_is_expected_is_shown() -> None:
+    """Settings hold paths and names, which may identify; what a path is may have been typed as digits."""
+    with pytest.raises(FedmedError, match=r"rounds: .*, got 1\.5$"):
+        read("title: a\nrounds: 1.5")
+    for text in ("title: 19121212", "title: a\nrounds: Eva"):
+        with pytest.raises(FedmedError) as refused:
+            read(text)
+        assert "19121212" not in refused.value.message
+        assert "Eva" not in refused.value.message
+
+
 def test_a_misspelt_key_is_told_the_nearest() -> None:
     with pytest.raises(FedmedError, match=r"unknown key inner\.raduis; did you mean radius\?"):
         read("title: a\ninner: {raduis: 2}")

@@ -47,6 +47,8 @@ def inspect(
     """Show what a file says, without reading its tensors. No workspace needed, but for what is encrypted.
 
     Example: fedmed inspect inbox/update-r0003-st-olav.fedmed
+
+    Example: fedmed inspect inbox/update-r0003-st-olav.fedmed --age-key keys/age.key
     """
     from fedmed.auditor import inspection, keyring  # noqa: PLC0415
 
@@ -108,6 +110,8 @@ def verify(
     encrypted. Exit 0 only when it holds.
 
     Example: fedmed verify update-r0003-st-olav.fedmed --federation federation-v0001.fedmed
+
+    Example: fedmed verify update-r0003-st-olav.fedmed --federation federation-v0001.fedmed --age-key age.key
     """
     from fedmed.auditor import inspection, keyring  # noqa: PLC0415
 
@@ -217,10 +221,12 @@ def allowed_signers(workspace: Workspace = Path(), federation: FederationFile = 
 
 @ledger_app.command("verify")
 def ledger_verify(workspace: Workspace = Path(), age_key: AgeKey = None, as_json: Json = False) -> None:
-    """Check the chain of the ledger and every archived file against it; what is encrypted with the workspace's own age
-    key, or with another one.
+    """Check the chain of the ledger, and every archived file against it. Encrypted payloads are opened with the age key
+    of the workspace, or with the one that is given.
 
     Example: fedmed ledger verify -w coord
+
+    Example: fedmed ledger verify -w coord --age-key st-olav/keys/age.key
     """
     from fedmed.auditor import books  # noqa: PLC0415
 
@@ -251,6 +257,8 @@ def ledger_audit(
     where payloads are encrypted the age key of a recipient: the workspace's own, or --age-key FILE.
 
     Example: fedmed ledger audit --round 7 -w coord
+
+    Example: fedmed ledger audit --round 7 -w archive --age-key age.key
     """
     from fedmed.auditor import rounds  # noqa: PLC0415
 

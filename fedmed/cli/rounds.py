@@ -111,6 +111,10 @@ def aggregate(
     Where updates are masked it waits, with exit code 75, until enough sites have answered what `unmask` asked them.
 
     Example: fedmed aggregate -w coord
+
+    Example: fedmed aggregate --close -w coord
+
+    Example: fedmed aggregate --void "the disk of riks failed, and its update is lost" -w coord
     """
     from fedmed.coordinator import aggregate as action  # noqa: PLC0415
 
@@ -164,6 +168,10 @@ def unmask(
     """Take the masks off a round's sum: decide who is in it and ask them (coordinator), or answer (site).
 
     Example: fedmed unmask -w st-olav
+
+    Example: fedmed unmask --close -w coord
+
+    Example: fedmed unmask --consent "riks left, said Dr. Ek of the coordinator" -w st-olav
     """
     out = Screen(as_json=as_json)
     if screen.is_coordinator(workspace):

@@ -100,7 +100,8 @@ def rotate(workspace: Workspace = Path(), as_json: Json = False) -> None:
         done = bedside.rotate(workspace, screen.now())
     out.say(f"next key {done.new}{'' if done.is_new else ', as it was named before'}")
     out.say(f"key until the next model {done.old}")
-    carry = "nothing to carry: the next model brings it to every site, with the federation file beside it"
+    stays = f"nothing to carry, nor {done.posted}"
+    carry = f"{stays}: the next model brings it to every site, with the federation file beside it"
     out.say(f"next: {carry if is_coordinator else f'bring {done.posted} to the coordinator'}")
     out.result(done)
 

@@ -286,6 +286,15 @@ def test_what_somebody_named_is_what_the_advice_is_about(world: Simulation, upda
     assert refused("inspect", update, "--age-key", key).next == f"chmod 600 '{key}'"
 
 
+def test_no_fact_is_told_twice(world: Simulation, update: Path) -> None:
+    """Facts that stand in clear, and those that a key opened."""
+    open_ = [ran("inspect", update, "--age-key", key_of(world)).output.splitlines()]
+    open_ += [ran("inspect", path).output.splitlines() for path in (world.root / "aa" / "archive").glob("*.fedmed")]
+    names = [[line.split(":")[0] for line in lines if line.startswith("  ")] for lines in open_]
+    assert "  num_cases" in names[0]
+    assert all(len(set(each)) == len(each) and "  facts" not in each for each in names)
+
+
 def test_another_file_in_the_place_of_the_federation(world: Simulation, update: Path, tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("no signed file\n" * 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +98,13 @@ def test_usage(fedmed: Fedmed, world: small.Federation) -> None:
         follow(fedmed, ran, world.root)
     ran = fedmed.run("explain", "FM-NO-1", cwd=world.root)
     follow(fedmed, ran, world.root)
+
+
+def test_python_m_fedmed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["fedmed", "aggregate", "--void"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_module("fedmed", run_name="__main__")
+    assert capsys.readouterr().err.endswith("next: fedmed aggregate --help\n")
 
 
 def test_no_workspace_here(fedmed: Fedmed, tmp_path: Path) -> None:
