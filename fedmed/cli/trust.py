@@ -142,6 +142,9 @@ def recover(
         typer.Option(metavar="NAME", help="Refuse what NAME acknowledges and cannot prove that this side signed."),
     ] = None,
     reason: Annotated[str | None, screen.reason("With --dismiss: why; recorded in the ledger.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="A site that masks: it was restored from a backup once more.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a workspace that was restored from a backup, from the receipt of the other side in inbox/.
@@ -155,16 +158,23 @@ def recover(
     out = Screen(as_json=as_json)
     if None not in (restored, dismiss) or (dismiss is None) != (reason is None):
         raise FedmedError("FM-USE-01", "--for and --dismiss exclude each other, and --dismiss needs --reason")
+    goes_on = restored is None and dismiss is None and not screen.is_coordinator(workspace)
+    if again and not goes_on:
+        raise FedmedError("FM-USE-01", "--again: only at a site that goes on, without --for and --dismiss")
     action = _recovering(workspace)
     if restored is not None:
         posted = action.vouch(workspace, restored, screen.now())
         out.say(f"next: bring {' and '.join(map(str, posted))} to {restored}, and there: fedmed recover")
         out.result({"posted": posted})
     elif dismiss is not None and reason is not None:
+        action.require_claim(workspace, dismiss, screen.now())
         action.dismiss(workspace, dismiss, reason, screen.now())
         out.say(f"what {dismiss} acknowledges and this workspace never signed is refused from now on")
+        out.say(f"next: {screen.hint('status', workspace)}")
         out.result({"dismissed": dismiss})
     else:
+        if goes_on and not again:
+            action.require_first(workspace)
         found = action.recover(workspace, screen.now())
         what = "found again" if found.is_new else "was recovered before"
         out.say(f"{what}: {found.statements} that this workspace signed and its backup did not hold")

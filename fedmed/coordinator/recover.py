@@ -47,6 +47,14 @@ def vouch(root: Path, name: str, now: datetime) -> list[Path]:
         return [sealing.post(found, receipts.give(found, federation, name, now))]
 
 
+def require_claim(root: Path, name: str, now: datetime) -> None:
+    """As at a site. Raises FedmedError FM-FED-03, FM-ROS-10."""
+    found = desk.peek(root)
+    running = desk.require_started(found)
+    receipts.require_counterpart(found, running.agreement.federation, name)
+    receipts.require_claim(found, desk.terms(running), name, now)
+
+
 def dismiss(root: Path, name: str, reason: str, now: datetime) -> None:
     """As at a site. Raises FedmedError FM-FED-03, FM-ROS-10."""
     with desk.opened(root, now) as found:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from fedmed.errors import FedmedError
-from fedmed.exchange import archived, artifact, bodies_roster, canonical, predicates, quoted, sealing, statement
+from fedmed.exchange import archived, artifact, bodies_roster, canonical, intake, predicates, quoted, sealing, statement
 from fedmed.exchange.bodies_roster import Receipt
 from fedmed.exchange.federation import COORDINATOR
 from fedmed.exchange.fields import Sent
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fedmed.exchange.certificates import Certificate
     from fedmed.exchange.federation import Federation
+    from fedmed.exchange.intake import Terms
     from fedmed.exchange.record import Known
     from fedmed.exchange.sealing import Opening
     from fedmed.exchange.workspace import Workspace
@@ -103,6 +104,18 @@ def require_counterpart(workspace: Workspace, federation: Federation, name: str)
     others = federation.site_names if workspace.name == COORDINATOR else [COORDINATOR]
     if name not in others:
         raise FedmedError("FM-ROS-10", f"expected one of {', '.join(others)}, got {name[:40]!r}")
+
+
+def require_claim(workspace: Workspace, terms: Terms, name: str, now: datetime) -> None:
+    """A file of `name` in the inbox acknowledges what this workspace never signed, or did before it was dismissed.
+
+    Raises FedmedError FM-ROS-10.
+    """
+    verdicts = [each.verdict for each in intake.look_at_all(workspace, terms, now)]
+    claims = [each.statement.sender for each in verdicts if each.code == "FM-TRU-06" and each.statement]
+    if name not in (*claims, *workspace.record.dismissed):
+        message = f"{name[:40]}: no file in inbox/ acknowledges what this workspace never signed: nothing to dismiss"
+        raise FedmedError("FM-ROS-10", message)
 
 
 def dismiss(workspace: Workspace, federation: Federation, name: str, reason: str, now: datetime) -> None:

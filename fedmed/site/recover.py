@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from fedmed import logs
 from fedmed.errors import FedmedError
-from fedmed.exchange import receipts, recovery, sealing, workspace
+from fedmed.exchange import archived, receipts, recovery, sealing, workspace
+from fedmed.exchange.bodies_roster import Receipt
 from fedmed.site import desk, masked, masks
 
 if TYPE_CHECKING:
@@ -46,6 +47,29 @@ def vouch(root: Path, name: str, now: datetime) -> list[Path]:
         given, model = receipts.give(found, federation, name, now), found.record.newest("model")
         versions = [each for each in found.record.of("federation") if each.version > 1]
         return [sealing.post(found, each) for each in (given, model, *versions) if each is not None]
+
+
+def require_first(root: Path) -> None:
+    """Behind masks each recovery is a restore of its own, makes new mask keys and gives up rounds: who has recovered,
+    and brings the coordinator the certificate, does not so by accident. Raises FedmedError FM-USE-01.
+    """
+    found = desk.peek(root).workspace
+    record = found.record
+    since = [each for each in record.of("receipt", sender=found.name) if each.resumes == record.resumes]
+    bodies = [archived.read_archived(found, each.id).predicate.body for each in since if each.id in record.posted]
+    if not record.resumes or not any(isinstance(each, Receipt) and each.mask for each in bodies):
+        return
+    message = "this workspace was recovered before; again gives it other mask keys, and more rounds up"
+    next_ = "only if it was put back from a backup again since then: fedmed recover --again -w HERE"
+    raise FedmedError("FM-USE-01", message, next=next_)
+
+
+def require_claim(root: Path, name: str, now: datetime) -> None:
+    """Where nobody acknowledges what was never signed there is nothing to dismiss. Raises FedmedError FM-ROS-10."""
+    site = desk.peek(root)
+    consent = desk.require_approved(site)
+    receipts.require_counterpart(site.workspace, consent.agreement.federation, name)
+    receipts.require_claim(site.workspace, desk.terms(consent), name, now)
 
 
 def dismiss(root: Path, name: str, reason: str, now: datetime) -> None:

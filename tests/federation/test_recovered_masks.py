@@ -6,13 +6,17 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.testing import CliRunner
 
+from fedmed.cli.app import app
 from fedmed.coordinator import desk as at_desk
 from fedmed.coordinator import masks, void
 from fedmed.coordinator import recover as at_coordinator
+from fedmed.errors import FedmedError
 from fedmed.exchange import maskkeys
 from fedmed.exchange.record import SPARED
 from fedmed.exchange.verdict import Outcome
+from fedmed.site import masks as site_masks
 from fedmed.site import recover as at_site
 from fedmed.site import status
 from tests.coded import code_of
@@ -141,6 +145,46 @@ def test_each_recovery_of_a_site_that_masks_counts(tmp_path: Path) -> None:
         assert at_site.recover(site.root, world.now).answered == 0
         assert site.workspace().record.resumes == resumes
         assert maskkeys.held(site.workspace().mask_keys) == [index]
+
+
+def test_a_recovery_that_was_made_is_made_again_only_when_asked_for(tmp_path: Path) -> None:
+    """Not by a command that is typed twice: the keys that are on their way to the coordinator would be gone."""
+    world = masked_world.founded(tmp_path / "world", TRIO)
+    site = world.sites["aa"]
+    masked_world.send(world, {"aa": 1.0})
+    world.coordinator.look(world.now)
+    bring_receipt(world)
+
+    def ran(*more: str) -> str:
+        done = CliRunner().invoke(app, ["recover", "-w", str(site.root), *more])
+        return done.exception.code if isinstance(done.exception, FedmedError) else done.output.split(":")[0]
+
+    backup = world.copied_to(tmp_path / "backup").sites["aa"].root
+    assert ran() == "found again"
+    held, posted = maskkeys.held(site.workspace().mask_keys), site.posted("receipt-coordinator-by-aa")
+    assert ran() == "FM-USE-01"
+    assert (maskkeys.held(site.workspace().mask_keys), site.posted("receipt-coordinator-by-aa")) == (held, posted)
+    assert ran("--again") == "found again"
+    assert maskkeys.held(site.workspace().mask_keys) > held
+    put_back(site, backup)
+    assert ran() == "found again", "to before the first one: nothing here was recovered yet"
+
+
+def test_a_recovery_that_was_killed_needs_no_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the one before it had brought to its end."""
+    world = masked_world.founded(tmp_path / "world", TRIO)
+    site = world.sites["aa"]
+    masked_world.send(world, {"aa": 1.0})
+    world.coordinator.look(world.now)
+    recovered(world)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(site_masks, "renew", killed)
+    with pytest.raises(KeyboardInterrupt):
+        at_site.recover(site.root, world.now)
+    at_site.require_first(site.root)
 
 
 def test_a_first_attempt_shown_to_a_restored_site_alone_opens_nothing(tmp_path: Path) -> None:

@@ -183,5 +183,13 @@ def test_what_cannot_be_proven_is_dismissed_with_a_reason(simulation: Simulation
     root = simulation.coordinator.root
     assert run("recover", "--dismiss", "aa", "-w", root) == "FM-USE-01"
     assert run("recover", "--dismiss", "aa", "--for", "aa", "--reason", "x", "-w", root) == "FM-USE-01"
-    assert run("recover", "--dismiss", "aa", "--reason", "no such file", "-w", root).startswith("what aa acknowledges")
+    why = ("--reason", "no such file")
+    assert run("recover", "--dismiss", "aa", *why, "-w", root) == "FM-ROS-10", "it claims nothing"
+    lie = simulation.change(simulation.update("aa", 1.0), "aa", lambda said: said.update(ack="f" * 64))
+    simulation.coordinator.deliver(lie, simulation.now)
+    assert run("recover", "--dismiss", "bb", *why, "-w", root) == "FM-ROS-10", "it is not the one"
+    for _ in range(2):
+        told = run("recover", "--dismiss", "aa", *why, "-w", root)
+        assert told.startswith("what aa acknowledges")
+        assert told.endswith(f"next: fedmed status -w {root}\n")
     assert simulation.coordinator.workspace().record.dismissed == {"aa"}
