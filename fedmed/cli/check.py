@@ -81,6 +81,8 @@ def _outgoing(out: Screen, workspace: Path) -> None:
     out.table(f"{found.known} words and pseudonyms of patients looked for", ["file", "found "], rows)
     if opened := sum(looked.opened for looked in found.files):
         out.say(f"{opened} encrypted payloads opened with this workspace's age key, and looked through")
+    if found.others:
+        out.say(f"{found.others} in outbox/ are no files of fedmed's, and were not looked at")
     if refusal := action.refusal(found):
         raise refusal
     out.result(found)

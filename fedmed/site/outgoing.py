@@ -58,10 +58,13 @@ class Looked:
 
 @dataclass(frozen=True)
 class Searched:
-    """`known` words and pseudonyms were looked for."""
+    """`known` words and pseudonyms were looked for. `others` lie in outbox/ and are no files of fedmed's: nobody looked
+    into them.
+    """
 
     files: tuple[Looked, ...]
     known: int
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,15 +114,17 @@ def guarded(site: Site, consent: Approved, build: Build) -> Build:
 def search(root: Path, progress: Callable[[int, int], None]) -> Searched:
     """Look through outbox/ and logs/shareable.log for what the data folder holds now; the log may hold pseudonyms.
 
-    Which words were found stands in logs/local.log. Raises FedmedError FM-TRU-07 before `approve`, FM-DAT-04.
+    Which words were found stands in logs/local.log. Raises FedmedError FM-TRU-07 before `approve`, FM-DAT-04, and what
+    is wrong with a file, by its name: FM-FRM-*, FM-TRU-10, FM-AGE-03, FM-AGE-04, FM-KEY-*.
     """
     site = desk.peek(root)
     logs.open_logs(root / "logs")
     consent, key = desk.require_approved(site), desk.pseudonym_key(root)
     known = collect(site, _aliases(site), progress)
     everything, public = np.union1d(known.words, known.pseudonyms), _public(site, consent)
-    looked = []
-    for path in sorted(site.workspace.outbox.glob("*.fedmed")):
+    looked, paths = [], sorted(site.workspace.outbox.glob("*.fedmed"))
+    others = len(list(site.workspace.outbox.iterdir())) - len(paths)
+    for path in paths:
         texts = _texts(path, site.workspace.age_key)
         found = {word for text in texts.read for word in tokens.among(key, everything, text, public)}
         looked.append(_looked(path, found, texts))
@@ -129,7 +134,7 @@ def search(root: Path, progress: Callable[[int, int], None]) -> Searched:
         lines = {line.partition(" ")[2].partition(" ")[2] for line in text.splitlines()}  # behind date and time
         own = public | _source_says()
         looked.append(_looked(log, {word for line in lines for word in tokens.among(key, known.words, line, own)}))
-    return Searched(tuple(looked), int(everything.size))
+    return Searched(tuple(looked), int(everything.size), others)
 
 
 def refusal(searched: Searched) -> FedmedError | None:
@@ -140,8 +145,8 @@ def refusal(searched: Searched) -> FedmedError | None:
     if not found:
         return _unread(searched)
     code = "FM-IDN-07" if all(looked.name == "shareable.log" for looked in found) else "FM-IDN-06"
-    told = ", ".join(f"{looked.name} {looked.found}" for looked in found)
-    return FedmedError(code, f"words or pseudonyms of patients: {told}")
+    told, unread = ", ".join(f"{looked.name} {looked.found}" for looked in found), _unread(searched)
+    return FedmedError(code, f"words or pseudonyms of patients: {told}" + (f"; {unread.message}" if unread else ""))
 
 
 def _unread(searched: Searched) -> FedmedError | None:
@@ -219,16 +224,18 @@ class _Texts:
 
 
 def _texts(path: Path, age_key: Path) -> _Texts:
-    """The statement, JSON payloads and headers of tensors of a signed file.
-
-    Raises FedmedError FM-FRM-*, FM-TRU-10, FM-AGE-03, FM-AGE-04, FM-KEY-*.
-    """
-    fd = files.open_regular(path)
+    """The statement, JSON payloads and headers of tensors of a signed file."""
+    try:
+        fd = files.open_regular(path)
+    except OSError as error:
+        raise FedmedError("FM-FRM-01", f"{path.name}: cannot be opened as a file", local=str(error)) from error
     try:
         envelope = artifact.read_envelope(reading.reader(fd))
         said = statement.decode(envelope.raw)
         encrypted = [part for part in said.predicate.payload if part.enc != "none"]
         texts = [_text(fd, envelope, said, part, age_key) for part in said.predicate.payload]
+    except FedmedError as error:
+        raise FedmedError(error.code, f"{path.name}: {error.message}", next=error.next, local=error.local) from error
     finally:
         os.close(fd)
     read = [text.decode("utf-8", "replace") for text in (envelope.raw, *texts) if text is not None]

@@ -8,6 +8,7 @@ import pytest
 
 from fedmed import logs
 from fedmed.cases import datalist, tokens, words
+from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, bodies, bodies_roster, predicates, sealing, statement
 from fedmed.site import check, desk, outgoing, partition
 from tests import planted, radiographs, small
@@ -241,7 +242,29 @@ def test_an_encrypted_payload_that_rotted_is_no_finding_of_nothing(encrypting: s
     data = bytearray(path.read_bytes())
     data[data.rindex(b"age-encryption.org/v1") + 30] ^= 1
     path.write_bytes(data)
-    assert code_of(lambda: outgoing.search(site, silent)) == "FM-TRU-10"
+    with pytest.raises(FedmedError, match="FM-TRU-10 update-r0000-aa") as rotten:
+        outgoing.search(site, silent)
+    assert rotten.value.message == "update-r0000-aa.fedmed: body.json of update aa: not what was signed"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"x" * 2000), lambda path: path.mkdir()])
+def test_what_is_no_file_of_fedmed_s_is_told(spoil: Callable[[Path], object], encrypting: small.Federation) -> None:
+    """By whatever name it lies there: nothing is passed over as if it had been read."""
+    site = encrypting.site("aa")
+    (site / "outbox" / "notes.txt").write_text("x")
+    assert outgoing.search(site, silent).others == 1
+    spoil(site / "outbox" / "z.fedmed")
+    with pytest.raises(FedmedError, match="FM-FRM-01 z") as refused:
+        outgoing.search(site, silent)
+    assert refused.value.message.startswith("z.fedmed: ")
+
+
+def test_what_was_found_does_not_hide_what_was_not_read() -> None:
+    searched = outgoing.Searched((outgoing.Looked("a.fedmed", 1), outgoing.Looked("b.fedmed", 0, 0, 2)), 9)
+    refusal = outgoing.refusal(searched)
+    assert refusal is not None
+    assert refusal.code == "FM-IDN-06"
+    assert refusal.message.endswith("a.fedmed 1; encrypted payloads that were not looked at: b.fedmed 2")
 
 
 def test_what_an_encrypted_file_will_say_is_looked_at_before_it_is_signed(
