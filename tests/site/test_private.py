@@ -195,7 +195,7 @@ def test_what_is_spent_is_refused_before_anything_is_trained(ready: small.Federa
     assert store_of(ready.site("aa")).reserved == {}
     assert not (ready.site("aa") / "state" / "checkpoints" / "r0000-a1.safetensors").exists()
     told_by = status.status(ready.site("aa"), small.now())
-    assert (told_by.next, told_by.refusal[:9]) == ("fedmed privacy status", "FM-PRV-04")
+    assert (told_by.next, told_by.refusal[:9]) == (CODES["FM-PRV-04"].remedy, "FM-PRV-04")
     with_budget(ready.site("aa"), ready.root / "budget-aa", max_epsilon=10)
     told_by = status.status(ready.site("aa"), small.now())
     assert (told_by.next, told_by.refusal) == ("fedmed train-local", "")
