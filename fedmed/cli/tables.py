@@ -256,8 +256,6 @@ def site_status(out: Screen, found: SiteStatus) -> None:
     if found.unpinned:
         out.say(f"not confirmed by phone (fedmed keys pin SITE): {', '.join(found.unpinned)}")
     _rotating(out, found)
-    if found.refusal:
-        out.say(f"not possible now: {found.refusal}")
     if found.ack:
         out.say(f"the coordinator says of the last {'update' if found.round else 'fingerprint'}: {found.ack}")
     _waiting(out, found.waiting)
@@ -266,6 +264,8 @@ def site_status(out: Screen, found: SiteStatus) -> None:
 def _rotating(out: Screen, found: CoordinatorStatus | SiteStatus) -> None:
     if found.revoked:
         out.say(f"key revoked: {', '.join(found.revoked)}")
+    if found.refusal:
+        out.say(f"not possible now: {found.refusal}")
     if found.rotating:
         out.say(f"a new key, from the next model on: {', '.join(found.rotating)}")
 

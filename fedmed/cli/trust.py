@@ -181,6 +181,8 @@ def recover(
         out.say(f"it goes on with number {found.next_seq}")
         if found.answered >= 0:
             out.say(f"rounds up to {found.answered} are not answered again")
+        if found.posted:
+            out.say("a masked round that is open goes on without this site, whose mask keys are lost")
         brought = f"bring {found.posted} to the coordinator, whose next model lists its new mask keys; then "
         out.say(f"next: {brought if found.posted else ''}{screen.hint('status', workspace)}")
         out.result(found)

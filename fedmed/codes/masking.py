@@ -105,4 +105,9 @@ CODES: dict[str, Code] = {
         "another attempt of a round has another clip than the one before",
         "send nothing, and ask the coordinator why",
     ),
+    "FM-MSK-21": Code(
+        PROTOCOL,
+        "too few sites are left that can open the sum of this round",
+        "take the newest model as the result of this federation, or found a new one",
+    ),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import recipe, settings
-from fedmed.coordinator import laps, masked, opening, rounds, screening
+from fedmed.coordinator import laps, masked, opening, outlook, rounds, screening
 from fedmed.coordinator.admit import roster
 from fedmed.exchange import archived, bodies_reports, predicates
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fedmed.coordinator.desk import Started
     from fedmed.coordinator.rounds import Standing
+    from fedmed.errors import FedmedError
     from fedmed.exchange import statement
     from fedmed.exchange.intake import Arrival
     from fedmed.exchange.record import Known
@@ -35,7 +36,8 @@ class Due:
     """What comes next, and whose turn it is. `next` says it to a person, who may always decide otherwise.
 
     `step` is due and `why` says why. Without a step, `waiting` names what must come first, from a person or by carrier;
-    `held` is what was said of a file that a person must decide about. Without any of them nothing is left to do.
+    `held` is what was said of a file that a person must decide about, `refused` why the round cannot close. Without any
+    of them nothing is left to do.
     """
 
     next: str
@@ -43,6 +45,7 @@ class Due:
     why: str = ""
     waiting: str = ""
     held: Verdict | None = None
+    refused: FedmedError | None = None
 
 
 def standings(found: Workspace, running: Started) -> list[Standing]:
@@ -75,12 +78,14 @@ def due(
         next_ = _after_the_last(found, running, arrivals)
     elif rounds.order(found):
         next_ = _in_a_lap(found, running, arrivals, now)
+    elif lost := _is_lost(found, running, everyone, arrivals):
+        next_ = Due(lost.next, waiting=lost.message, refused=lost)
     elif masked.fixed(found):
         next_ = _in_a_sum(found, running, arrivals)
     else:
         expected = _with_what_waits(found, running, everyone or screening.standings(found, running), arrivals, round_)
         why_open = rounds.why_open(found, running, expected, now, close=False)
-        missing = ", ".join(each.site for each in expected if each.status not in ("used", "revoked"))
+        missing = ", ".join(each.site for each in expected if each.is_awaited)
         step: Step = "unmask" if running.masks else "aggregate"
         next_ = Due(f"fedmed {step}", step, f"{rounds.open_name(found)} can close")
         if why_open:
@@ -128,8 +133,19 @@ def _before_the_first_model(found: Workspace, running: Started, arrivals: list[A
     why_open = rounds.why_open(found, running, expected, now, close=False)
     if not why_open:
         return Due("fedmed aggregate", "aggregate", "the sites' fingerprints can be pooled")
-    silent = ", ".join(each.site for each in expected if each.status not in ("used", "revoked"))
+    silent = ", ".join(each.site for each in expected if each.is_awaited)
     return Due(f"wait for the fingerprints of {silent}", waiting=f"fingerprints: {why_open}")
+
+
+def _is_lost(
+    found: Workspace, running: Started, everyone: list[Standing] | None, arrivals: list[Arrival]
+) -> FedmedError | None:
+    """Why a masked round cannot close; None where it may."""
+    if not running.masks:
+        return None
+    kind = "unmask-reply" if masked.fixed(found) else "update"
+    coming = {name for each, name in _acceptable(arrivals) if each == kind}
+    return outlook.lost(found, running, everyone or screening.standings(found, running), coming)
 
 
 def _in_a_sum(found: Workspace, running: Started, arrivals: list[Arrival]) -> Due:

@@ -14,6 +14,7 @@ from fedmed.coordinator import (
     memory,
     model,
     opening,
+    outlook,
     pooled,
     rounds,
     screening,
@@ -81,7 +82,7 @@ def aggregate(
     """`include` names sites whose held update counts after all, for the `reason` that a person gives.
 
     Raises FedmedError FM-WAI-03 or FM-STR-01 with the list of sites that are missing or held, FM-SCR-03, FM-FED-03,
-    FM-MSK-07, FM-MSK-14, FM-SHR-12, FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-NRM-*, FM-RES-*.
+    FM-MSK-07, -14, -21, FM-SHR-12, FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-NRM-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
@@ -100,8 +101,7 @@ def aggregate(
         if running.masks:
             everyone = masked.standings(found, running)
             screening.include(found, everyone, include, reason, now)  # nothing is held
-            if not masked.fixed(found):
-                raise _not_asked(found, running, everyone, arrivals, now, close=close)
+            _require_asked(found, running, everyone, arrivals, now, close=close)
             return _open_sum(found, running, arrivals, now, progress)
         combiner = Combiner(found, running, progress)
         if central.share(running) is None:
@@ -183,16 +183,20 @@ def _close(
     )
 
 
-def _not_asked(
+def _require_asked(
     found: Workspace, running: Started, everyone: list[Standing], arrivals: list[Arrival], now: datetime, *, close: bool
-) -> FedmedError:
-    """Why the sites in the sum were not asked: the round is open, or `unmask` is due."""
+) -> None:
+    """The sites in the sum. Raises FedmedError FM-MSK-21, FM-WAI-03 or FM-STR-01 while the round is open, FM-MSK-07."""
+    if lost := outlook.lost(found, running, everyone):
+        raise lost
+    if masked.fixed(found):
+        return
     _repost(found)
     waiting, where = rounds.why_open(found, running, everyone, now, close=close), rounds.open_name(found)
     if waiting:
-        return rounds.still_open(running, everyone, arrivals, f"{where}: {waiting}")
+        raise rounds.still_open(running, everyone, arrivals, f"{where}: {waiting}")
     next_ = "fedmed unmask --close" if close else "fedmed unmask"
-    return FedmedError("FM-MSK-07", f"{where}: the sites in the sum have not been asked", next=next_)
+    raise FedmedError("FM-MSK-07", f"{where}: the sites in the sum have not been asked", next=next_)
 
 
 def _open_sum(

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import culprits, rounds
+from fedmed.coordinator import culprits, restored, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import (
     archived,
@@ -76,6 +76,7 @@ def standings(found: Workspace, running: Started) -> list[Standing]:
     arrived = rounds.arrived(found, running)
     if rounds.open_round(found) < 0 or rounds.is_over(found):
         return arrived
+    arrived = [_without_the_restored(found, each) for each in arrived]
     open_, included = opened(found, running), fixed(found)
     if included:
         decided = attempts.decided(found.record, open_.model.round, open_.model.attempt)
@@ -90,6 +91,12 @@ def standings(found: Workspace, running: Started) -> list[Standing]:
         replace(each, status="excluded", reason=why) if each.site in misfits and each.status == "used" else each
         for each in everyone
     ]
+
+
+def _without_the_restored(found: Workspace, standing: Standing) -> Standing:
+    if standing.status not in ("missing", "late") or not restored.sits_out(found, standing.site):
+        return standing
+    return replace(standing, sits_out=True, reason="it was restored from a backup, and sits this round out")
 
 
 def _in_sum(standing: Standing, included: Mapping[str, str], left_out: Mapping[str, str]) -> Standing:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Standing:
     """One site in a round; `status` as the next model will say. `update` is there when it is `used` or `held`.
-    `privacy`: what its patients have spent, by its own word.
+    `privacy`: what its patients have spent, by its own word. `sits_out`: it was restored too late for a masked round.
     """
 
     site: str
@@ -39,6 +39,12 @@ class Standing:
     num_patients: int = 0
     num_steps: int = 0
     privacy: PrivacyBlock | None = None
+    sits_out: bool = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a file of it may still come."""
+        return self.status not in ("used", "revoked") and not self.sits_out
 
 
 def open_round(found: Workspace) -> int:
@@ -212,7 +218,7 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     """Empty when the round may close, else what it waits for."""
     limits = running.agreement.federation.body.limits
     usable = [each for each in everyone if each.status == "used"]
-    awaited = [each for each in everyone if each.status not in ("used", "revoked")]
+    awaited = [each for each in everyone if each.is_awaited]
     if not awaited and len(usable) >= least(running):
         return ""
     if order(found):

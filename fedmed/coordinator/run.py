@@ -112,6 +112,8 @@ def _due(found: Workspace, arrivals: list[Arrival], now: datetime) -> Due:
     due = agenda.due(found, running, arrivals, now)
     if due.held is not None:
         raise due.held.error()
+    if due.refused is not None:
+        raise due.refused
     if running is not None and (due.step or due.waiting):
         agreement.require_valid(found, running.agreement, now)
     if running is not None and due.waiting and _has_held(found, running):

@@ -27,7 +27,7 @@ class Status:
     the last round; `best` of those scored. `reported` are the sites whose report on the last model and the test fold
     is here. From `deadline` on the round closes without who is missing; empty where it waits for ever. `awaits`:
     which files come before the first model. `central`: what its noise has cost so far. `rotating`: whose next key the
-    next model brings. `revoked`: whose key was taken back.
+    next model brings. `revoked`: whose key was taken back. `refusal`: why the round cannot close.
     """
 
     title: str
@@ -46,6 +46,7 @@ class Status:
     rotating: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     attempt: int = 1
+    refusal: str = ""
 
 
 def status(root: Path, now: datetime) -> Status:
@@ -56,12 +57,12 @@ def status(root: Path, now: datetime) -> Status:
         draft = settings.load_federation(root)
         words = "admitted; the federation has not started"
         sites = [rounds.Standing(seat.name, "missing", words, None, 0) for seat in roster(found)]
-        next_ = agenda.due(found, running, waiting, now).next
-        return Status(draft.title, "", -1, draft.rounds, sites, waiting, next_)
+        first = agenda.due(found, running, waiting, now).next
+        return Status(draft.title, "", -1, draft.rounds, sites, waiting, first)
     federation = running.agreement.federation
     is_open = opening.is_open(found, running)
     everyone = agenda.standings(found, running)
-    next_ = agenda.due(found, running, waiting, now, everyone).next
+    next_ = agenda.due(found, running, waiting, now, everyone)
     round_, fingerprint = rounds.open_round(found), keys.spoken(federation.root)
     newest = found.record.newest("model")
     title, last = federation.founding.title, federation.body.limits.rounds
@@ -77,7 +78,7 @@ def status(root: Path, now: datetime) -> Status:
         last,
         everyone,
         waiting,
-        next_,
+        next_.next,
         is_over,
         best,
         reported,
@@ -87,4 +88,5 @@ def status(root: Path, now: datetime) -> Status:
         [each.sender for each in rotations.pending(found.record, federation)],
         pins.revoked(found.record, federation),
         newest.attempt if newest else 1,
+        str(next_.refused or ""),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import desk, masked, rounds
+from fedmed.coordinator import desk, masked, outlook, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing
 
@@ -33,8 +33,8 @@ class Asked:
 def unmask(root: Path, now: datetime, *, close: bool = False) -> Asked:
     """Safe to repeat: the set stays as it was decided, and the same requests are posted again.
 
-    Raises FedmedError FM-WAI-03 with the list of sites that are missing, FM-MSK-15 where nothing is masked, FM-FED-03,
-    FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-RES-*.
+    Raises FedmedError FM-WAI-03 with the list of sites that are missing, FM-MSK-15 where nothing is masked, FM-MSK-21,
+    FM-FED-03, FM-TIM-01, FM-TIM-02 (this clock is behind), FM-TRU-*, FM-RES-*.
     """
     with desk.opened(root, now) as found:
         running = desk.require_started(found)
@@ -44,10 +44,11 @@ def unmask(root: Path, now: datetime, *, close: bool = False) -> Asked:
         round_ = rounds.open_round(found)
         if not running.masks or round_ < 0 or rounds.is_over(found):
             raise FedmedError("FM-MSK-15", "unmask: no round with masked updates is open")
-        included = masked.fixed(found)
+        included, everyone = masked.fixed(found), masked.standings(found, running)
+        if lost := outlook.lost(found, running, everyone):
+            raise lost
         is_new = not included
         if is_new:
-            everyone = masked.standings(found, running)
             waiting = rounds.why_open(found, running, everyone, now, close=close)
             if waiting:
                 raise rounds.still_open(running, everyone, arrivals, f"{rounds.open_name(found)}: {waiting}")

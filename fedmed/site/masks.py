@@ -78,7 +78,7 @@ def require(site: Site, consent: Approved, model: Known) -> Masking:
     found, federation, agreed = site.workspace, consent.agreement.federation, terms(consent)
     body, round_ = body_of(site, model), model.round_number
     if why := sits_out(site, round_, model.attempt, body.masks):
-        next_ = f"send what is new in outbox/, and wait for model-r{round_ + 1:04d}.fedmed"
+        next_ = without_part(consent, round_)
         raise FedmedError("FM-ROS-07", f"round {round_}, attempt {model.attempt}: {why}", next=next_)
     require_people(site, consent, model)
     mine = next((each for each in body.masks if each.site == found.name), None)
@@ -126,6 +126,14 @@ def sits_out(site: Site, round_: int, attempt: int, listed: Sequence[Certificate
         return ""  # without new keys `recover` was killed: there are none that it could mask with
     file = f"outbox/receipt-{COORDINATOR}-by-{name}.fedmed"
     return f"lists mask keys of before this site was restored; the coordinator needs {file} to list the new ones"
+
+
+def without_part(consent: Approved, round_: int) -> str:
+    """What is left to do for a site that sits a round out. Whether the others can close it, the coordinator knows."""
+    then = f"model-r{round_ + 1:04d}.fedmed comes if the others can close it"
+    if round_ + 1 >= consent.agreement.federation.body.limits.rounds:
+        return f"nothing more to send: this site sits round {round_} out, which is the last; {then}"
+    return f"send what is new in outbox/: this site sits round {round_} out, and masks again in the next; {then}"
 
 
 def _agreed_clip(consent: Approved, clip: float) -> float:

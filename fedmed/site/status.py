@@ -235,7 +235,8 @@ def _in_a_round(site: Site, consent: Approved, accepted: list[Arrival], round_: 
     attempt, listed = _newest_attempt(site, accepted, round_)
     if why := masks.sits_out(site, round_, attempt, listed):
         file = f"model-r{round_ + 1:04d}.fedmed"
-        return Due(f"wait for {file}", waiting=f"the coordinator's {file}: round {round_}, attempt {attempt}: {why}")
+        next_ = masks.without_part(consent, round_) if consent.masks else f"wait for {file}"
+        return Due(next_, waiting=f"the coordinator's {file}: round {round_}, attempt {attempt}: {why}")
     if not record.of("update", sender=name, round=round_, attempt=attempt):
         model = record.model(round_)
         if model and not has_hop and (words := laps.waits_for(site, model)):

@@ -114,7 +114,8 @@ def train(
             _forget(site, round_)  # a command was killed behind its update
             return _found(site, consent, said, arrivals)
         if round_ <= site.workspace.record.answered:
-            raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored")
+            next_ = masks.without_part(consent, round_) if consent.masks else ""
+            raise FedmedError("FM-ROS-07", f"round {round_}: answered before this workspace was restored", next=next_)
         turn = laps.turn(site, model)
         if not consent.masks:
             body, made, reserved = _train(site, consent, model, turn, options, progress, now)

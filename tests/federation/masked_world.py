@@ -29,10 +29,11 @@ def founded(
     strategy: Any = None,
     encryption: str = "none",
     called: tuple[str, ...] | None = None,
+    rounds: int = 3,
     **aggregation: Any,
 ) -> Simulation:
     """All have approved, all, or those in `called`, were called by everybody, and model r0 lies in every inbox."""
-    limits = {"rounds": 3, "min_sites": 3, "deadline_days": 7, "max_num_cases": 100, "encryption": encryption}
+    limits = {"rounds": rounds, "min_sites": 3, "deadline_days": 7, "max_num_cases": 100, "encryption": encryption}
     world = Simulation(root, names).found(strategy=strategy, aggregation={**MASKED, **aggregation}, **limits)
     world.coordinator.aggregate(world.now)
     world.carry_down()

@@ -11,14 +11,18 @@ from typer.testing import CliRunner
 from fedmed.auditor import inspection
 from fedmed.cli import tables
 from fedmed.cli.app import app
-from fedmed.coordinator import revoke, void
+from fedmed.coordinator import aggregate, revoke, void
+from fedmed.coordinator import recover as at_desk_recovery
+from fedmed.coordinator import run as at_desk_run
 from fedmed.coordinator import status as desk_status
 from fedmed.coordinator import unmask as asking
 from fedmed.errors import FedmedError
+from fedmed.site import recover as at_site
 from fedmed.site import run, train
 from fedmed.site import status as bedside
 from fedmed.site import unmask as answering
 from tests.federation import masked_world
+from tests.federation.simulator import predicate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,3 +226,122 @@ def test_the_request_that_is_awaited_has_the_name_of_its_attempt(voided: Simulat
     site = voided.sites["aa"]
     masked_world.send(voided, {"aa": 1.0})
     assert at(voided, site).next == "wait for unmask-request-r0000-a2-aa.fedmed, or model-r0001.fedmed"
+
+
+# --- a round that cannot close ---------------------------------------------------------------------------------------
+
+FOUR = (*TRIO, "dd")
+
+
+@pytest.fixture(scope="module")
+def last(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """The one round of four sites, of which three open a sum: aa and dd have sent their updates."""
+    world = with_cases(masked_world.founded(tmp_path_factory.mktemp("told") / "last", FOUR, rounds=1))
+    masked_world.send(world, {"aa": 1.0, "dd": 1.0})
+    world.coordinator.look(world.now)
+    return world
+
+
+@pytest.fixture
+def four(last: Simulation, tmp_path: Path) -> Simulation:
+    return last.copied_to(tmp_path / "four")
+
+
+def restored(world: Simulation, site: str) -> None:
+    """It came from a backup, had a receipt, and the coordinator has its answer to that."""
+    actor, coordinator = world.sites[site], world.coordinator
+    (receipt,) = at_desk_recovery.vouch(coordinator.root, site, world.now)
+    actor.deliver(receipt.read_bytes(), world.now, receipt.name)
+    found = at_site.recover(actor.root, world.now)
+    assert found.posted is not None
+    coordinator.deliver(found.posted.read_bytes(), world.now)
+    coordinator.look(world.now)
+
+
+def revoked(world: Simulation, site: str, last_seq: int = 2) -> None:
+    """Join and approval are the first two that a site signs."""
+    revoke.revoke(world.coordinator.root, site, last_seq, "stolen", world.now)
+
+
+def test_nobody_waits_for_a_site_that_was_restored(tmp_path: Path) -> None:
+    world = masked_world.founded(tmp_path / "world", FOUR)
+    masked_world.send(world, {"aa": 1.0, "bb": 1.0})
+    restored(world, "dd")
+    found = at_desk(world)
+    assert (found.next, found.refusal) == ("wait for cc", "")
+    assert found.sites[3].reason == "it was restored from a backup, and sits this round out"
+    masked_world.send(world, {"cc": 1.0})
+    assert at_desk(world).next == "fedmed unmask"
+    assert masked_world.ask(world, close=False).sites == list(TRIO)
+    masked_world.answer(world, TRIO)
+    assert world.coordinator.aggregate(world.now).round == 1
+    world.carry_down()
+    masked_world.play(world, dict.fromkeys(FOUR, 1.0))
+    assert "restored" not in shown(world.coordinator), "it masks again in the next round"
+
+
+def test_too_few_are_left_before_the_sum_is_decided(four: Simulation) -> None:
+    """One was revoked and one restored, whose update is in the sum, but opens nothing."""
+    coordinator = four.coordinator
+    revoked(four, "cc")
+    assert at_desk(four).next == "wait for bb"
+    restored(four, "dd")
+    words = (
+        "round 0 cannot close: 3 sites are needed, 2 are left: aa, bb;"
+        " not cc (revoked), dd (restored from a backup); nor can another attempt"
+    )
+    next_ = "take model r0000 as the result of this federation, or found a new one"
+    for command in (asking.unmask, aggregate.aggregate):
+        error = refused(lambda command=command: command(coordinator.root, four.now))
+        assert (error.code, error.message, error.next, error.exit_code) == ("FM-MSK-21", words, next_, 5)
+    assert (at_desk(four).next, at_desk(four).refusal) == (next_, f"FM-MSK-21 {words}")
+    assert f"not possible now: FM-MSK-21 {words}" in shown(coordinator)
+    assert refused(lambda: at_desk_run.plan(coordinator.root, four.now)).code == "FM-MSK-21"
+
+
+def test_too_few_are_left_to_open_the_sum(four: Simulation) -> None:
+    """Whoever has answered counts, whatever became of it since."""
+    masked_world.send(four, {"bb": 1.0, "cc": 1.0})
+    assert masked_world.ask(four).sites == list(FOUR)
+    masked_world.answer(four, ["aa"])
+    restored(four, "dd")
+    assert at_desk(four).refusal == ""
+    reply = four.sites["cc"].unmask(four.now)
+    revoked(four, "cc", predicate_of(reply)["seq"])
+    assert "2 are left: aa, bb; not cc (revoked), dd" in at_desk(four).refusal
+    four.coordinator.deliver(reply, four.now)
+    assert (at_desk(four).refusal, at_desk(four).next) == ("", "wait for the unmask-reply of bb, dd")
+    masked_world.answer(four, ["bb"])
+    assert four.coordinator.aggregate(four.now).last
+
+
+def test_another_attempt_helps_where_enough_are_left_for_it(four: Simulation) -> None:
+    """cc was in the sum, and bb came late."""
+    masked_world.send(four, {"cc": 1.0})
+    masked_world.ask(four)
+    revoked(four, "cc", 3)
+    error = refused(lambda: asking.unmask(four.coordinator.root, four.now))
+    assert (error.code, error.next) == ("FM-MSK-21", "fedmed aggregate --void REASON")
+    assert error.message.endswith("2 are left: aa, dd; not cc (revoked); another attempt can, of aa, bb, dd")
+    void.void(four.coordinator.root, four.now, "cc is revoked")
+    four.carry_down()
+    made = masked_world.play(four, dict.fromkeys(("aa", "bb", "dd"), 1.0))
+    assert [parent.site for parent in made.parents] == ["aa", "bb", "dd"]
+
+
+def test_a_restored_site_is_not_told_to_wait_for_what_may_never_come(four: Simulation) -> None:
+    restored(four, "dd")
+    site = four.sites["dd"]
+    next_ = (
+        "nothing more to send: this site sits round 0 out, which is the last;"
+        " model-r0001.fedmed comes if the others can close it"
+    )
+    assert at(four, site).next == next_
+    error = refused(lambda: train.train(site.root, four.now, train.Options(again=True), lambda *_: None))
+    assert (error.code, error.next) == ("FM-ROS-07", next_)
+
+
+def test_a_key_that_was_revoked_from_its_approval_on_ends_masking(four: Simulation) -> None:
+    revoked(four, "cc", 1)
+    words = "0 are left: none; not cc (revoked); no approval of cc counts, and without it no site masks"
+    assert words in at_desk(four).refusal

@@ -43,6 +43,11 @@ def due(world: Simulation) -> str:
     return status.status(world.sites["aa"].root, world.now).next
 
 
+def sitting_out(round_: int) -> str:
+    then = f"model-r{round_ + 1:04d}.fedmed comes if the others can close it"
+    return f"send what is new in outbox/: this site sits round {round_} out, and masks again in the next; {then}"
+
+
 def recovered(world: Simulation) -> bytes:
     """aa goes on, and the receipt that brings its new mask keys."""
     bring_receipt(world)
@@ -80,7 +85,7 @@ def test_a_restored_site_answers_no_second_set(tmp_path: Path, keys: str, told: 
     assert coordinator.judge(found.posted.read_bytes(), world.now) == ACCEPTED
     world.carry_down()
     assert code_of(lambda: site.unmask(world.now)) == "FM-MSK-10"
-    assert due(world) == "wait for model-r0001.fedmed", "and not for this command"
+    assert due(world) == sitting_out(0)
     void.void(coordinator.root, world.now, "x")
     world.carry_down()
     assert code_of(lambda: masked_world.send(world, {"aa": 1.0})) == "FM-ROS-07"
@@ -225,9 +230,9 @@ def test_a_first_attempt_shown_to_a_restored_site_alone_opens_nothing(tmp_path: 
     assert site.judge(samples.resigned(first, coordinator.key, lie), world.now) == ACCEPTED
     void.void(coordinator.root, world.now, "two did not answer")
     site.deliver(coordinator.posted("model-r0001-a2"), world.now)
-    assert due(world) == "wait for model-r0002.fedmed"
+    assert due(world) == sitting_out(1)
     assert code_of(lambda: masked_world.send(world, {"aa": 1.0})) == "FM-ROS-07"
-    assert due(world) == "wait for model-r0002.fedmed"
+    assert due(world) == sitting_out(1)
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +264,7 @@ def test_a_restored_site_follows_into_the_attempts_of_a_round_that_it_answered(
         masked_world.answer(world, ["aa"])
     void.void(world.coordinator.root, world.now, "two did not answer")
     world.carry_down()
-    assert due(world) == ("fedmed train-local" if answered else "wait for model-r0002.fedmed")
+    assert due(world) == ("fedmed train-local" if answered else sitting_out(1))
     if not answered:
         assert code_of(lambda: masked_world.send(world, {"aa": 1.0})) == "FM-ROS-07"
     taking = [name for name in asked.sites if answered or name != "aa"]
@@ -313,7 +318,7 @@ def test_mask_keys_of_after_a_restore_are_certified_by_the_next_key_too(rotating
         site.look(world.now)
     assert key_of(world, "aa") != old
     assert listed(world, "aa") == (1 + SPARED, key_of(world, "aa"))
-    assert due(world) == "wait for model-r0002.fedmed"
+    assert due(world) == sitting_out(1)
     assert code_of(lambda: masked_world.send(world, {"aa": 1.0})) == "FM-ROS-07"
     second = site.posted("receipt-coordinator-by-aa")
     masks_ = [predicate_of(each)["body"]["mask"] for each in (first, second)]
