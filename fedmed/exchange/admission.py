@@ -47,7 +47,7 @@ def judge(envelope: Envelope, situation: Situation) -> Verdict:
             require_agreed(said, situation.federation)
         outcome = (answers.of_coordinator if said.sender == COORDINATOR else answers.of_site)(said, situation)
     except Decided as decided:
-        return Verdict(*decided.verdict, said)
+        return Verdict(*decided.verdict, said, decided.restored)
     except FedmedError as error:
         return Verdict(Outcome.REJECTED, error.code, error.message, said)
     return Verdict(outcome, statement=said)

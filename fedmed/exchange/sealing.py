@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fedmed import files
-from fedmed.errors import FedmedError
+from fedmed.errors import CODES, FedmedError
 from fedmed.exchange import archived, artifact, confidential, intake, predicates, private_facts, reading, statement
 
 if TYPE_CHECKING:
@@ -181,7 +181,9 @@ def complete_intent(workspace: Workspace, now: datetime) -> None:
             continue
         if intent is None or said.predicate.seq != intent.seq:
             number = said.predicate.seq
-            raise FedmedError("FM-TRU-06", f"the archive holds number {number} of this workspace, the ledger does not")
+            next_ = CODES["FM-TRU-06"].remedy.replace("NAME", workspace.name)
+            message = f"the archive holds number {number} of this workspace, the ledger does not"
+            raise FedmedError("FM-TRU-06", message, next=next_)
         known = intake.to_known(path.stem, said, "said", workspace.name, archived.plain_digest(workspace, path.stem))
         workspace.write_known(intent.command, "said", now, known, **_floor(workspace, intent.created, now))
     for known in workspace.record.said:

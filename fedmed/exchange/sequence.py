@@ -46,7 +46,7 @@ def goes_on(said: Statement, situation: Situation) -> None:
     if newest is None or newest.id not in vouched:
         told = "it goes on from a backup, and nobody here has told it where it was; call it, and if that is so, tell it"
         words = f"{said.kind} of {said.sender}: {told}"
-        raise Decided(Outcome.ROLLBACK, "FM-ROS-05", words)
+        raise Decided(Outcome.ROLLBACK, "FM-ROS-05", words, said.sender)
 
 
 def acknowledges(said: Statement, situation: Situation) -> None:
@@ -63,6 +63,7 @@ def acknowledges(said: Statement, situation: Situation) -> None:
             Outcome.ROLLBACK,
             "FM-TRU-06",
             f"{said.sender} has a file of this workspace that its ledger does not know",
+            situation.name,
         )
     for known in record.received:
         if known.sender != said.sender or known.ack is None or known.resumes != said.predicate.resumes:

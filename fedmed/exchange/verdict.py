@@ -40,12 +40,15 @@ ARCHIVED = (Outcome.ACCEPTED, Outcome.SUPERSEDED, Outcome.LATE)
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome for one file, with the words for a person; `statement` is set once it is certain who signed it."""
+    """The outcome for one file, with the words for a person; `statement` is set once it is certain who signed it, and
+    `restored` is who goes on from a backup: its sender, or this workspace.
+    """
 
     outcome: Outcome
     code: str = ""
     message: str = ""
     statement: Statement | None = None
+    restored: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -53,11 +56,8 @@ class Verdict:
 
     @property
     def remedy(self) -> str:
-        """What its code asks for; by name, where it is done here for the sender and not there for this workspace."""
-        remedy = CODES[self.code].remedy
-        if self.code != "FM-ROS-05" or self.statement is None:
-            return remedy
-        return remedy.replace("NAME", self.statement.sender)
+        """What its code asks for, about whom it is."""
+        return CODES[self.code].remedy.replace("NAME", self.restored or "NAME")
 
     def error(self) -> FedmedError:
         return FedmedError(self.code, self.message, next=self.remedy)
@@ -114,6 +114,6 @@ class Situation:
 
 
 class Decided(Exception):  # noqa: N818 - carries a verdict out of the first rule that decides
-    def __init__(self, outcome: Outcome, code: str = "", message: str = "") -> None:
+    def __init__(self, outcome: Outcome, code: str = "", message: str = "", restored: str = "") -> None:
         super().__init__(message)
-        self.verdict = (outcome, code, message)
+        self.verdict, self.restored = (outcome, code, message), restored

@@ -30,9 +30,9 @@ def test_a_restored_site_does_not_train(world: small.Federation, tmp_path: Path)
     world.carry()
     aggregate.aggregate(world.coordinator, small.now())
     shutil.copy(world.coordinator / "outbox" / "model-r0001.fedmed", backup / "inbox")
-    assert bedside.status(backup, small.now()).next == CODES["FM-TRU-06"].remedy
+    assert bedside.status(backup, small.now()).next == CODES["FM-TRU-06"].remedy.replace("NAME", "aa")
     (backup / "cases.json").unlink()
-    assert bedside.status(backup, small.now()).next == CODES["FM-TRU-06"].remedy
+    assert bedside.status(backup, small.now()).next == CODES["FM-TRU-06"].remedy.replace("NAME", "aa")
 
 
 def test_a_restored_coordinator_does_not_aggregate(world: small.Federation, tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_restored_coordinator_does_not_aggregate(world: small.Federation, tmp_
     world.carry()
     small.seal_update(world.site("aa"))
     shutil.copy(world.site("aa") / "outbox" / "update-r0001-aa.fedmed", backup / "inbox")
-    assert desk.status(backup, small.now()).next == CODES["FM-TRU-06"].remedy
+    assert desk.status(backup, small.now()).next == CODES["FM-TRU-06"].remedy.replace("NAME", "coordinator")
 
 
 def test_an_expired_model_is_not_waited_for(world: small.Federation) -> None:
