@@ -122,8 +122,10 @@ def sits_out(site: Site, round_: int, attempt: int, listed: Sequence[Certificate
         is_answered = bool(attempts.answered(record, round_, 1))
         return "" if is_answered else "this site was restored, and has not answered the first attempt since"
     renewed, name = _renewed(site), site.workspace.name
-    if not renewed or any(each.site == name and each.index >= renewed[-1] for each in listed):
-        return ""  # without new keys `recover` was killed: there are none that it could mask with
+    if not renewed or renewed[-1] not in maskkeys.held(site.workspace.mask_keys):
+        return ""  # used and erased since; or `recover` was killed, and there are none that it could mask with
+    if any(each.site == name and each.index >= renewed[-1] for each in listed):
+        return ""
     file = f"outbox/receipt-{COORDINATOR}-by-{name}.fedmed"
     return f"lists mask keys of before this site was restored; the coordinator needs {file} to list the new ones"
 
@@ -265,11 +267,23 @@ def _renewed(site: Site) -> list[int]:
 
 
 def _highest_own(site: Site, federation: Federation) -> int:
-    """The highest index of this site's mask keys that it knows of, also of those that a rotation names."""
+    """The highest index of this site's mask keys that it knows of, also of those that a rotation names. What a model
+    lists under its name counts if its key certified it.
+    """
     found, id_ = site.workspace, federation.founding.id
     listed = [each for known in found.record.models() for each in body_of(site, known).masks]
+    told = [each for each in listed if _is_own(site, each, id_)]
     own = found.record.of("rotation", sender=found.name)
     said = [archived.read_archived(found, known.id).predicate.body for known in own]
     said += [rotations.quoted(each, id_)[0].body for each in federation.body.rotations]
-    listed += [each.mask for each in said if isinstance(each, Rotation) and each.mask]
-    return max([certificates.FIRST, *(each.index for each in listed if each.site == found.name), *_renewed(site)])
+    told += [each.mask for each in said if isinstance(each, Rotation) and each.mask and each.mask.site == found.name]
+    return max([certificates.FIRST, *(each.index for each in told), *_renewed(site)])
+
+
+def _is_own(site: Site, listed: Certificate, federation: str) -> bool:
+    found = site.workspace
+    try:
+        certificates.check(listed, found.name, found.public_key, federation)
+    except FedmedError:
+        return False
+    return True

@@ -272,6 +272,31 @@ def test_a_restored_site_follows_into_the_attempts_of_a_round_that_it_answered(
     assert len(masked_world.play(world, dict.fromkeys(FOUR, 1.0)).parents) == 4, "the next round is as any other"
 
 
+@pytest.mark.parametrize("index", [2, 2**31], ids=["as it was", "made up"])
+def test_a_site_that_was_killed_before_it_had_new_mask_keys_recovers_again(tmp_path: Path, index: int) -> None:
+    """Whatever the coordinator lists under its name meanwhile: above the highest index nobody could certify one."""
+    world = masked_world.founded(tmp_path / "world", TRIO)
+    site = world.sites["aa"]
+    backup = world.copied_to(tmp_path / "backup").sites["aa"].root
+    masked_world.play(world, dict.fromkeys(TRIO, 1.0))
+    put_back(site, backup)
+    (path,) = (site.root / "inbox").glob("model-r0001*")
+    model = world.change(path.read_bytes(), "coordinator", lambda p: p["body"]["masks"][0].update(index=index))
+    path.unlink()
+    bring_receipt(world)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(maskkeys, "make", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            at_site.recover(site.root, world.now)
+    assert site.judge(model, world.now) == ACCEPTED
+    with pytest.raises(FedmedError, match="are not here") as raised:
+        site.masked_update(world.now, simulator.filled(1.0))
+    assert "fedmed recover" in raised.value.next
+    at_site.recover(site.root, world.now)
+    assert maskkeys.held(site.workspace().mask_keys) == [1 + 3 * SPARED]
+    assert code_of(lambda: site.masked_update(world.now, simulator.filled(1.0))) == "FM-ROS-07"
+
+
 # --- and a signing key that is replaced ------------------------------------------------------------------------------
 
 

@@ -7,17 +7,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fedmed.auditor import inspection
-from fedmed.coordinator import aggregate, revoke, void
+from fedmed.coordinator import aggregate, revoke, unmask, void
 from fedmed.coordinator import recover as vouched
 from fedmed.coordinator import rotate as renew
 from fedmed.errors import FedmedError
-from fedmed.exchange import keys, maskkeys
+from fedmed.exchange import attempts, keys, maskkeys
 from fedmed.site import recover as at_site
 from fedmed.site import rotate
+from fedmed.site import unmask as answering
 from tests import small, tables
 
 from .bench import Row, Stage, record_of, statements
-from .stages import answered, closed, coordinator, in_place, masking, site, tabular
+from .stages import answered, closed, coordinator, in_place, masked, masking, site, tabular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,24 @@ def restored_coordinator(root: Path) -> Stage:
     return coordinator(world)
 
 
+def restored_behind_requests(root: Path) -> Stage:
+    """It asked for what takes the masks off, all sites answered, and then it was restored."""
+    world = masked(root)
+    with suppress(FedmedError):  # it takes the updates in
+        aggregate.aggregate(world.coordinator, small.now())
+    shutil.copytree(world.coordinator, root / "backup")
+    unmask.unmask(world.coordinator, small.now(), close=True)
+    world.carry()
+    posted = []
+    for name in world.sites:
+        answering.unmask(world.site(name), small.now())
+        posted += at_site.vouch(world.site(name), "coordinator", small.now())
+    put_back(world.coordinator, root / "backup")
+    for path in posted:
+        shutil.copy(path, world.coordinator / "inbox")
+    return coordinator(world)
+
+
 def recovered(workspace: Path) -> object:
     """What it signed is known again, and its number and the rounds that it answers go on behind that."""
     record = record_of(workspace)
@@ -83,6 +102,11 @@ def lists_the_new_keys(world: small.Federation, workspace: Path) -> None:
     path = world.coordinator / "archive" / f"{newest.id}.fedmed"
     listed = {each.site: each.index for each in inspection.inspect(path).statement.predicate.body.masks}
     assert listed["aa"] == held
+
+
+def asks_about_the_same_sum(workspace: Path) -> object:
+    notes = record_of(workspace).notes
+    return [recovered(workspace), [facts["updates"] for _, facts in notes if facts["what"] == attempts.INCLUDED]]
 
 
 def dismissed(workspace: Path) -> object:
@@ -149,6 +173,13 @@ TRUST = (
         behind=lists_the_new_keys,
     ),
     Row("recover, at the coordinator", "recover", restored_coordinator, recovered, is_apart=True),
+    Row(
+        "recover, masked, at the coordinator",
+        "recover",
+        restored_behind_requests,
+        asks_about_the_same_sum,
+        is_apart=True,
+    ),
     Row("recover --for", "site-vouch", lambda root: site(known_to(root))),
     Row("recover --for, at the coordinator", "vouch", lambda root: coordinator(known_to(root))),
     Row("recover --dismiss", "site-dismiss", lambda root: site(known_to(root)), dismissed),
