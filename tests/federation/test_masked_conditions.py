@@ -155,7 +155,7 @@ def test_a_site_whose_key_was_revoked_counts_among_those_that_may_collude(sealed
     assert (told.unpinned, told.revoked) == (["ee"], ["dd"])
     (site.root / "cases.json").write_text("{}")
     told = ward.status(site.root, sealed.now)
-    assert (told.next, told.refusal[:9]) == ("call these hospitals, and then: fedmed keys pin ee", "FM-MSK-02")
+    assert (told.next, told.refusal[:9]) == ("call these hospitals, and then: fedmed keys pin ee -w HERE", "FM-MSK-02")
     with pytest.raises(FedmedError, match=r"at most 1 .* got dd, ee") as caught:
         site.masked_update(sealed.now, filled(1.0))
     assert caught.value.code == "FM-MSK-02"
