@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmed.exchange import agreement, intake
-from fedmed.site import desk, evaluate, status, train, unmask
+from fedmed.site import agenda, desk, evaluate, train, unmask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedmed.exchange.intake import Arrival
+    from fedmed.site.agenda import Due
     from fedmed.site.desk import Site
     from fedmed.site.evaluate import Evaluated
     from fedmed.site.fingerprint import Fingerprinted
     from fedmed.site.partition import Partitioned
-    from fedmed.site.status import Due
     from fedmed.site.train import Trained
     from fedmed.site.tune import Tuned
     from fedmed.site.unmask import Answered
@@ -90,7 +90,7 @@ def _receive(root: Path, now: datetime) -> tuple[Due, list[Arrival]]:
 
 def _due(site: Site, arrivals: list[Arrival], now: datetime) -> Due:
     consent = desk.approved(site)
-    due = status.due(site, consent, arrivals)
+    due = agenda.due(site, consent, arrivals)
     if due.held is not None:
         raise due.held.error()
     if due.refused is not None:

@@ -18,7 +18,7 @@ from fedmed.recipe import Survival
 from fedmed.recipe_training import Schedule
 from fedmed.reporting import statistics
 from fedmed.site import desk, ditto, memory, own, preprocessing, results, rounds
-from fedmed.site.status import TUNED
+from fedmed.site.agenda import TUNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
