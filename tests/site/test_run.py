@@ -12,7 +12,7 @@ from fedmed.coordinator import aggregate
 from fedmed.errors import FedmedError
 from fedmed.exchange import workspace
 from fedmed.exchange.ledger import Ledger
-from fedmed.site import desk, partition, run, status
+from fedmed.site import agenda, desk, partition, run, status
 from tests import small
 from tests.coded import code_of
 
@@ -93,11 +93,11 @@ def test_from_consent_to_the_last_report_in_three_calls(world: small.Federation)
     assert due(site) == ("evaluate", "")
     found = do(site)
     assert [each.step for each in found.done] == ["evaluate"]
-    assert found.due == status.Due("nothing left to do")
+    assert found.due == agenda.Due("nothing left to do")
     assert (site / "outbox" / "report-r0002-aa-test.fedmed").exists()
 
     before = files_of(site)
-    assert do(site) == run.Standing([], status.Due("nothing left to do"), do(site).arrivals)
+    assert do(site) == run.Standing([], agenda.Due("nothing left to do"), do(site).arrivals)
     assert files_of(site) == before
     said = [e.facts["round"] for e in Ledger(site / "state" / "ledger.jsonl").entries if e.facts.get("kind") == "update"
             and e.event == "said"]  # fmt: skip
