@@ -78,19 +78,8 @@ def due(
         next_ = _after_the_last(found, running, arrivals)
     elif rounds.order(found):
         next_ = _in_a_lap(found, running, arrivals, now)
-    elif lost := _is_lost(found, running, everyone, arrivals):
-        next_ = Due(lost.next, waiting=lost.message, refused=lost)
-    elif masked.fixed(found):
-        next_ = _in_a_sum(found, running, arrivals)
     else:
-        expected = _with_what_waits(found, running, everyone or screening.standings(found, running), arrivals, round_)
-        why_open = rounds.why_open(found, running, expected, now, close=False)
-        missing = ", ".join(each.site for each in expected if each.is_awaited)
-        step: Step = "unmask" if running.masks else "aggregate"
-        next_ = Due(f"fedmed {step}", step, f"{rounds.open_name(found)} can close")
-        if why_open:
-            words = rounds.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
-            next_ = Due(words, waiting=f"{rounds.open_name(found)}: {why_open}")
+        next_ = _in_a_round(found, running, arrivals, now, everyone or screening.standings(found, running))
     return Due(held.remedy, held=held) if held is not None and next_.waiting else next_
 
 
@@ -137,15 +126,25 @@ def _before_the_first_model(found: Workspace, running: Started, arrivals: list[A
     return Due(f"wait for the fingerprints of {silent}", waiting=f"fingerprints: {why_open}")
 
 
-def _is_lost(
-    found: Workspace, running: Started, everyone: list[Standing] | None, arrivals: list[Arrival]
-) -> FedmedError | None:
-    """Why a masked round cannot close; None where it may."""
-    if not running.masks:
-        return None
-    kind = "unmask-reply" if masked.fixed(found) else "update"
-    coming = {name for each, name in _acceptable(arrivals) if each == kind}
-    return outlook.lost(found, running, everyone or screening.standings(found, running), coming)
+def _in_a_round(
+    found: Workspace, running: Started, arrivals: list[Arrival], now: datetime, everyone: list[Standing]
+) -> Due:
+    """All train at once; behind masks their sum is opened, where it still can be."""
+    if running.masks:
+        kind = "unmask-reply" if masked.fixed(found) else "update"
+        coming = {name for each, name in _acceptable(arrivals) if each == kind}
+        if lost := outlook.lost(found, running, everyone, coming):
+            return Due(lost.next, waiting=lost.message, refused=lost)
+        if masked.fixed(found):
+            return _in_a_sum(found, running, arrivals)
+    expected = _with_what_waits(found, running, everyone, arrivals, rounds.open_round(found))
+    why_open = rounds.why_open(found, running, expected, now, close=False)
+    if not why_open:
+        step: Step = "unmask" if running.masks else "aggregate"
+        return Due(f"fedmed {step}", step, f"{rounds.open_name(found)} can close")
+    missing = ", ".join(each.site for each in expected if each.is_awaited)
+    words = rounds.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
+    return Due(words, waiting=f"{rounds.open_name(found)}: {why_open}")
 
 
 def _in_a_sum(found: Workspace, running: Started, arrivals: list[Arrival]) -> Due:
