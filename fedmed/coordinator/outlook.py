@@ -51,8 +51,11 @@ def lost(
     elif included and len(again := _next_attempt(found, running, gone)) >= rounds.least(running):
         words += f"; another attempt can, of {', '.join(again)}"
         return FedmedError("FM-MSK-21", words, next="fedmed aggregate --void REASON")
-    next_ = f"take model r{rounds.open_round(found):04d} as the result of this federation, or found a new one"
-    return FedmedError("FM-MSK-21", f"{words}; nor can another attempt", next=next_)
+    round_ = rounds.open_round(found)
+    next_ = f"take model r{round_:04d} as the result of this federation, or found a new one"
+    if round_ == 0:
+        next_ = "found a new federation: in this one nothing was trained"
+    return FedmedError("FM-MSK-21", f"{words}; another attempt would not help", next=next_)
 
 
 def _gone(found: Workspace, running: Started) -> dict[str, str]:

@@ -288,9 +288,10 @@ def test_too_few_are_left_before_the_sum_is_decided(four: Simulation) -> None:
     restored(four, "dd")
     words = (
         "round 0 cannot close: 3 sites are needed, 2 are left: aa, bb;"
-        " not cc (revoked), dd (restored from a backup); nor can another attempt"
+        " not cc (revoked), dd (restored from a backup); another attempt would not help"
     )
-    next_ = "take model r0000 as the result of this federation, or found a new one"
+    next_ = "found a new federation: in this one nothing was trained"
+    assert at_desk(four).deadline == ""
     for command in (asking.unmask, aggregate.aggregate):
         error = refused(lambda command=command: command(coordinator.root, four.now))
         assert (error.code, error.message, error.next, error.exit_code) == ("FM-MSK-21", words, next_, 5)
@@ -339,6 +340,13 @@ def test_a_restored_site_is_not_told_to_wait_for_what_may_never_come(four: Simul
     assert at(four, site).next == next_
     error = refused(lambda: train.train(site.root, four.now, train.Options(again=True), lambda *_: None))
     assert (error.code, error.next) == ("FM-ROS-07", next_)
+
+
+def test_behind_a_round_the_newest_model_is_what_remains(second: Simulation) -> None:
+    revoked(second, "cc")
+    found = at_desk(second)
+    assert found.refusal.startswith("FM-MSK-21 round 1 cannot close: 3 sites are needed, 2 are left: aa, bb; not cc")
+    assert found.next == "take model r0001 as the result of this federation, or found a new one"
 
 
 def test_a_key_that_was_revoked_from_its_approval_on_ends_masking(four: Simulation) -> None:
