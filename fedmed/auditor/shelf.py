@@ -136,7 +136,10 @@ class Shelf:
         Raises FedmedError FM-TRU-11 when one of the two is not here, and as `inspection.verify`.
         """
         path, said = self._get(id_)
-        known = self._reference(getattr(getattr(said.predicate, "federation", None), "digest", ""))
+        digest = getattr(getattr(said.predicate, "federation", None), "digest", "")
+        if not digest:
+            raise FedmedError("FM-TRU-11", f"{path.name}: expected what is said within a federation, got a {said.kind}")
+        known = self._reference(digest)
         fd = files.open_regular(path)
         self._stack.callback(os.close, fd)
         with _named(path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed import logs
-from fedmed.coordinator import desk
+from fedmed.coordinator import desk, revoke
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, receipts, recovery, sealing, workspace
 
@@ -40,11 +40,12 @@ def recover(root: Path, now: datetime) -> Recovered:
 
 
 def vouch(root: Path, name: str, now: datetime) -> list[Path]:
-    """The receipt for a site. Raises FedmedError FM-FED-03, FM-ROS-10."""
+    """The receipt for a site, and the revocations that its backup may lack. Raises FedmedError FM-FED-03, FM-ROS-10."""
     with desk.opened(root, now) as found:
         federation = desk.require_started(found).agreement.federation
         receipts.require_counterpart(found, federation, name)
-        return [sealing.post(found, receipts.give(found, federation, name, now))]
+        receipt = sealing.post(found, receipts.give(found, federation, name, now))
+        return [receipt, *(sealing.post(found, each) for each in revoke.stand(found, federation, now))]
 
 
 def require_claim(root: Path, name: str, now: datetime) -> None:

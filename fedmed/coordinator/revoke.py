@@ -57,7 +57,11 @@ def revoke(root: Path, site: str, last_seq: int, reason: str, now: datetime) -> 
 
 def stand(found: Workspace, federation: Federation, now: datetime) -> list[Known]:
     """All that were said, anew where the key was replaced that said them: behind it the old word reaches nobody."""
-    return [_by_the_key_of_now(found, federation, key, now) for key in found.record.revoked]
+    listed = [each.key for each in federation.sites()]  # one that is not vouches for nobody either
+    said = [_by_the_key_of_now(found, federation, key, now) for key in found.record.revoked if key in listed]
+    for each in said:
+        sealing.post(found, each)
+    return said
 
 
 def _by_the_key_of_now(found: Workspace, federation: Federation, key: str, now: datetime) -> Known:

@@ -69,15 +69,16 @@ def say_next(
 
 
 def beside(found: Workspace, model: Known) -> list[Path]:
-    """What a site needs with this model, in the outbox: the versions of the federation since the model before, and the
-    revocations that were said anew behind them.
+    """What a site needs with this model, in the outbox: the versions of the federation and the revocations since the
+    model before.
     """
     place = (model.round, model.attempt)
-    before = max((each.version for each in found.record.models() if (each.round, each.attempt) < place), default=1)
-    later = [each for each in found.record.of("federation") if before < each.version <= model.version]
-    revocations = found.record.of("revocation", sender=found.name) if later else []
-    anew = [each for each in revocations if later[-1].seq < each.seq < model.seq]
-    return [sealing.post(found, each) for each in (*later, *anew)]
+    before = [each for each in found.record.models() if (each.round, each.attempt) < place]
+    version, number = max((each.version for each in before), default=1), max((each.seq for each in before), default=0)
+    later = [each for each in found.record.of("federation") if version < each.version <= model.version]
+    revocations = {each.payload: each for each in found.record.of("revocation", sender=found.name)}  # of a key the last
+    since = [each for each in revocations.values() if number < each.seq < model.seq]
+    return [sealing.post(found, each) for each in (*later, *since)]
 
 
 def with_new_keys(found: Workspace, running: Started, now: datetime) -> Started:

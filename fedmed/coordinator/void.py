@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import culprits, desk, masked, masks, rounds, versions
+from fedmed.coordinator import culprits, desk, masked, masks, revoke, rounds, versions
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, approvals, archived, artifact, bodies, intake, predicates, sealing, statement
 from fedmed.exchange.federation import COORDINATOR
@@ -64,6 +64,7 @@ def void(root: Path, now: datetime, reason: str) -> Voided:
         if is_new:
             where = {"round": known.round, "attempt": known.attempt}
             found.write_entry("aggregate", "note", now, what=VOID, reason=reason, **where)
+            revoke.stand(found, running.agreement.federation, now)
             made = _say_again(found, running, known, now)
         guilty, ahead, posted = culprits.names(found), versions.beside(found, made), sealing.post(found, made)
         return Voided(made.round_number, made.attempt, is_new, guilty, posted, ahead, arrivals)

@@ -157,9 +157,9 @@ def _require_named(said: Statement, statement_id: str, situation: Situation) -> 
         raise Decided(Outcome.NOT_FOR_ME, "", words)
     if statement_id in [each.previous for each in situation.record.models()]:
         return
-    if said.predicate.round > situation.round:
-        raise Decided(Outcome.EARLY, "FM-WAI-05", f"{words}; it counts when a later model names it")
-    raise Decided(Outcome.NOT_FOR_ME, "", f"{words}, and no later model names it")
+    if situation.record.model(said.predicate.round + 1) is None:
+        raise Decided(Outcome.EARLY, "FM-WAI-05", f"{words}; it counts when the next model names it")
+    raise Decided(Outcome.NOT_FOR_ME, "", f"{words}, and the next model names another")
 
 
 def _may_be_late(said: Statement, federation: Federation, situation: Situation) -> bool:

@@ -57,16 +57,16 @@ def _of_a_member(predicate: predicates.RevocationPredicate, situation: Situation
 
 
 def _rotation(predicate: predicates.RotationPredicate, situation: Situation) -> Outcome:
-    """By the key in force, to a new one that it holds; one key is replaced once. Raises FedmedError FM-ROS-12."""
+    """By the key in force, to a new one that it holds; one key is replaced by one. Raises FedmedError FM-ROS-12."""
     name, federation = predicate.sender.name, situation.federation
     if federation is None:
         raise TypeError("keys are replaced within a federation")
     rotations.check(predicate.body, federation.founding.id, name, federation.key_of(name))
-    before = situation.record.of("rotation")
-    if any(each.key == predicate.sender.key for each in before):
-        raise FedmedError("FM-ROS-12", f"rotation of {name}: a second one by the same key")
     new = keys.parse_public_line(predicate.body.key)
-    is_named = keys.digest_in(keys.fingerprint(new)) in [each.payload for each in before]
+    digest, before = keys.digest_in(keys.fingerprint(new)), situation.record.of("rotation")
+    if any(each.payload != digest for each in before if each.key == predicate.sender.key):
+        raise FedmedError("FM-ROS-12", f"rotation of {name}: a second one by the same key")
+    is_named = digest in [each.payload for each in before if each.key != predicate.sender.key]
     if is_named or federation.owner(new) or federation.former_owner(new):  # no site would take such a version
         raise FedmedError("FM-ROS-12", f"rotation of {name}: to a key that was in use before, or is another's")
     return Outcome.ACCEPTED

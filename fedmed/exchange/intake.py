@@ -84,12 +84,18 @@ def receive_all(workspace: Workspace, terms: Terms, now: datetime, command: str,
 
 def _kind_of(path: Path) -> str | None:
     """What a file claims to be; nothing is checked."""
+    envelope = envelope_of(path)
+    return statement.kind_of(envelope.signature.namespace) if envelope else None
+
+
+def envelope_of(path: Path) -> Envelope | None:
+    """What a file of the inbox says, unchecked; None where it cannot be read as one."""
     try:
         fd = files.open_regular(path)
     except OSError:
         return None
     try:
-        return statement.kind_of(artifact.read_envelope(reading.reader(fd)).signature.namespace)
+        return artifact.read_envelope(reading.reader(fd))
     except FedmedError:
         return None
     finally:

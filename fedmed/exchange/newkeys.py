@@ -35,11 +35,14 @@ class Rotated:
     posted: Path
 
 
-def rotate(workspace: Workspace, federation: Federation, now: datetime, mask_index: int | None = None) -> Rotated:
-    """Safe to repeat: one key is replaced once, and the key that lies in keys/next.key already is the next one.
+def rotate(
+    workspace: Workspace, federation: Federation, now: datetime, mask_index: int | None = None, *, anew: bool = False
+) -> Rotated:
+    """Safe to repeat: one key is replaced by one, and the key that lies in keys/next.key already is the next one.
 
-    `mask_index`: at a site that of new mask keys. Raises FedmedError FM-ROS-14 when the next key was lost, FM-ROS-15
-    when the federation is over, FM-KEY-*, FM-RES-*.
+    `mask_index`: at a site that of new mask keys. `anew`: those that a rotation named are outdated, it is said again.
+
+    Raises FedmedError FM-ROS-14 when the next key was lost, FM-ROS-15 when the federation is over, FM-KEY-*, FM-RES-*.
     """
     newest, path = workspace.record.newest("model"), next_key(workspace.root)
     if newest is not None and newest.last:
@@ -53,9 +56,10 @@ def rotate(workspace: Workspace, federation: Federation, now: datetime, mask_ind
     public_key = new.public_key().public_bytes_raw()
     if said is not None and said.payload != keys.digest_in(keys.fingerprint(public_key)):
         raise FedmedError("FM-ROS-14", f"{path.name}: another key than the one that {workspace.name} has named")
-    known = said or _say(workspace, federation, new, mask_index, now)
+    is_new = said is None or anew
+    known = _say(workspace, federation, new, mask_index, now) if said is None or anew else said
     old = keys.fingerprint(workspace.public_key)
-    return Rotated(old, keys.fingerprint(public_key), said is None, sealing.post(workspace, known))
+    return Rotated(old, keys.fingerprint(public_key), is_new, sealing.post(workspace, known))
 
 
 def _next(path: Path) -> Ed25519PrivateKey:

@@ -98,7 +98,8 @@ def keys_of(body: bodies_roster.Federation) -> dict[str, str]:
 
 
 def pending(record: Record, federation: Federation) -> list[Known]:
-    """Rotations that are here and that the version in force does not have yet, by name, the coordinator's last.
+    """Rotations that are here and that the version in force does not have yet, by name, the coordinator's last. Of two
+    to one key, with other mask keys, the later counts.
 
     None by a key that was revoked, whatever its number: who stole that may have the next key, too.
     """
@@ -106,7 +107,7 @@ def pending(record: Record, federation: Federation) -> list[Known]:
     for name in (*federation.site_names, COORDINATOR):
         key = keys.fingerprint(federation.key_of(name))
         said = [each for each in record.of("rotation", sender=name) if each.key == key]
-        found += [] if key in record.revoked else said[:1]
+        found += [] if key in record.revoked else sorted(said, key=lambda each: each.seq)[-1:]
     return found
 
 

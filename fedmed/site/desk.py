@@ -211,7 +211,7 @@ def receive_versions(
     site: Site, consent: Approved, now: datetime, command: str, **allowed: bool
 ) -> tuple[Approved, dict[Path, Arrival]]:
     """Take in the versions of the federation alone, one behind the other, and sign with the key that they name; also
-    what was accepted. Revocations come first: behind a version the key that signed them may be replaced.
+    what was accepted. Before all else, so that a key that was replaced moves nothing: who has it may be a thief.
 
     Raises FedmedError FM-NRM-01, FM-RES-*.
     """
@@ -219,8 +219,7 @@ def receive_versions(
     agreed, version = consent, ""
     while agreed.agreement.federation.digest != version:
         version = agreed.agreement.federation.digest
-        for kind in ("revocation", "federation"):
-            _look(site.workspace, terms(agreed, **allowed), now, command, accepted, kind)
+        _look(site.workspace, terms(agreed, **allowed), now, command, accepted, "federation")
         agreed = require_approved(site)
     agreement.use_next_key(site.workspace, now)
     return agreed, accepted

@@ -231,13 +231,22 @@ def spare_index(site: Site, federation: Federation) -> int:
     return _highest_own(site, federation) + SPARED
 
 
+def are_behind(site: Site, federation: Federation) -> bool:
+    """Whether the mask keys of a rotation that waits are older than others that were told: no model would list them."""
+    found = site.workspace
+    waiting = [each for each in rotations.pending(found.record, federation) if each.sender == found.name]
+    said = [archived.read_archived(found, each.id).predicate.body for each in waiting]
+    named = [each.mask.index for each in said if isinstance(each, Rotation) and each.mask]
+    return bool(named) and max(named) < _highest_own(site, federation)
+
+
 def renew(site: Site, consent: Approved, now: datetime) -> Path:
     """New mask keys after a restore that erased the old ones, and their certificate in a receipt to the coordinator.
 
     Their index is above all that were told since the backup. Raises FedmedError FM-ROS-10, FM-KEY-*, FM-RES-*.
     """
     found, federation = site.workspace, consent.agreement.federation
-    index = _highest_own(site, federation) + SPARED * found.record.resumes
+    index = _highest_own(site, federation) + 2 * SPARED * found.record.resumes  # beyond a rotation that is lost, too
     found.write_entry("recover", "note", now, what=RENEWED, index=index)
     own = maskkeys.make(found.mask_keys, found.key, found.name, federation.founding.id, index)
     return sealing.post(found, receipts.give(found, federation, COORDINATOR, now, own.certificate))

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def rotate(root: Path, now: datetime) -> Rotated:
-    """Raises FedmedError FM-TRU-07, FM-TIM-01, FM-ROS-11, FM-ROS-14, FM-ROS-15, FM-KEY-*, FM-RES-*."""
+    """Behind a restore its mask keys may be outdated before they came into force: then it is said once more.
+
+    Raises FedmedError FM-TRU-07, FM-TIM-01, FM-ROS-11, FM-ROS-14, FM-ROS-15, FM-KEY-*, FM-RES-*."""
     with desk.opened(root, now) as site:
         consent = desk.require_approved(site)
         agreement.require_valid(site.workspace, consent.agreement, now)
         federation = consent.agreement.federation
-        return newkeys.rotate(site.workspace, federation, now, masks.spare_index(site, federation))
+        anew = masks.are_behind(site, federation)
+        return newkeys.rotate(site.workspace, federation, now, masks.spare_index(site, federation), anew=anew)

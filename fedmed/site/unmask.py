@@ -19,6 +19,7 @@ from fedmed.exchange import (
     bodies,
     bodies_masking,
     evidence,
+    intake,
     predicates,
     requests,
     sealing,
@@ -89,11 +90,20 @@ def _require_taken_in(site: Site, known: Known | None, arrivals: list[Arrival]) 
     if known and not site.workspace.record.of("unmask-reply", round=known.round, attempt=known.attempt):
         return
     for each in arrivals:
-        said = each.verdict.statement.predicate if each.verdict.statement else None
+        said = _told(each)
         is_later = isinstance(said, predicates.UnmaskRequestPredicate) and (said.round, said.attempt) > where
         if is_later and each.verdict.exit_code:
             with about(each.path):
                 raise each.verdict.error()
+
+
+def _told(arrival: Arrival) -> object:
+    """What a file says; also one that was judged by an earlier look, if it was certain then who had signed it."""
+    if arrival.verdict.statement is not None:
+        return arrival.verdict.statement.predicate
+    is_signed = arrival.verdict.exit_code and not arrival.verdict.code.startswith(("FM-SIG", "FM-FRM"))
+    envelope = intake.envelope_of(arrival.path) if is_signed else None
+    return statement.decode(envelope.raw).predicate if envelope else None
 
 
 def _answer(

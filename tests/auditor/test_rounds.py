@@ -135,6 +135,18 @@ def test_what_is_missing_is_told(archive: Path) -> None:
     assert code_of(lambda: rounds.audit(archive / "nowhere", 0, quiet)) == "FM-SET-01"
 
 
+@pytest.mark.parametrize("kind", ["federation", "join"])
+def test_a_file_of_no_round_in_an_update_s_place_is_told(archive: Path, world: small.Federation, kind: str) -> None:
+    (path,), (other, *_) = of_kind(archive, "model", 1), of_kind(archive, kind)
+    key = keys.load(world.coordinator / "keys" / "signing.key")
+    false = samples.resigned(path.read_bytes(), key, lambda p: p["body"]["parents"][0].update(update=other.stem))
+    path.unlink()
+    (archive / "false.fedmed").write_bytes(false)
+    with pytest.raises(FedmedError, match=f"got a {kind}") as caught:
+        rounds.audit(archive, 0, quiet)
+    assert caught.value.code == "FM-TRU-11"
+
+
 def test_two_models_of_one_round_are_told(archive: Path, world: small.Federation) -> None:
     twin = archive / "twin.fedmed"
     shutil.copy(of_kind(archive, "model", 2)[0], twin)

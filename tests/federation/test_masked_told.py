@@ -21,6 +21,7 @@ from fedmed.site import recover as at_site
 from fedmed.site import run, train
 from fedmed.site import status as bedside
 from fedmed.site import unmask as answering
+from tests.coded import code_of
 from tests.federation import masked_world
 from tests.federation.simulator import predicate_of
 
@@ -250,7 +251,7 @@ def four(last: Simulation, tmp_path: Path) -> Simulation:
 def restored(world: Simulation, site: str) -> None:
     """It came from a backup, had a receipt, and the coordinator has its answer to that."""
     actor, coordinator = world.sites[site], world.coordinator
-    (receipt,) = at_desk_recovery.vouch(coordinator.root, site, world.now)
+    receipt, *_ = at_desk_recovery.vouch(coordinator.root, site, world.now)
     actor.deliver(receipt.read_bytes(), world.now, receipt.name)
     found = at_site.recover(actor.root, world.now)
     assert found.posted is not None
@@ -353,3 +354,17 @@ def test_a_key_that_was_revoked_from_its_approval_on_ends_masking(four: Simulati
     revoked(four, "cc", 1)
     words = "0 are left: none; not cc (revoked); no approval of cc counts, and without it no site masks"
     assert words in at_desk(four).refusal
+
+
+def test_a_later_request_that_does_not_count_is_told_each_time(second: Simulation) -> None:
+    """The answer of before is not posted again as if nothing had come."""
+    masked_world.send(second, dict.fromkeys(TRIO, 1.0))
+    asking.unmask(second.coordinator.root, second.now)
+    site = second.sites["aa"]
+    good = masked_world.request_for(second, "aa", 1)
+    bad = masked_world.forged(second, good, lambda predicate, _: predicate["body"].update(model="0" * 64))
+    site.deliver(bad, second.now, "bad.fedmed")
+    codes = [code_of(lambda: answering.unmask(site.root, second.now)) for _ in range(3)]
+    assert codes == ["FM-MSK-10"] * 3
+    site.deliver(good, second.now, "good.fedmed")
+    assert answering.unmask(site.root, second.now).is_new

@@ -18,6 +18,7 @@ from fedmed.exchange.record import SPARED
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import masks as site_masks
 from fedmed.site import recover as at_site
+from fedmed.site import rotate as bedside
 from fedmed.site import status
 from tests.coded import code_of
 from tests.vectors import samples
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 TRIO = ("aa", "bb", "cc")
 FOUR = (*TRIO, "dd")
+ALL = dict.fromkeys(masked_world.NAMES, 1.0)
 
 
 def due(world: Simulation) -> str:
@@ -79,7 +81,7 @@ def test_a_restored_site_answers_no_second_set(tmp_path: Path, keys: str, told: 
     found = at_site.recover(site.root, world.now)
     assert (found.is_new, found.answered, site.workspace().record.resumes) == (True, 0, 1)
     assert found.statements == (1 if told == "a report" else 0)
-    assert maskkeys.held(site.workspace().mask_keys) == [1 + SPARED]
+    assert maskkeys.held(site.workspace().mask_keys) == [1 + 2 * SPARED]
     assert list((site.root / "state" / "masked").iterdir()) == []
     assert found.posted is not None
     assert coordinator.judge(found.posted.read_bytes(), world.now) == ACCEPTED
@@ -122,7 +124,7 @@ def test_a_restored_site_masks_again_from_the_next_round(tmp_path: Path) -> None
     bring_receipt(world)
     found = at_site.recover(site.root, world.now)
     assert found.posted is not None
-    assert (found.answered, maskkeys.held(site.workspace().mask_keys)) == (0, [1 + SPARED])
+    assert (found.answered, maskkeys.held(site.workspace().mask_keys)) == (0, [1 + 2 * SPARED])
     assert code_of(lambda: site.masked_update(world.now, simulator.filled(1.0))) == "FM-ROS-07"
     data = found.posted.read_bytes()
     fields = {"resumes": 0, "seq": 50, "prev": "0" * 64, "ack": coordinator.workspace().record.last_said}
@@ -134,7 +136,7 @@ def test_a_restored_site_masks_again_from_the_next_round(tmp_path: Path) -> None
     coordinator.aggregate(world.now)
     world.carry_down()
     listed = masks.listed(coordinator.workspace(), at_desk.require_started(coordinator.workspace()))
-    assert [(each.site, each.index) for each in listed] == [("aa", 1 + SPARED), *((name, 2) for name in names[1:])]
+    assert [(each.site, each.index) for each in listed] == [("aa", 1 + 2 * SPARED), *((name, 2) for name in names[1:])]
     made = masked_world.play(world, dict.fromkeys(names, 1.0))
     assert (made.round, sorted(each.site for each in made.parents)) == (2, sorted(names))
 
@@ -146,7 +148,7 @@ def test_each_recovery_of_a_site_that_masks_counts(tmp_path: Path) -> None:
     masked_world.send(world, {"aa": 1.0})
     world.coordinator.look(world.now)
     bring_receipt(world)
-    for resumes, index in ((1, 1 + SPARED), (2, 1 + 3 * SPARED)):
+    for resumes, index in ((1, 1 + 2 * SPARED), (2, 1 + 6 * SPARED)):
         assert at_site.recover(site.root, world.now).answered == 0
         assert site.workspace().record.resumes == resumes
         assert maskkeys.held(site.workspace().mask_keys) == [index]
@@ -293,7 +295,7 @@ def test_a_site_that_was_killed_before_it_had_new_mask_keys_recovers_again(tmp_p
         site.masked_update(world.now, simulator.filled(1.0))
     assert "fedmed recover" in raised.value.next
     at_site.recover(site.root, world.now)
-    assert maskkeys.held(site.workspace().mask_keys) == [1 + 3 * SPARED]
+    assert maskkeys.held(site.workspace().mask_keys) == [1 + 6 * SPARED]
     assert code_of(lambda: site.masked_update(world.now, simulator.filled(1.0))) == "FM-ROS-07"
 
 
@@ -322,7 +324,7 @@ def test_a_backup_of_before_the_switch_does_not_take_the_index_of_the_rotation(
     assert world.coordinator.judge(recovered(world), world.now) == ACCEPTED
     masked_world.play(world, dict.fromkeys(FOUR[1:], 1.0))
     site.look(world.now)
-    assert listed(world, "aa") == (1 + 2 * SPARED, key_of(world, "aa"))
+    assert listed(world, "aa") == (1 + 3 * SPARED, key_of(world, "aa"))
     assert len(masked_world.play(world, dict.fromkeys(FOUR, 1.0)).parents) == 4
 
 
@@ -347,11 +349,37 @@ def test_mask_keys_of_after_a_restore_are_certified_by_the_next_key_too(rotating
     assert code_of(lambda: masked_world.send(world, {"aa": 1.0})) == "FM-ROS-07"
     second = site.posted("receipt-coordinator-by-aa")
     masks_ = [predicate_of(each)["body"]["mask"] for each in (first, second)]
-    assert [(each["index"], each["key"]) for each in masks_] == [(2001, old), (2001, key_of(world, "aa"))]
+    assert [(each["index"], each["key"]) for each in masks_] == [(3001, old), (3001, key_of(world, "aa"))]
     assert len(site.workspace().record.of("receipt", sender="aa")) == 2, "once each"
     assert world.coordinator.judge(second, world.now) == ACCEPTED
     masked_world.play(world, dict.fromkeys(FOUR[1:], 1.0))
     site.look(world.now)
-    assert listed(world, "aa") == (1 + 2 * SPARED, key_of(world, "aa"))
+    assert listed(world, "aa") == (1 + 3 * SPARED, key_of(world, "aa"))
     assert len(masked_world.play(world, dict.fromkeys(FOUR, 1.0)).parents) == 4
     assert len(site.workspace().record.of("receipt", sender="aa")) == 2
+
+
+def test_a_rotation_of_before_a_restore_is_said_again_with_new_mask_keys(tmp_path: Path) -> None:
+    """It reaches the coordinator when the renewed mask keys are listed already: those that it names are older."""
+    world = masked_world.founded(tmp_path / "world")
+    site = world.sites["aa"]
+    old = key_of(world, "aa")
+    rotation = bedside.rotate(site.root, world.now).posted.read_bytes()
+    backup = world.copied_to(tmp_path / "backup").sites["aa"].root
+    masked_world.send(world, ALL)
+    world.coordinator.look(world.now)
+    put_back(site, backup)
+    assert world.coordinator.judge(recovered(world), world.now) == ACCEPTED
+    masked_world.answer(world, [name for name in masked_world.ask(world).sites if name != "aa"])
+    world.coordinator.aggregate(world.now)
+    world.carry_down()
+    assert world.coordinator.judge(rotation, world.now) == ACCEPTED
+    masked_world.play(world, ALL)
+    site.look(world.now)
+    assert key_of(world, "aa") == old, "no model can list what it names"
+    again = bedside.rotate(site.root, world.now)
+    assert (again.is_new, bedside.rotate(site.root, world.now).is_new) == (True, False)
+    assert world.coordinator.judge(again.posted.read_bytes(), world.now) == ACCEPTED
+    masked_world.play(world, ALL)
+    site.look(world.now)
+    assert key_of(world, "aa") == again.new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -173,3 +174,22 @@ def test_an_audit_names_who_signed_beyond_the_number(simulation: Simulation) -> 
     assert rounds.audit(root, 0, lambda *_: None).revoked == []
     revoked(simulation, 2)
     assert rounds.audit(root, 0, lambda *_: None).revoked == ["cc"]
+
+
+def test_a_key_that_no_site_has_any_more_needs_no_new_word(simulation: Simulation) -> None:
+    """Behind a restore a revocation may come back of a key that was replaced before it came."""
+    revoked(simulation, 2)
+    with coordinator_desk.opened(simulation.coordinator.root, simulation.now) as found:
+        federation = coordinator_desk.require_started(found).agreement.federation
+        assert [each.last_seq for each in revoke.stand(found, federation, simulation.now)] == [2]
+        roster = [each for each in federation.body.roster if each.name != "cc"]
+        without = replace(federation, body=federation.body.model_copy(update={"roster": roster}))
+        assert revoke.stand(found, without, simulation.now) == []
+
+
+def test_a_restored_site_hears_of_revocations_with_its_receipt(simulation: Simulation) -> None:
+    revoked(simulation, 2)
+    (simulation.coordinator.root / "outbox" / "revocation-cc.fedmed").unlink()
+    posted = at_coordinator.vouch(simulation.coordinator.root, "aa", simulation.now)
+    assert [path.name for path in posted] == ["receipt-aa-by-coordinator.fedmed", "revocation-cc.fedmed"]
+    assert posted[1].exists()

@@ -330,11 +330,17 @@ def test_a_model_by_the_coordinators_old_key_is_refused_after_the_switch(simulat
     assert simulation.sites["bb"].judge(by_old, simulation.now) == (Outcome.REJECTED, "FM-NRM-05", 4)
 
 
-def test_one_key_is_replaced_once(simulation: Simulation) -> None:
+def test_one_key_is_replaced_by_one(simulation: Simulation) -> None:
+    """Its owner may say so once more, with other mask keys; the later word counts."""
     data, now = say(simulation, "aa"), simulation.now
     simulation.coordinator.look(now)
     second = samples.resigned(data, simulation.sites["aa"].key, lambda p: p.update(seq=9, prev=samples.ZEROS))
-    assert simulation.coordinator.judge(second, now) == REFUSED
+    other = rotation_to(simulation, second, "aa", samples.key("other"))
+    assert simulation.coordinator.judge(other, now) == REFUSED
+    assert simulation.coordinator.judge(second, now) == ACCEPTED
+    found = simulation.coordinator.workspace()
+    federation = coordinator_desk.require_started(found).agreement.federation
+    assert [each.seq for each in rotations.pending(found.record, federation)] == [9]
 
 
 def rotation_to(world: Simulation, data: bytes, name: str, new: Ed25519PrivateKey, **changed: Any) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedmed.auditor import books, rounds
-from fedmed.coordinator import aggregate, void
+from fedmed.coordinator import aggregate, revoke, versions, void
 from fedmed.errors import FedmedError
 from fedmed.exchange import canonical, certificates, keys, maskkeys, sshsig
 from fedmed.site import desk, masks
@@ -205,10 +205,34 @@ def test_the_round_is_void_behind_two_versions_that_no_model_brought(
             patched.setattr(aggregate.model, "say", killed)
             with pytest.raises(Killed):
                 world.coordinator.aggregate(world.now)
-    void.void(world.coordinator.root, world.now, "the machine fails")
+    made = void.void(world.coordinator.root, world.now, "the machine fails")
+    assert [path.name for path in made.federations] == ["federation-v0002.fedmed", "federation-v0003.fedmed"]
     world.carry_down()
     assert [each.site for each in play(world, ONE).parents] == list(NAMES)
     for name in NAMES:
         federation = desk.require_approved(desk.peek(world.sites[name].root)).agreement.federation
         assert federation.founding.version == 3
     books.verify(world.coordinator.root, lambda *_: None)
+
+
+def test_an_attempt_behind_a_version_that_no_model_brought_brings_revocations_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kill came before the coordinator said them anew with its next key."""
+    world = founded(tmp_path / "world")
+    revoke.revoke(world.coordinator.root, "cc", 50, "an old laptop", world.now)
+    send(world, dict.fromkeys(("aa", "bb", "dd", "ee"), 1.0))
+    answer(world, ask(world).sites)
+    say(world, "coordinator")
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(versions.revoke, "stand", killed)
+        with pytest.raises(Killed):
+            world.coordinator.aggregate(world.now)
+    old = world.coordinator.posted("revocation-cc")
+    made = void.void(world.coordinator.root, world.now, "the machine fails")
+    assert [path.name for path in made.federations] == ["federation-v0002.fedmed", "revocation-cc.fedmed"]
+    assert made.federations[1].read_bytes() != old

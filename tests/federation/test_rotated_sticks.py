@@ -11,8 +11,9 @@ import pytest
 from fedmed.coordinator import revoke
 from fedmed.exchange.verdict import Outcome
 from fedmed.site import status
+from tests.vectors import samples
 
-from .simulator import end, predicate_of
+from .simulator import end, predicate_of, statement_id
 from .test_rotated import ACCEPTED, agreed, key_of, play, say
 
 if TYPE_CHECKING:
@@ -145,43 +146,70 @@ def test_two_models_of_one_number_are_seen_behind_a_version_too(simulation: Simu
     )
 
 
-def test_a_model_by_the_key_of_before_counts_when_a_later_one_names_it(simulation: Simulation) -> None:
+def test_a_model_by_the_key_of_before_counts_when_the_next_one_names_it(simulation: Simulation) -> None:
     first = simulation.sites["aa"].root / "inbox" / "model-r0000.fedmed"
     assert first.exists()
     round_without_aa(simulation)
     found = looked(simulation, "federation-v0002")
     words = "model of coordinator: signed with the key that it has replaced since"
-    assert found["model-r0000"] == ((Outcome.EARLY, "FM-WAI-05", 75), f"{words}; it counts when a later model names it")
+    early = ((Outcome.EARLY, "FM-WAI-05", 75), f"{words}; it counts when the next model names it")
+    assert found["model-r0000"] == early
     assert looked(simulation, "model-r0001")["model-r0000"][0] == LATE, "in the same look"
 
 
-def test_a_model_that_no_later_one_names_is_passed_over(simulation: Simulation) -> None:
-    """Of long ago, or of a thief who has the key of before and a number that is free."""
+def test_a_whole_row_of_models_by_keys_of_before(simulation: Simulation) -> None:
+    """Of three rounds, each by another key: each is named by the next one, in whatever order they are looked at."""
+    first = simulation.coordinator.posted("model-r0000")
     for _ in range(2):
         round_without_aa(simulation)
     found = looked(simulation, "federation-v0002", "federation-v0003", "model-r0002")
-    assert (found["model-r0000"][0], found["model-r0002"][0]) == ((Outcome.NOT_FOR_ME, "", 0), ACCEPTED)
-    assert found["model-r0000"][1].endswith("and no later model names it")
-    newest = simulation.sites["aa"].workspace().record.newest("model")
-    assert newest is not None
-    assert newest.round == 2
+    assert (found["model-r0000"][0][0], found["model-r0002"][0]) == (Outcome.EARLY, ACCEPTED)
+    looked(simulation, "model-r0001")
+    models = simulation.sites["aa"].workspace().record.models()
+    assert [(each.round, each.outcome) for each in models] == [(0, "late"), (1, "late"), (2, "accepted")]
     assert not list((simulation.sites["aa"].root / "quarantine").iterdir())
+    assert simulation.sites["aa"].judge(first, simulation.now) == (Outcome.DUPLICATE, "", 0)
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_a_revocation_reaches_who_has_the_next_version_first(simulation: Simulation, *, together: bool) -> None:
-    """Beside a version it is read before; behind it the coordinator has said it anew."""
+def test_a_thief_of_the_key_of_before_moves_nothing(simulation: Simulation) -> None:
+    """Neither by numbers that are free nor by later ones, beside the version or behind it."""
+    site, thief = simulation.sites["aa"], simulation.coordinator.key
+    (site.root / "inbox" / "model-r0000.fedmed").unlink()
+    true = simulation.coordinator.posted("model-r0000")
+    old = revoke.revoke(simulation.coordinator.root, "aa", 3, "stolen", simulation.now).posted.read_bytes()
+    for _ in range(2):
+        round_without_aa(simulation)
+
+    def forged(data: bytes, name: str, **changed: object) -> bytes:
+        made = samples.resigned(data, thief, lambda said: said.update(created="2031-03-01T08:00:01Z", **changed))
+        site.deliver(made, simulation.now, f"{name}.fedmed")
+        return made
+
+    model = forged(true, "model")
+    forged(old, "free")
+    forged(old, "later", seq=500, prev="ab" * 32)
+    names = ("federation-v0002", "federation-v0003", "model-r0001", "model-r0002")
+    ends = {name: each[0] for name, each in looked(simulation, *names).items()}
+    assert (ends["free"], ends["later"]) == ((Outcome.NOT_FOR_ME, "", 0), (Outcome.REJECTED, "FM-ROS-13", 4))
+    assert ends["model"] == (Outcome.NOT_FOR_ME, "", 0), "model r1 names another"
+    assert statement_id(model) not in {each.id for each in site.workspace().record.models()}
+    assert list(site.workspace().record.revoked.values()) == [], "not before the coordinator says it anew"
+    assert looked(simulation, "revocation-aa")["revocation-aa"][0] == ACCEPTED
+
+
+def test_a_revocation_is_said_anew_by_the_next_key(simulation: Simulation) -> None:
+    """The word of the key of before reaches nobody who has the version."""
     site, stolen = simulation.sites["aa"], key_of(simulation, "cc")
     old = revoke.revoke(simulation.coordinator.root, "cc", 3, "stolen", simulation.now).posted.read_bytes()
-    round_without_aa(simulation)
-    if together:
-        site.deliver(old, simulation.now, "revocation-cc.fedmed")
-        assert looked(simulation, "federation-v0002", "model-r0001")["revocation-cc"][0] == ACCEPTED
-    else:
-        looked(simulation, "federation-v0002", "model-r0001")
-        assert site.judge(old, simulation.now) == (Outcome.NOT_FOR_ME, "", 0)
-        assert site.workspace().record.revoked == {}
+    say(simulation, "coordinator")
+    for name in ("bb", "cc"):
+        simulation.send_update(name, 1.0)
+    made = simulation.coordinator.aggregate(simulation.now, close=True)
+    assert [path.name for path in made.federations] == ["federation-v0002.fedmed", "revocation-cc.fedmed"]
+    looked(simulation, "federation-v0002", "model-r0001")
+    assert site.judge(old, simulation.now) == (Outcome.NOT_FOR_ME, "", 0)
+    assert site.workspace().record.revoked == {}
     again = revoke.revoke(simulation.coordinator.root, "cc", 3, "stolen", simulation.now)
-    assert (again.is_new, again.posted.read_bytes() != old) == (False, True)
+    assert (again.is_new, again.posted.read_bytes()) == (False, simulation.coordinator.posted("revocation-cc"))
     assert site.judge(again.posted.read_bytes(), simulation.now) == ACCEPTED
     assert site.workspace().record.revoked == {stolen: 3}
