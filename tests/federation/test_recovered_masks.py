@@ -255,6 +255,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answered", [True, False], ids=["answered", "not answered"])
 def test_a_restored_site_follows_into_the_attempts_of_a_round_that_it_answered(
     again: Simulation, tmp_path: Path, *, answered: bool
@@ -310,6 +311,7 @@ def rotating(tmp_path: Path) -> tuple[Simulation, Path]:
     return world, world.copied_to(tmp_path / "backup").sites["aa"].root
 
 
+@pytest.mark.slow
 def test_a_backup_of_before_the_switch_does_not_take_the_index_of_the_rotation(
     rotating: tuple[Simulation, Path],
 ) -> None:
@@ -359,6 +361,7 @@ def test_mask_keys_of_after_a_restore_are_certified_by_the_next_key_too(rotating
     assert len(site.workspace().record.of("receipt", sender="aa")) == 2
 
 
+@pytest.mark.slow
 def test_a_rotation_of_before_a_restore_is_said_again_with_new_mask_keys(tmp_path: Path) -> None:
     """It reaches the coordinator when the renewed mask keys are listed already: those that it names are older."""
     world = masked_world.founded(tmp_path / "world")

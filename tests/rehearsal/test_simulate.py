@@ -276,6 +276,7 @@ def test_fitted_numbers_are_rehearsed_with_the_baselines(
     assert (tmp_path / "out" / "seed-7" / "pooled" / "preprocessing.json").exists() == (normalisation == "site")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("durable")
 def test_workers_wait_for_no_disk_and_compute_with_one_thread() -> None:
     with Crew(at_once=1, images=False) as crew:

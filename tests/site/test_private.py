@@ -325,6 +325,7 @@ def test_a_store_is_not_asked_for_before_there_is_one(ready: small.Federation, t
     assert code_of(lambda: spent.status(ready.site("aa"))) == "FM-PRV-02"
 
 
+@pytest.mark.slow
 def test_of_one_reservation_there_is_one_update(ready: small.Federation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between the signature and its confirmation; --again then is another training, and is paid as one."""
     site = ready.site("aa")
