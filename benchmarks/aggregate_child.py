@@ -18,11 +18,11 @@ JOB: dict[str, Any] = json.loads(sys.argv[1])
 
 
 def chosen() -> None:
-    from fedmed.coordinator import rounds  # noqa: PLC0415
+    from fedmed.coordinator import closing  # noqa: PLC0415
     from fedmed.learning import strategies  # noqa: PLC0415
 
     strategy = strategies.named(JOB["strategy"], **JOB["settings"])
-    rounds.chosen = lambda _running, _round: strategy
+    closing.chosen = lambda _running, _round: strategy
 
 
 def command() -> None:

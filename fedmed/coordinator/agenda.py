@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fedmed import recipe, settings
-from fedmed.coordinator import laps, masked, opening, outlook, rounds, screening
+from fedmed.coordinator import closing, laps, masked, opening, outlook, rounds, screening
 from fedmed.coordinator.admit import roster
 from fedmed.exchange import archived, bodies_reports, predicates
 
@@ -92,7 +92,7 @@ def _before_start(found: Workspace, arrivals: list[Arrival]) -> Due:
     if admitted < draft.min_sites:
         return Due("put the sites' join files into inbox/", waiting="the join files of the sites")
     chosen = recipe.load(found.root / "recipe.yaml")
-    needed = rounds.strategy_of(chosen, 0, draft.rounds, admitted).min_sites
+    needed = closing.strategy_of(chosen, 0, draft.rounds, admitted).min_sites
     if admitted < needed:
         why = f"{chosen.strategy.name} needs {needed}, admitted are {admitted}"
         files = "the join files of more sites"
@@ -119,7 +119,7 @@ def _before_the_first_model(found: Workspace, running: Started, arrivals: list[A
 
     everyone = opening.standings(found, running)
     expected = [dataclasses.replace(each, status="used") if is_in(each) else each for each in everyone]
-    why_open = rounds.why_open(found, running, expected, now, close=False)
+    why_open = closing.why_open(found, running, expected, now, close=False)
     if not why_open:
         return Due("fedmed aggregate", "aggregate", "the sites' fingerprints can be pooled")
     silent = ", ".join(each.site for each in expected if each.is_awaited)
@@ -138,12 +138,12 @@ def _in_a_round(
         if masked.fixed(found):
             return _in_a_sum(found, running, arrivals)
     expected = _with_what_waits(found, running, everyone, arrivals, rounds.open_round(found))
-    why_open = rounds.why_open(found, running, expected, now, close=False)
+    why_open = closing.why_open(found, running, expected, now, close=False)
     if not why_open:
         step: Step = "unmask" if running.masks else "aggregate"
         return Due(f"fedmed {step}", step, f"{rounds.open_name(found)} can close")
     missing = ", ".join(each.site for each in expected if each.is_awaited)
-    words = rounds.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
+    words = closing.about_held(running, expected) or f"wait for {missing}{_without(running, expected)}"
     return Due(words, waiting=f"{rounds.open_name(found)}: {why_open}")
 
 
@@ -170,7 +170,7 @@ def _in_a_sum(found: Workspace, running: Started, arrivals: list[Arrival]) -> Du
 def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: datetime) -> Due:
     """One site after another: what has come goes on to the next, until the lap can close."""
     everyone, round_ = screening.standings(found, running), rounds.open_round(found)
-    why_open = rounds.why_open(found, running, everyone, now, close=False)
+    why_open = closing.why_open(found, running, everyone, now, close=False)
     if not why_open:
         return Due("fedmed aggregate", "aggregate", f"round {round_} can close")
     coming = [each.sender for each in _new_updates(found, arrivals)]
@@ -180,14 +180,14 @@ def _in_a_lap(found: Workspace, running: Started, arrivals: list[Arrival], now: 
         return Due("fedmed aggregate", "relay", "the next site waits for an update that is here")
     turn = next(each.site for each in everyone if each.status != "used")
     wait = f"wait for {turn}, whose turn it is{_without(running, everyone)}"
-    words = rounds.about_held(running, everyone) or wait
+    words = closing.about_held(running, everyone) or wait
     return Due(words, waiting=f"round {round_}: {why_open}")
 
 
 def _without(running: Started, expected: list[Standing]) -> str:
     """What a person can do where a site stays silent and enough are in."""
     command = "unmask" if running.masks else "aggregate"
-    return f"; fedmed {command} --close -w HERE goes on without" if rounds.is_enough(running, expected) else ""
+    return f"; fedmed {command} --close -w HERE goes on without" if closing.is_enough(running, expected) else ""
 
 
 def _new_updates(found: Workspace, arrivals: list[Arrival]) -> list[statement.Statement]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.coordinator import (
     central,
+    closing,
     desk,
     fingerprints,
     laps,
@@ -111,11 +112,11 @@ def aggregate(
         if include:
             screening.include(found, everyone, include, reason, now)
             everyone = screening.standings(found, running)
-        waiting = rounds.why_open(found, running, everyone, now, close=close)
+        waiting = closing.why_open(found, running, everyone, now, close=close)
         if waiting:
             _repost(found)
             waiting += _relayed(found, everyone)
-            raise rounds.still_open(running, everyone, arrivals, f"round {round_}: {waiting}")
+            raise closing.still_open(running, everyone, arrivals, f"round {round_}: {waiting}")
         if close:
             found.write_entry("aggregate", "note", now, what="close", round=round_)
         return _close(found, running, everyone, arrivals, now, combiner)
@@ -192,9 +193,9 @@ def _require_asked(
     if masked.fixed(found):
         return
     _repost(found)
-    waiting, where = rounds.why_open(found, running, everyone, now, close=close), rounds.open_name(found)
+    waiting, where = closing.why_open(found, running, everyone, now, close=close), rounds.open_name(found)
     if waiting:
-        raise rounds.still_open(running, everyone, arrivals, f"{where}: {waiting}")
+        raise closing.still_open(running, everyone, arrivals, f"{where}: {waiting}")
     next_ = "fedmed unmask --close" if close else "fedmed unmask"
     raise FedmedError("FM-MSK-07", f"{where}: the sites in the sum have not been asked", next=next_)
 
@@ -209,7 +210,7 @@ def _open_sum(
     """The masks come off the sum of a round, and the next model is made of it."""
     made = unmasked.combine(found, running, now, progress)
     round_, everyone = rounds.open_round(found), masked.standings(found, running)
-    names, state, base = rounds.chosen(running, round_).memory, None, found.record.newest("model")
+    names, state, base = closing.chosen(running, round_).memory, None, found.record.newest("model")
     if made.draft.memory is not None and base is not None:
         state = memory.keep(found, running, base, names, made.draft.memory, now)
     running = versions.with_new_keys(found, running, now)
@@ -254,7 +255,7 @@ def _first_model(
     if missing := ", ".join(opening.unapproved(found, running)):
         raise FedmedError("FM-WAI-03", waiting, next=f"ask {missing} to approve, and for the file")
     if waiting:
-        raise rounds.still_open(running, everyone, arrivals, waiting)
+        raise closing.still_open(running, everyone, arrivals, waiting)
     if running.pools and running.agreement.federation.preprocessing is None:
         if close:
             found.write_entry("aggregate", "note", now, what="close", round=None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed.coordinator import central, decoded, drafting, memory, model, rounds
+from fedmed.coordinator import central, closing, decoded, drafting, memory, model, rounds
 from fedmed.coordinator.sources import Archived
 from fedmed.coordinator.updates import CHUNK, FileUpdates
 from fedmed.errors import FedmedError
@@ -49,7 +49,7 @@ class Combiner:
             raise ValueError("a round is open without a model")
         self._found, self._running, self._progress = found, running, progress
         self.base = base
-        self.strategy = central.noised(found, running, base, rounds.chosen(running, rounds.open_round(found)))
+        self.strategy = central.noised(found, running, base, closing.chosen(running, rounds.open_round(found)))
         self._compared: list[str] = []
         self._products = UNKNOWN
         self._draft: Draft | None = None

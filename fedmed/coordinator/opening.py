@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.coordinator import fingerprints, model, rounds, unmasked
+from fedmed.coordinator import closing, fingerprints, model, rounds, unmasked
 from fedmed.coordinator.rounds import Standing
 from fedmed.errors import FedmedError
 from fedmed.exchange import approvals, artifact, bodies
@@ -58,7 +58,7 @@ def why_open(found: Workspace, running: Started, everyone: list[Standing], now: 
     if missing := unapproved(found, running):
         return f"approvals: masked updates need those of all sites; not in: {', '.join(missing)}"
     if running.pools and running.agreement.federation.preprocessing is None:
-        waiting = rounds.why_open(found, running, everyone, now, close=close)
+        waiting = closing.why_open(found, running, everyone, now, close=close)
         return f"fingerprints: {waiting}" if waiting else ""
     return ""
 

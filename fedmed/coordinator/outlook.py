@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import culprits, masked, opening, restored, rounds
+from fedmed.coordinator import closing, culprits, masked, opening, restored, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import pins
 
@@ -40,7 +40,7 @@ def lost(
         left -= gone.keys()
         in_sum = left | {each.site for each in everyone if each.status == "used"} | set(coming)
         if len(left) >= needed:
-            needed, left = rounds.least(running), in_sum
+            needed, left = closing.least(running), in_sum
     if len(left) >= needed:
         return None
     where, names = rounds.open_name(found), ", ".join(sorted(left)) or "none"
@@ -48,7 +48,7 @@ def lost(
     words = f"{where} cannot close: {needed} sites are needed, {len(left)} are left: {names}; not {without}"
     if unapproved:
         words += f"; no approval of {unapproved} counts, and without it no site masks"
-    elif included and len(again := _next_attempt(found, running, gone)) >= rounds.least(running):
+    elif included and len(again := _next_attempt(found, running, gone)) >= closing.least(running):
         words += f"; another attempt can, of {', '.join(again)}"
         return FedmedError("FM-MSK-21", words, next="fedmed aggregate --void REASON")
     round_ = rounds.open_round(found)

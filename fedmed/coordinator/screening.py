@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fedmed.coordinator import laps, masked, rounds
+from fedmed.coordinator import closing, laps, masked, rounds
 from fedmed.errors import FedmedError
 from fedmed.learning import screen
 from fedmed.learning.screen import Figures
@@ -77,7 +77,7 @@ def compare(
     usable = [each for each in everyone if each.status == "used"]
     ids = {each.update.id for each in usable if each.update}
     is_lap = bool(rounds.order(found))
-    is_time = not rounds.why_open(found, running, everyone, now, close=close) or (is_lap and len(ids) >= ENOUGH)
+    is_time = not closing.why_open(found, running, everyone, now, close=close) or (is_lap and len(ids) >= ENOUGH)
     if is_time and ids != {row["update"] for row in _newest(found)}:
         judged = screen.figures_in_a_lap if is_lap else screen.figures
         rows = _rows(judged([each.site for each in usable], products(usable)), usable)

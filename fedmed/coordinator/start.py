@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedmed import files, recipe, settings
-from fedmed.coordinator import central, desk, model, opening, rounds
+from fedmed.coordinator import central, closing, desk, model, opening
 from fedmed.coordinator.admit import roster
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, artifact, bodies, bodies_roster, keys, predicates, sealing, statement
@@ -119,7 +119,7 @@ def _check_roster(found: Workspace, draft: FederationDraft, chosen: Recipe) -> N
     admitted = len(roster(found))
     if admitted < draft.min_sites:
         raise FedmedError("FM-FED-01", f"expected at least {draft.min_sites} admitted sites, got {admitted}")
-    needed = rounds.strategy_of(chosen, 0, draft.rounds, admitted).min_sites
+    needed = closing.strategy_of(chosen, 0, draft.rounds, admitted).min_sites
     if admitted < needed:
         raise FedmedError(
             "FM-STR-02", f"{chosen.strategy.name}: expected at least {needed} admitted sites, got {admitted}"

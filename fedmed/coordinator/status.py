@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedmed import settings
-from fedmed.coordinator import agenda, central, desk, opening, rounds, validation
+from fedmed.coordinator import agenda, central, closing, desk, opening, rounds, validation
 from fedmed.coordinator.admit import roster
 from fedmed.exchange import intake, keys, pins, rotations, statement
 
@@ -68,7 +68,7 @@ def status(root: Path, now: datetime) -> Status:
     title, last = federation.founding.title, federation.body.limits.rounds
     is_over, best = rounds.is_over(found), validation.best(found, running)
     reported = sorted(agenda.reports_on_test_fold(found)) if is_over else []
-    ends = None if is_over or next_.refused else rounds.deadline(found, running, everyone)
+    ends = None if is_over or next_.refused else closing.deadline(found, running, everyone)
     deadline = statement.to_time(ends) if ends else ""
     awaits = ("approvals" if opening.unapproved(found, running) else "fingerprints") if is_open else ""
     return Status(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmed.coordinator import desk, masked, outlook, rounds
+from fedmed.coordinator import closing, desk, masked, outlook, rounds
 from fedmed.errors import FedmedError
 from fedmed.exchange import agreement, intake, sealing
 
@@ -49,9 +49,9 @@ def unmask(root: Path, now: datetime, *, close: bool = False) -> Asked:
             raise lost
         is_new = not included
         if is_new:
-            waiting = rounds.why_open(found, running, everyone, now, close=close)
+            waiting = closing.why_open(found, running, everyone, now, close=close)
             if waiting:
-                raise rounds.still_open(running, everyone, arrivals, f"{rounds.open_name(found)}: {waiting}")
+                raise closing.still_open(running, everyone, arrivals, f"{rounds.open_name(found)}: {waiting}")
             if close:
                 found.write_entry("unmask", "note", now, what="close", round=round_)
             included = masked.fix(found, running, everyone, now)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed import files
-from fedmed.coordinator import culprits, drafting, masked, memory, model, rounds, sources
+from fedmed.coordinator import closing, culprits, drafting, masked, memory, model, rounds, sources
 from fedmed.coordinator.sources import Archived, Spooled
 from fedmed.coordinator.updates import FileUpdates
 from fedmed.errors import FedmedError
@@ -62,7 +62,7 @@ def combine(found: Workspace, running: Started, now: datetime, progress: Progres
     said = seen.unmasking
     path = found.spool / "mean.flat"
     cases, norm = _mean(found, running, open_, included, said, path, progress)
-    strategy, base = rounds.chosen(running, rounds.open_round(found)), open_.model
+    strategy, base = closing.chosen(running, rounds.open_round(found)), open_.model
     updates = FileUpdates(
         running.travelling,
         Archived(found, base.id, model.PAYLOAD),

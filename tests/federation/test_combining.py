@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedmed.coordinator import rounds, sources
+from fedmed.coordinator import closing, sources
 from fedmed.learning import strategies
 from tests.coded import code_of
 
@@ -84,7 +84,7 @@ def test_in_one_run_too(simulation: Simulation) -> None:
 def test_a_draft_that_is_not_finite_counts_only_when_it_would_become_the_model(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "chosen", lambda *_: strategies.named("fedavgm", server_lr=1e31))
+    monkeypatch.setattr(closing, "chosen", lambda *_: strategies.named("fedavgm", server_lr=1e31))
     for name, value in zip(NAMES, (1.0, 1.0, 10.0), strict=True):
         simulation.send_update(name, value)
     assert code_of(lambda: simulation.coordinator.aggregate(simulation.now)) == "FM-WAI-03"
@@ -119,7 +119,7 @@ def test_a_rotten_file_of_the_archive_ends_the_command_and_leaves_nothing(simula
 @pytest.fixture
 def with_memory(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Simulation:
     """After one round with a server momentum of 0.5."""
-    monkeypatch.setattr(rounds, "chosen", lambda *_: strategies.named("fedavgm", momentum=0.5))
+    monkeypatch.setattr(closing, "chosen", lambda *_: strategies.named("fedavgm", momentum=0.5))
     play(simulation, 1.0, 2.0, 3.0)
     return simulation
 
@@ -155,5 +155,5 @@ def test_a_damaged_state_ends_the_command(with_memory: Simulation) -> None:
 
 
 def test_a_state_of_other_vectors_is_refused(with_memory: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "chosen", lambda *_: strategies.named("fedadam", server_lr=0.1))
+    monkeypatch.setattr(closing, "chosen", lambda *_: strategies.named("fedadam", server_lr=0.1))
     assert code_of(lambda: play(with_memory, 1.0, 2.0, 3.0)) == "FM-STA-03"
