@@ -188,6 +188,7 @@ def recut(frames: list[segs.Frame], image: list[Dataset], columns: int, rows: in
     return turned, like
 
 
+@pytest.mark.slow
 @planes
 @pytest.mark.parametrize("columns", [1, -1])
 @pytest.mark.parametrize("rows", [1, -1])

@@ -74,6 +74,7 @@ def test_what_changed_is_read_and_what_went_is_forgotten(folder: Path) -> None:
     assert len((folder / "check.jsonl").read_bytes().splitlines()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -409,6 +409,7 @@ def test_run_asks_answers_and_opens(world: Simulation) -> None:
 # --- what comes of it -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fedavgm", "fedadam", "fedyogi", "fedadagrad"])
 def test_strategies_get_the_mean_as_one_update(tmp_path: Path, name: str) -> None:
     rate = {"server_lr": 0.5, "momentum": 0.5} if name == "fedavgm" else {"server_lr": 0.1, "tau": 0.1}

@@ -135,6 +135,7 @@ def test_each_orientation_that_a_recipe_may_ask_for(tmp_path: Path, axcodes: str
     segmented(tmp_path, write_nifti(tmp_path, TURNS[21]), axcodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", RIGHT_HANDED, ids=lambda turn: turn.name)
 def test_a_dicom_series_in_each_plane_and_direction(tmp_path: Path, turn: Turn) -> None:
     """Axial, coronal and sagittal, head or feet first, face up or down, slices counted from either end."""

@@ -71,7 +71,7 @@ def test_four_hospitals_encrypt_and_mask_one_is_missing_and_an_auditor_looks(
     given = shutil.copytree(world.coordinator / "archive", world.root / "given")
     refused = typed("ledger audit --round 0 -w given", code=5)
     assert "5 of 5 files are encrypted and were not opened; signatures, the digests of ciphertexts" in refused.err
-    assert refused.next.startswith("fedmed ledger audit --round 0 --age-key FILE")
+    assert refused.next.endswith(": fedmed ledger audit --round 0 --age-key FILE -w given")
     typed("ledger audit --round 0 -w given --age-key aa/keys/age.key", code=5)
     audit = typed("ledger audit --round 0 -w given --age-key coordinator/keys/age.key --json").json
     assert (audit["sha256"], audit["sites"], audit["opened"]) == (model.payload, list(SITES[:3]), 5)

@@ -175,6 +175,7 @@ def gone(data: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [broken, unlabelled, repeated, coarse, gone])
 @pytest.mark.parametrize(
     "severity",

@@ -30,6 +30,7 @@ def proposal(world: small.Federation) -> approve.Proposal:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encryption", ["none", "age"])
 @pytest.mark.parametrize("masks", [False, True])
 @pytest.mark.parametrize("num_sites", [3, 7])
