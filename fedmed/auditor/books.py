@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedmed import files
-from fedmed.auditor import inspection, laps
+from fedmed.auditor import inspection, keyring, laps
 from fedmed.errors import FedmedError
 from fedmed.exchange import agekeys, artifact, bodies, reading, sshsig, statement
 from fedmed.exchange.ledger import Ledger
@@ -45,8 +45,7 @@ def verify(root: Path, progress: Callable[[int, int], None], age_key: Path | Non
     Raises FedmedError FM-SET-01, FM-TRU-08 (ledger), FM-TRU-11 (archive), FM-STA-01 (a state that is named), FM-CYC-02,
     FM-CYC-04 (laps), FM-KEY-*, FM-AGE-02 (the own key does not open all that is encrypted, or another one nothing).
     """
-    if not (root / "state").is_dir():
-        raise FedmedError("FM-SET-01", "expected a workspace here, found none")
+    keyring.require_workspace(root)
     if age_key is not None:
         agekeys.load(age_key)  # what is wrong with it is not wrong with the archive
     ledger = Ledger(root / "state" / "ledger.jsonl")

@@ -124,7 +124,7 @@ def age_key(root: Path | None, path: Path | None) -> Path | None:
     """
     if path is None:
         if root is not None:
-            _require_workspace(root)
+            require_workspace(root)
         return None if root is None else root / "keys" / "age.key"
     try:
         agekeys.load(path)
@@ -152,11 +152,12 @@ def opened_by(said: Statement) -> Iterator[None]:
         raise FedmedError("FM-AGE-02", message, next=next_, local=error.local) from error
 
 
-def _require_workspace(root: Path) -> None:
+def require_workspace(root: Path) -> None:
+    """Raises FedmedError FM-SET-01."""
     if not (root / "state").is_dir():
         raise FedmedError("FM-SET-01", "expected a workspace here, found none")
 
 
 def _record(root: Path) -> Record:
-    _require_workspace(root)
+    require_workspace(root)
     return Record(Ledger(root / "state" / "ledger.jsonl").entries)

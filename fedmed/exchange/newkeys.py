@@ -56,10 +56,10 @@ def rotate(
     public_key = new.public_key().public_bytes_raw()
     if said is not None and said.payload != keys.digest_in(keys.fingerprint(public_key)):
         raise FedmedError("FM-ROS-14", f"{path.name}: another key than the one that {workspace.name} has named")
-    is_new = said is None or anew
-    known = _say(workspace, federation, new, mask_index, now) if said is None or anew else said
+    stands = None if anew else said
+    known = stands or _say(workspace, federation, new, mask_index, now)
     old = keys.fingerprint(workspace.public_key)
-    return Rotated(old, keys.fingerprint(public_key), is_new, sealing.post(workspace, known))
+    return Rotated(old, keys.fingerprint(public_key), stands is None, sealing.post(workspace, known))
 
 
 def _next(path: Path) -> Ed25519PrivateKey:

@@ -180,7 +180,7 @@ def _require_known(site: Site, consent: Approved, colluders: int) -> None:
     unknown, stolen = pins.unpinned(found, federation), pins.revoked(found.record, federation)
     if len(unknown) <= colluders:
         return
-    names = " ".join(name for name in unknown if name not in stolen)
+    names = " ".join(pins.uncalled(found, federation))
     next_ = f"call these hospitals, and then: fedmed keys pin {names} -w HERE"
     if len(stolen) > colluders:
         next_ = f"{', '.join(stolen)}: revoked; call the coordinator"

@@ -50,6 +50,15 @@ def sitting_out(round_: int) -> str:
     return f"send what is new in outbox/: this site sits round {round_} out, and masks again in the next; {then}"
 
 
+def with_receipt(tmp_path: Path) -> Simulation:
+    """aa sealed an update, and the receipt of the coordinator lies in its inbox."""
+    world = masked_world.founded(tmp_path / "world", TRIO)
+    masked_world.send(world, {"aa": 1.0})
+    world.coordinator.look(world.now)
+    bring_receipt(world)
+    return world
+
+
 def recovered(world: Simulation) -> bytes:
     """aa goes on, and the receipt that brings its new mask keys."""
     bring_receipt(world)
@@ -143,11 +152,8 @@ def test_a_restored_site_masks_again_from_the_next_round(tmp_path: Path) -> None
 
 def test_each_recovery_of_a_site_that_masks_counts(tmp_path: Path) -> None:
     """A backup may be older than the recovery before: nobody can tell, so keys are never taken up again."""
-    world = masked_world.founded(tmp_path / "world", TRIO)
+    world = with_receipt(tmp_path)
     site = world.sites["aa"]
-    masked_world.send(world, {"aa": 1.0})
-    world.coordinator.look(world.now)
-    bring_receipt(world)
     for resumes, index in ((1, 1 + 2 * SPARED), (2, 1 + 6 * SPARED)):
         assert at_site.recover(site.root, world.now).answered == 0
         assert site.workspace().record.resumes == resumes
@@ -156,11 +162,8 @@ def test_each_recovery_of_a_site_that_masks_counts(tmp_path: Path) -> None:
 
 def test_a_recovery_that_was_made_is_made_again_only_when_asked_for(tmp_path: Path) -> None:
     """Not by a command that is typed twice: the keys that are on their way to the coordinator would be gone."""
-    world = masked_world.founded(tmp_path / "world", TRIO)
+    world = with_receipt(tmp_path)
     site = world.sites["aa"]
-    masked_world.send(world, {"aa": 1.0})
-    world.coordinator.look(world.now)
-    bring_receipt(world)
 
     def ran(*more: str) -> str:
         done = CliRunner().invoke(app, ["recover", "-w", str(site.root), *more])
